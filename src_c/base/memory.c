@@ -1,0 +1,50 @@
+/* memory.c: aligned, overflow-checked allocation; see memory.h. */
+#include "memory.h"
+
+#include <stdlib.h>
+
+#ifdef _WIN32
+#include <malloc.h>
+#endif
+
+int fnn_size_multiply(size_t a, size_t b, size_t *product) {
+    if (b != 0 && a > SIZE_MAX / b)
+        return 1;
+    *product = a * b;
+    return 0;
+}
+
+size_t fnn_align_up(size_t bytes) {
+    if (bytes > SIZE_MAX - (FNN_ALIGNMENT - 1))
+        return SIZE_MAX;
+    return (bytes + (FNN_ALIGNMENT - 1)) & ~(size_t)(FNN_ALIGNMENT - 1);
+}
+
+void *fnn_aligned_alloc(size_t bytes) {
+    bytes = fnn_align_up(bytes == 0 ? 1 : bytes);
+    if (bytes > PTRDIFF_MAX) /* also SIZE_MAX from fnn_align_up */
+        return NULL;
+#ifdef _WIN32
+    return _aligned_malloc(bytes, FNN_ALIGNMENT);
+#else
+    return aligned_alloc(FNN_ALIGNMENT, bytes);
+#endif
+}
+
+void fnn_aligned_free(void *block) {
+#ifdef _WIN32
+    _aligned_free(block);
+#else
+    free(block);
+#endif
+}
+
+void *fnn_arena_take(fnn_arena *arena, size_t count, size_t item_size) {
+    size_t bytes = 0, start = arena->used;
+    if (fnn_size_multiply(count, item_size, &bytes))
+        bytes = SIZE_MAX;
+    bytes = fnn_align_up(bytes);
+    /* A layout that does not fit saturates, so that the block for it cannot be allocated either. */
+    arena->used = bytes > SIZE_MAX - start ? SIZE_MAX : start + bytes;
+    return arena->base == NULL ? NULL : arena->base + start;
+}
