@@ -1,0 +1,44 @@
+/* team.h: who runs an op. Hides the threading back end: nothing outside base/team.c includes omp.h.
+ *
+ * A region is serial (team of one, no OpenMP call at all) or the full, constant team. Every member has the same
+ * fnn_team_shared and its own rank.
+ */
+#ifndef FNN_TEAM_H
+#define FNN_TEAM_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+typedef struct fnn_barrier {
+    _Alignas(128) atomic_int arrived;
+    _Alignas(128) atomic_int generation;
+} fnn_barrier;
+
+typedef struct fnn_team {
+    int rank, size;
+    fnn_barrier *barrier; /* NULL when size == 1 */
+} fnn_team;
+
+/* All members wait for each other: spins briefly, then yields the processor. */
+void fnn_team_barrier(const fnn_team *team);
+
+/* The member's share [*begin, *end) of n items cut into units of `unit` items; shares differ by at most one unit. */
+void fnn_team_range(const fnn_team *team, int64_t n, int64_t unit, int64_t *begin, int64_t *end);
+
+/* Calls body(context, team) on every member of a region of `threads` members (1: directly, without OpenMP). */
+typedef void (*fnn_team_body)(void *context, const fnn_team *team);
+void fnn_team_run(int threads, fnn_team_body body, void *context);
+
+/* The team size in use: explicit setting, else min(affinity, cgroup quota, OpenMP's current maximum); 1 in a forked child. */
+int fnn_get_num_threads(void);
+/* n >= 1 sets it, 0 returns to the default; process-wide. */
+void fnn_set_num_threads(int n);
+/* The calling thread only, for `with num_threads(n)`; 0 removes. force != 0 switches the cost model off. */
+void fnn_set_local_threads(int n, int force);
+int fnn_threads_forced(void);
+
+/* Flush denormals to zero and back, for the calling thread; returns the mode to restore. */
+unsigned fnn_float_mode_enter(int flush);
+void fnn_float_mode_leave(unsigned saved);
+
+#endif

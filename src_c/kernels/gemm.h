@@ -1,0 +1,158 @@
+/* gemm.h: the matrix product tile and the packing of a strided right operand.
+ *
+ *   c[rows, cols] (+)= a[rows, depth] @ b[depth, cols] (+ bias[cols]) (then relu)
+ *
+ * Contract (the framework around it is ops/gemm.c):
+ * - The vector dimension is columns; each element of c is ONE chain of fused multiply-adds in the order of depth, from
+ *   zero. The bits therefore depend neither on the tile that an element falls in, nor on rows, threads or strides.
+ * - a is read with any two strides; rows of b are contiguous; nothing outside the given rows and columns is touched:
+ *   the last columns are read and written under a mask, by the same code as the others.
+ * - Overwriting never reads c.
+ * - Rows are cut into equal tiles: 32 rows are 11 + 11 + 10, never 14 + 14 + 4, so that no tile starves the FMA units.
+ * - v_pin keeps each broadcast in a register. Otherwise gcc folds the load into every multiply-add that uses it and
+ *   the load ports, not the FMA units, become the limit.
+ *
+ * Registers per tile: GEMM_ROWS x 2 accumulators, 2 vectors of b, 1 broadcast of a.
+ */
+#if defined(FNN_ISA_AVX512)
+#define GEMM_ROWS 14
+#elif defined(FNN_ISA_NEON)
+#define GEMM_ROWS 12
+#elif defined(FNN_ISA_SCALAR)
+#define GEMM_ROWS 4
+#else
+#define GEMM_ROWS 6
+#endif
+#define GEMM_COLS (2 * VLEN)
+
+
+typedef struct gemm_tile {
+    int64_t depth, a_row, a_depth, b_depth, c_row;
+    const real *a, *b, *bias;
+    real *c;
+    int tail;         /* columns in the last vector of the tile */
+    int add, relu;    /* c is added to the product; relu after the bias */
+} gemm_tile;
+
+/* vectors (1 or 2) and rows are compile-time constants at every call; with `masked` the last vector has t->tail lanes. */
+FNN_INLINE void gemm_tile_body(const int rows, const int vectors, const int masked, const gemm_tile *t) {
+    vec sum[GEMM_ROWS][2];
+    const real *a = t->a, *b = t->b;
+    const int64_t a_row = t->a_row, a_depth = t->a_depth, b_depth = t->b_depth;
+    const int tail = t->tail;
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < vectors; j++) sum[i][j] = v_zero();
+
+    for (int64_t k = t->depth; k > 0; k--) {
+        vec right[2];
+#pragma GCC unroll 2
+        for (int j = 0; j < vectors; j++)
+            right[j] = masked && j == vectors - 1 ? v_load_n(b + j * VLEN, tail) : v_load(b + j * VLEN);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+            vec left = v_pin(v_set1(a[i * a_row]));
+#pragma GCC unroll 2
+            for (int j = 0; j < vectors; j++) sum[i][j] = v_fma(left, right[j], sum[i][j]);
+        }
+        a += a_depth;
+        b += b_depth;
+    }
+
+#pragma GCC unroll 2
+    for (int j = 0; j < vectors; j++) {
+        const int partial = masked && j == vectors - 1;
+        vec bias = v_zero();
+        if (t->bias) bias = partial ? v_load_n(t->bias + j * VLEN, tail) : v_load(t->bias + j * VLEN);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+            real *c = t->c + i * t->c_row + j * VLEN;
+            vec value = sum[i][j];
+            if (t->add) value = v_add(partial ? v_load_n(c, tail) : v_load(c), value);
+            if (t->bias) value = v_add(value, bias);
+            if (t->relu) value = v_max(v_zero(), value);
+            if (partial)
+                v_store_n(c, value, tail);
+            else
+                v_store(c, value);
+        }
+    }
+}
+
+#define GEMM_TILE(rows)                                                                                                \
+    static void gemm_wide_##rows(const gemm_tile *t) { gemm_tile_body(rows, 2, 0, t); }                                \
+    static void gemm_edge_##rows(const gemm_tile *t) { gemm_tile_body(rows, 1, 1, t); }
+#if GEMM_ROWS == 14
+#define GEMM_EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#elif GEMM_ROWS == 12
+#define GEMM_EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+#elif GEMM_ROWS == 6
+#define GEMM_EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#else
+#define GEMM_EACH_ROWS(X) X(1) X(2) X(3) X(4)
+#endif
+GEMM_EACH_ROWS(GEMM_TILE)
+#undef GEMM_TILE
+
+typedef void (*gemm_tile_fn)(const gemm_tile *);
+#define GEMM_WIDE(rows) gemm_wide_##rows,
+#define GEMM_EDGE(rows) gemm_edge_##rows,
+static const gemm_tile_fn gemm_wide[] = {GEMM_EACH_ROWS(GEMM_WIDE)};
+static const gemm_tile_fn gemm_edge[] = {GEMM_EACH_ROWS(GEMM_EDGE)};
+#undef GEMM_WIDE
+#undef GEMM_EDGE
+
+/* All row tiles of columns [col, col + width): that panel of b stays in cache while a streams past it. */
+static void gemm_panel(const fnn_gemm *g, int64_t col, int64_t width) {
+    const gemm_tile_fn *tiles = width == GEMM_COLS ? gemm_wide : gemm_edge;
+    gemm_tile t = {.depth = g->depth,
+                   .a_row = g->a_row,
+                   .a_depth = g->a_depth,
+                   .b_depth = g->b_depth,
+                   .c_row = g->c_row,
+                   .b = (const real *)g->b + col,
+                   .bias = g->bias ? (const real *)g->bias + col : NULL,
+                   .tail = (int)width,
+                   .add = g->add,
+                   .relu = g->relu};
+    int64_t count = (g->rows + GEMM_ROWS - 1) / GEMM_ROWS;
+    for (int64_t tile = 0, row = 0; tile < count; tile++) {
+        int64_t next = g->rows * (tile + 1) / count;
+        t.a = (const real *)g->a + row * g->a_row;
+        t.c = (real *)g->c + row * g->c_row + col;
+        tiles[next - row - 1](&t);
+        if (g->activation)
+            for (int64_t i = 0; i < next - row; i++)
+                g->activation(width, t.c + i * g->c_row, t.c + i * g->c_row, g->p0, g->p1);
+        row = next;
+    }
+}
+
+static void gemm(const fnn_gemm *g) {
+    for (int64_t col = 0; col < g->cols;) {
+        int64_t left = g->cols - col, width = left >= GEMM_COLS ? GEMM_COLS : left < VLEN ? left : VLEN;
+        gemm_panel(g, col, width);
+        col += width;
+    }
+}
+
+/* packed[k][j] = b[k * b_depth + j * b_col] for k < depth, j < cols <= GEMM_COLS; the rest of each row is zero.
+ * Blocks of depth keep the strided stores in L1 when columns of b, not rows, are contiguous. */
+static void gemm_pack(int64_t depth, int64_t cols, const void *b_data, int64_t b_depth, int64_t b_col, void *out) {
+    const real *b = b_data;
+    real *packed = out;
+    enum { BLOCK = 64 };
+    for (int64_t start = 0; start < depth; start += BLOCK) {
+        int64_t stop = start + BLOCK < depth ? start + BLOCK : depth;
+        if (b_col == 1) {
+            for (int64_t k = start; k < stop; k++)
+                for (int64_t j = 0; j < cols; j++) packed[k * GEMM_COLS + j] = b[k * b_depth + j];
+        } else {
+            for (int64_t j = 0; j < cols; j++)
+                for (int64_t k = start; k < stop; k++) packed[k * GEMM_COLS + j] = b[k * b_depth + j * b_col];
+        }
+        for (int64_t k = start; k < stop; k++)
+            for (int64_t j = cols; j < GEMM_COLS; j++) packed[k * GEMM_COLS + j] = 0;
+    }
+}

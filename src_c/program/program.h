@@ -1,0 +1,124 @@
+/* program.h: an immutable plan of ops, and the workspaces that run it.
+ *
+ * Build: fnn_program_new, then buffers and ops in order, then fnn_program_finish, which checks everything and plans
+ * the memory. Sizes are affine in the symbol `rows`, so that one plan serves every batch up to its capacity.
+ * Running cannot fail, allocate or print: whatever can be wrong is found by finish, by fnn_workspace_new, or by
+ * fnn_workspace_prepare.
+ */
+#ifndef FNN_PROGRAM_H
+#define FNN_PROGRAM_H
+
+#include <stdint.h>
+
+#include "../include/fastnn.h"
+#include "../ops/op.h"
+
+/* per_row * rows + base */
+typedef struct fnn_affine {
+    int64_t per_row, base;
+} fnn_affine;
+
+static inline int64_t fnn_affine_at(fnn_affine a, int64_t rows) { return a.per_row * rows + a.base; }
+
+typedef enum fnn_buffer_kind {
+    FNN_BUFFER_EXTERNAL,  /* a pointer given before the run */
+    FNN_BUFFER_WORKSPACE, /* planned: shares memory with buffers that live at other times */
+    FNN_BUFFER_KEPT       /* planned, never shared: readable after the run */
+} fnn_buffer_kind;
+
+typedef struct fnn_buffer {
+    fnn_buffer_kind kind;
+    fnn_affine bytes;   /* planned buffers */
+    int64_t rows_bytes; /* externals: bytes per row if axis 0 is the batch (chunked runs advance it), else 0 */
+    int first, last;    /* ops that use it */
+    int64_t offset;     /* in the arena */
+} fnn_buffer;
+
+typedef struct fnn_operand {
+    int buffer; /* -1: none */
+    int64_t offset;
+} fnn_operand;
+
+typedef struct fnn_node {
+    int op;
+    fnn_operand operand[FNN_MAX_POINTERS];
+    fnn_affine dim[FNN_MAX_DIMS];
+    double scalar[FNN_MAX_SCALARS];
+    int slot[FNN_MAX_SCALARS]; /* index into the step's scalars, or -1: the constant above */
+    int varies;                /* has slots */
+} fnn_node;
+
+typedef struct fnn_program {
+    int dtype;
+    fnn_node *nodes;
+    int node_count, node_room;
+    fnn_buffer *buffers;
+    int buffer_count, buffer_room;
+    int64_t capacity, chunk; /* chunk 0: the whole batch at once */
+    int64_t arena_bytes, lower_bound_bytes;
+    int slot_count;
+    int finished;
+    char problem[256]; /* what finish or append found wrong */
+} fnn_program;
+
+typedef struct fnn_workspace {
+    const fnn_program *program;
+    const fnn_table *table;
+    char *arena;
+    void **pointers; /* per buffer, before chunk offsets */
+    fnn_args *args;  /* per op, resolved */
+    int *threads;    /* per op */
+    char *scratch;
+    int64_t scratch_bytes;
+    int64_t rows;    /* the rows that args are resolved for, -1: none */
+    int team_size, region_size;
+    double *seconds; /* per op when profiling, else NULL */
+} fnn_workspace;
+
+fnn_program *fnn_program_new(int dtype);
+void fnn_program_free(fnn_program *program);
+/* each returns the index, or -1 when out of memory */
+int fnn_program_buffer(fnn_program *program, fnn_buffer_kind kind, fnn_affine bytes, int64_t rows_bytes);
+int fnn_program_append(fnn_program *program, const fnn_node *node);
+/* FNN_OK, or an error whose text is in program->problem */
+fnn_status fnn_program_finish(fnn_program *program, int64_t capacity, int64_t chunk);
+
+fnn_workspace *fnn_workspace_new(const fnn_program *program);
+void fnn_workspace_free(fnn_workspace *workspace);
+/* Everything that may allocate or fail, before a run of up to `rows` rows. in_region: steps share one region, so that
+ * a serial op costs no more than a barrier. */
+fnn_status fnn_workspace_prepare(fnn_workspace *workspace, int64_t rows, int in_region);
+/* Fills args for this many rows, `done` rows of the batch being behind us. */
+void fnn_workspace_resolve(fnn_workspace *workspace, int64_t rows, int64_t done);
+/* Puts a step's scalars into the ops that have slots. */
+void fnn_workspace_set_scalars(fnn_workspace *workspace, const double *scalars);
+/* Every member of the team walks the list; no barrier after the last op. */
+void fnn_workspace_run(fnn_workspace *workspace, const fnn_team *team);
+
+/* One run over `rows` rows, in chunks where the program was planned so. */
+fnn_status fnn_program_run(fnn_workspace *workspace, int64_t rows, const double *scalars);
+
+/* Many training steps in one call and one region; see steps.c. */
+typedef struct fnn_steps {
+    fnn_workspace *gradient, *update; /* update may be NULL */
+    int index_buffer;                 /* gradient's external that holds the rows of the step, -1: none */
+    const int64_t *index;             /* rows of all steps */
+    const int64_t *offsets;           /* [steps + 1] */
+    int64_t steps;
+    const double *gradient_scalars, *update_scalars; /* [steps, slots] */
+    int64_t gradient_slots, update_slots;
+    int64_t update_every;
+    int loss_buffer; /* its first real is the step's loss */
+    double *losses;  /* [steps] */
+    const int32_t *stop;
+    double seconds; /* <= 0: no limit */
+    int check_nan;
+    int64_t done; /* out */
+} fnn_steps;
+
+fnn_status fnn_run_steps(fnn_steps *steps);
+
+/* Memory plan of a checked program (plan.c). */
+fnn_status fnn_plan_memory(fnn_program *program);
+
+#endif
