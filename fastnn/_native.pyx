@@ -1,0 +1,21 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, binding=True
+"""The one extension module: run-time queries, eager ops and programs of the C library.
+
+It trusts its callers inside the package: shapes, strides, dtypes and overlap are checked in Python before. No native
+code ever frees or keeps NumPy memory; every reference that a program needs is held here.
+"""
+
+cimport numpy as cnp
+from libc.stdint cimport int32_t, int64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from fastnn cimport _c
+
+cnp.import_array()
+
+include "_native_runtime.pxi"
+include "_native_ops.pxi"
+include "_native_program.pxi"
+
+check_environment()

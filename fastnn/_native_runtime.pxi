@@ -1,0 +1,67 @@
+# Which instruction set and how many threads: base/team.h and isa/dispatch.h.
+
+
+cdef int check(_c.fnn_status status) except -1:
+    """Raise what a status means."""
+    if status == _c.FNN_OK:
+        return 0
+    if status == _c.FNN_ERROR_MEMORY:
+        raise MemoryError("fastnn: out of memory")
+    raise ValueError("fastnn: an argument of a native call is outside its range")
+
+
+def available_isas():
+    """Names of the instruction sets that can run here, best first."""
+    cdef const char *names[16]
+    cdef int count = _c.fnn_available_isas(names)
+    return tuple(names[i].decode() for i in range(count))
+
+
+def get_isa():
+    """The instruction set in use by this thread."""
+    return _c.fnn_get_isa().decode()
+
+
+def set_isa(name, local=False):
+    """Use this instruction set: in the whole process, or in the calling thread only; None is the default again."""
+    text = None if name is None else str(name).encode()
+    cdef const char *chosen = NULL
+    if text is not None:
+        chosen = text
+    cdef _c.fnn_status status = _c.fnn_set_local_isa(chosen) if local else _c.fnn_set_isa(chosen)
+    if status != _c.FNN_OK:
+        raise ValueError(f"instruction set {name!r} cannot be used here; available: {', '.join(available_isas())}")
+
+
+def check_environment():
+    """Raise if FASTNN_ISA names something that cannot run."""
+    cdef const char *problem = _c.fnn_isa_problem()
+    if problem != NULL:
+        raise ValueError(problem.decode())
+
+
+def get_num_threads():
+    """Threads that the next call may use."""
+    return _c.fnn_get_num_threads()
+
+
+def set_num_threads(int n):
+    """Set the threads of the process; 0 is the default again."""
+    _c.fnn_set_num_threads(n)
+
+
+def set_local_threads(int n, bint force=False):
+    """Set the threads of the calling thread's calls; 0 removes it. force switches the cost model off."""
+    _c.fnn_set_local_threads(n, force)
+
+
+def threads_forced():
+    """Whether the cost model is switched off in the calling thread."""
+    return bool(_c.fnn_threads_forced())
+
+
+def config():
+    """How the library was built and what it found on this machine."""
+    return {"compiler": _c.fnn_compiler().decode(), "openmp": _c.fnn_openmp_version(), "isa": get_isa(),
+            "available_isas": available_isas(), "threads": get_num_threads(), "usable_cores": _c.fnn_usable_cores(),
+            "cache_bytes": tuple(_c.fnn_cache_size(level) for level in (1, 2, 3))}
