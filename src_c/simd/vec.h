@@ -50,6 +50,8 @@ typedef uint64_t real_bits;
 #else
 #error "define FNN_REAL as 32 or 64"
 #endif
+/* (x + FNN_ROUNDER) - FNN_ROUNDER rounds to an integer, ties to even, for |x| < 2^(mantissa bits - 2) */
+#define FNN_ROUNDER (REAL(1.5) * REAL_TWO_TO_MANTISSA)
 #define REAL_INFINITY ((real)__builtin_inf())
 #define REAL_NAN ((real)__builtin_nan(""))
 

@@ -7,9 +7,6 @@
 #ifndef FNN_VEC_BITS_H
 #define FNN_VEC_BITS_H
 
-/* Half-integers and less disappear in this sum; |x| < 2^(mantissa_bits - 1). */
-#define FNN_ROUNDER (REAL(1.5) * REAL_TWO_TO_MANTISSA)
-
 #ifdef FNN_NO_ROUND
 FNN_INLINE vec v_round(vec x) {
     const vec big = v_copysign(v_set1(REAL_TWO_TO_MANTISSA), x);

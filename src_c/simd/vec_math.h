@@ -1,0 +1,137 @@
+/* vec_math.h: exp, log, tanh and their relatives over vec.h; one text for every ISA and both dtypes.
+ *
+ * exp: x = n ln 2 + r with |r| <= ln(2)/2 and ln 2 in two parts (Cody & Waite 1980), e^r = 1 + r + r^2 P(r).
+ * log: x = 2^k (1 + f) with sqrt(1/2) < 1 + f < sqrt(2), s = f / (2 + f), log(1 + f) = 2 atanh(s) = f - s (f - R),
+ *      R = s^2 L(s^2), put together as in Tang 1990 so that f, which is exact, is added last.
+ * P and L are minimax polynomials; tests/c/remez.c prints their coefficients.
+ *
+ * The figure beside each function is the largest error in units in the last place of the result, over all float32
+ * inputs and over a sample of float64 inputs, on the worst ISA (scalar and SSE2 have no FMA). tests/c/ulp.c measures
+ * it. Special values: a NaN gives a NaN; the others are named beside the function. Results underflow gradually.
+ */
+#ifndef FNN_VEC_MATH_H
+#define FNN_VEC_MATH_H
+
+#include "vec.h"
+
+/* n * FNN_LN2_HIGH is exact for every exponent n */
+#if FNN_REAL == 32
+#define FNN_LN2_HIGH 0x1.62e4p-1f
+#define FNN_LN2_LOW 0x1.7f7d1cp-20f
+#define FNN_EXP_LOW (-104.0f) /* e^x rounds to 0 from here down */
+#define FNN_EXP_HIGH 89.0f    /* and to infinity from here up */
+#define FNN_EXP_TERMS 5
+#define FNN_EXP_COEFFICIENTS 0.499999935f, 0.166665207f, 0.0416683874f, 0.00836870982f, 0.00138146132f
+#define FNN_LOG_TERMS 3
+#define FNN_LOG_COEFFICIENTS 0.666667761f, 0.39977574f, 0.298709373f
+#else
+#define FNN_LN2_HIGH 0x1.62e42fefa38p-1
+#define FNN_LN2_LOW 0x1.ef35793c7673p-45
+#define FNN_EXP_LOW (-746.0)
+#define FNN_EXP_HIGH 710.0
+#define FNN_EXP_TERMS 10
+#define FNN_EXP_COEFFICIENTS                                                                                           \
+    0.50000000000000111, 0.16666666666666413, 0.041666666666530267, 0.0083333333334943364, 0.0013888888943597779,      \
+        0.00019841269506771099, 2.4801493136098381e-05, 2.7557586274478321e-06, 2.7630233950750775e-07,                \
+        2.5000069627625309e-08
+#define FNN_LOG_TERMS 7
+#define FNN_LOG_COEFFICIENTS                                                                                           \
+    0.6666666666666734, 0.39999999999416375, 0.28571428742015076, 0.22222198610832306, 0.18183562402468395,            \
+        0.15314098905586718, 0.14795474448140855
+#endif
+
+/* c[0] + c[1] x + ... */
+FNN_INLINE vec fnn_polynomial(vec x, const real *c, int terms) {
+    vec y = v_set1(c[terms - 1]);
+    for (int k = terms - 2; k >= 0; k--)
+        y = v_fma(y, x, v_set1(c[k]));
+    return y;
+}
+
+/* n and e^r - 1, where x = n ln 2 + r. |x| is at most about 1000. */
+FNN_INLINE vec fnn_exp_parts(vec x, vec *n) {
+    static const real c[FNN_EXP_TERMS] = {FNN_EXP_COEFFICIENTS};
+    const vec rounder = v_set1(FNN_ROUNDER);
+    *n = v_sub(v_fma(x, v_set1(REAL(1.44269504088896340736)), rounder), rounder);
+    const vec r = v_fnma(*n, v_set1(FNN_LN2_LOW), v_fnma(*n, v_set1(FNN_LN2_HIGH), x));
+    return v_fma(v_mul(r, r), fnn_polynomial(r, c, FNN_EXP_TERMS), r);
+}
+
+/* e^x for x <= 0; softmax and sigmoid need no more. */
+FNN_INLINE vec v_exp_nonpositive(vec x) {
+    vec n, p = fnn_exp_parts(v_max(v_set1(FNN_EXP_LOW), x), &n);
+    return v_scale2_near1(v_add(v_set1(1), p), n);
+}
+
+/* e^x. exp(-inf) = 0, exp(inf) = inf. */
+FNN_INLINE vec v_exp(vec x) { return v_exp_nonpositive(v_min(v_set1(FNN_EXP_HIGH), x)); }
+
+/* e^x - 1 for x <= 0: 2^n (e^r - 1) + (2^n - 1); -1 is reached long before -40. */
+FNN_INLINE vec fnn_expm1_nonpositive(vec x) {
+    vec n, p = fnn_exp_parts(v_max(v_set1(-40), x), &n);
+    const vec s = v_power2(n);
+    return v_fma(s, p, v_sub(s, v_set1(1)));
+}
+
+/* e^x - 1. expm1(-inf) = -1, expm1(inf) = inf, expm1(-0) = -0. */
+FNN_INLINE vec v_expm1(vec x) {
+    vec n, p = fnn_exp_parts(v_max(v_set1(-40), v_min(v_set1(FNN_EXP_HIGH), x)), &n);
+    const vec s = v_power2(v_sub(n, v_set1(1))); /* half of 2^n, which may be infinite where e^x is not */
+    const vec half = v_fma(s, p, v_sub(s, v_set1(REAL(0.5))));
+    return v_copysign(v_select(v_eq(n, v_zero()), p, v_add(half, half)), x);
+}
+
+/* log x. log(0) = -inf, log(x < 0) = NaN, log(inf) = inf. */
+FNN_INLINE vec v_log(vec x) {
+    static const real c[FNN_LOG_TERMS] = {FNN_LOG_COEFFICIENTS};
+    const vec exponent = v_exponent(x), mantissa = v_mantissa(x);
+    const vmask large = v_gt(mantissa, v_set1(REAL(1.41421356237309504880)));
+    const vec k = v_select(large, v_add(exponent, v_set1(1)), exponent);
+    const vec f = v_sub(v_select(large, v_mul(mantissa, v_set1(REAL(0.5))), mantissa), v_set1(1));
+    const vec s = v_div(f, v_add(f, v_set1(2)));
+    const vec z = v_mul(s, s);
+    const vec half_square = v_mul(v_mul(v_set1(REAL(0.5)), f), f);
+    const vec low = v_fma(s, v_fma(z, fnn_polynomial(z, c, FNN_LOG_TERMS), half_square), v_mul(k, v_set1(FNN_LN2_LOW)));
+    const vec y = v_fma(k, v_set1(FNN_LN2_HIGH), v_sub(f, v_sub(half_square, low)));
+    const vec limit =
+        v_select(v_eq(x, v_zero()), v_set1(-REAL_INFINITY), v_select(v_gt(x, v_zero()), x, v_set1(REAL_NAN)));
+    return v_select(m_and(v_gt(x, v_zero()), v_lt(x, v_set1(REAL_INFINITY))), y, limit);
+}
+
+/* log(1 + x): log of the rounded sum u, plus what the rounding lost, divided by u (Higham 2002, section 1.14.1).
+ * log1p(-1) = -inf, log1p(x < -1) = NaN, log1p(inf) = inf, log1p(-0) = -0. */
+FNN_INLINE vec v_log1p(vec x) {
+    const vec u = v_add(v_set1(1), x), y = v_log(u);
+    const vec lost = v_div(v_sub(x, v_sub(u, v_set1(1))), u);
+    const vmask ordinary = m_and(v_gt(u, v_zero()), v_lt(u, v_set1(REAL_INFINITY)));
+    return v_copysign(v_select(ordinary, v_add(y, lost), y), x);
+}
+
+/* tanh x = -t / (t + 2) with t = e^(-2|x|) - 1; odd, in [-1, 1]. */
+FNN_INLINE vec v_tanh(vec x) {
+    const vec t = fnn_expm1_nonpositive(v_mul(v_set1(-2), v_abs(x)));
+    return v_copysign(v_div(t, v_add(t, v_set1(2))), x);
+}
+
+/* 1 / (1 + e^-x), by the exponential that cannot overflow; in [0, 1]. */
+FNN_INLINE vec v_sigmoid(vec x) {
+    const vec e = v_exp_nonpositive(v_neg(v_abs(x)));
+    return v_div(v_select(v_ge(x, v_zero()), v_set1(1), e), v_add(v_set1(1), e));
+}
+
+/* (1 + e)^2 = 1 + e (2 + e): the rounding of a sum 1 + e would count twice. */
+FNN_INLINE vec fnn_square_of_1_plus(vec e) { return v_fma(e, v_add(e, v_set1(2)), v_set1(1)); }
+
+/* sigmoid'(x) = e / (1 + e)^2 with e = e^-|x|: no cancellation where 1 - sigmoid would lose every digit. */
+FNN_INLINE vec v_sigmoid_derivative(vec x) {
+    const vec e = v_exp_nonpositive(v_neg(v_abs(x)));
+    return v_div(e, fnn_square_of_1_plus(e));
+}
+
+/* tanh'(x) = 1 - tanh(x)^2 = 4 e / (1 + e)^2 with e = e^(-2|x|) */
+FNN_INLINE vec v_tanh_derivative(vec x) {
+    const vec e = v_exp_nonpositive(v_mul(v_set1(-2), v_abs(x)));
+    return v_div(v_mul(v_set1(4), e), fnn_square_of_1_plus(e));
+}
+
+#endif
