@@ -1,0 +1,186 @@
+"""Model file, version 1: one safetensors file with everything needed to predict.
+
+Arrays: the model's ``state_dict()``, readable by PyTorch as any safetensors file. Metadata (texts)::
+
+    fastnn.schema         "1"
+    fastnn.version        version of fastnn that wrote the file
+    fastnn.architecture   JSON of module.to_config(); read with nn.from_config
+    fastnn.preprocessing  JSON of what happens to data before the model: table encoder, scale, class names, ...
+    fastnn.training       JSON summary of the training
+    fastnn.sha256         digest over every byte of the file, its own 64 characters taken as zeros
+
+No pickle anywhere: reading a model file runs no code from it and opens no other file.
+"""
+
+import json
+import os
+
+from fastnn.io import checksum
+from fastnn.io.atomic import write_atomic
+from fastnn.io.safetensors import from_bytes, read_file, read_header, to_bytes
+
+SCHEMA = "1"
+
+
+class ModelFile:
+    """What a model file holds.
+
+    Attributes
+    ----------
+    model : fastnn.nn.Module
+    preprocessing : dict
+        Plain values; see ``fastnn.io.model_file``.
+    training : dict
+        Summary of the training.
+    version : str
+        Version of fastnn that wrote the file.
+    """
+
+    __slots__ = ("model", "preprocessing", "training", "version")
+
+    def __init__(self, model, preprocessing=None, training=None, version=""):
+        self.model = model
+        self.preprocessing = preprocessing or {}
+        self.training = training or {}
+        self.version = version
+
+
+def _to_json(name, value):
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=True, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} cannot be saved: {error}; plain numbers, texts, lists and dicts only") from None
+
+
+def _from_json(metadata, key, path):
+    try:
+        value = json.loads(metadata.get(key, "{}"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {key} is not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is damaged: {key} must be a JSON object")
+    return value
+
+
+def save_model_file(path, model, preprocessing=None, training=None):
+    """Write a model file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Replaced in one step; see `fastnn.io.write_atomic`.
+    model : fastnn.nn.Module
+        Made of layers that ``nn.from_config`` knows.
+    preprocessing, training : dict, optional
+        Plain values (numbers, texts, lists, dicts) kept as JSON.
+    """
+    from fastnn import __version__
+
+    metadata = {
+        "fastnn.schema": SCHEMA,
+        "fastnn.version": str(__version__),
+        "fastnn.architecture": _to_json("the architecture", model.to_config()),
+        "fastnn.preprocessing": _to_json("preprocessing", preprocessing or {}),
+        "fastnn.training": _to_json("the training summary", training or {}),
+        checksum.KEY: checksum.BLANK,
+    }
+    write_atomic(path, *checksum.seal(to_bytes(model.state_dict(), metadata)))
+
+
+def is_fastnn_file(path):
+    """True if `path` is a safetensors file with fastnn's metadata (damaged or not)."""
+    from fastnn.io.safetensors import load_safetensors_metadata
+
+    try:
+        return any(key.startswith(checksum.PREFIX) for key in load_safetensors_metadata(path))
+    except (ValueError, OSError):
+        return False
+
+
+def load_model_file(path):
+    """Read a model file.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    ModelFile
+
+    Raises
+    ------
+    ValueError
+        In one line that names the file: not a model file, damaged (the SHA-256 does not fit), a newer schema, or
+        weights that do not fit the architecture.
+    OSError
+        If it cannot be read.
+    """
+    path = os.fspath(path)
+    data = read_file(path)
+    _, metadata = read_header(data, path)
+    checksum.check(data, metadata, path)
+    schema = metadata.get("fastnn.schema")
+    if schema is None:
+        raise ValueError(f"{path} is a safetensors file without fastnn's description of a model")
+    if schema != SCHEMA:
+        raise ValueError(f"{path} has schema {schema}; this fastnn reads schema {SCHEMA}: a newer fastnn is needed")
+    tensors = from_bytes(data, path)
+    architecture = _from_json(metadata, "fastnn.architecture", path)
+    from fastnn import nn
+
+    try:
+        model = nn.from_config(architecture)
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: the model cannot be rebuilt: {error}") from None
+    return ModelFile(
+        model,
+        _from_json(metadata, "fastnn.preprocessing", path),
+        _from_json(metadata, "fastnn.training", path),
+        metadata.get("fastnn.version", ""),
+    )
+
+
+def save(model_or_trainer, path):
+    """Save a model to one file, to be read back with `load`.
+
+    Parameters
+    ----------
+    model_or_trainer : fastnn.nn.Module or fastnn.Trainer
+        Of a trainer the model is saved (``Trainer.save_checkpoint`` keeps the state of the training as well).
+    path : str or path-like
+        Usually ends in ``.safetensors``. An existing file is replaced in one step.
+
+    Raises
+    ------
+    TypeError
+        If it is neither, or holds a layer that has no description.
+    OSError
+        If the file cannot be written; an old file is then unchanged.
+    """
+    model = getattr(model_or_trainer, "model", model_or_trainer)
+    if not hasattr(model, "to_config") or not hasattr(model, "state_dict"):
+        raise TypeError(f"save needs a Module or a Trainer, not {type(model_or_trainer).__name__}")
+    save_model_file(path, model)
+
+
+def load(path):
+    """Read a model that `save`, or the command line, wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    fastnn.nn.Module
+
+    Raises
+    ------
+    ValueError
+        If it is not a model file or is damaged.
+    OSError
+        If it cannot be read.
+    """
+    return load_model_file(path).model
