@@ -141,7 +141,9 @@ def test_scale_saved_and_read_keeps_every_bit():
         assert np.array_equal(copy.transform(x), scale.transform(x)) and copy.missing == scale.missing
 
 
-@pytest.mark.parametrize("change", [{"mean": [1]}, {"std": [0.0, 1]}, {"std": ["a", 1]}, {"mean": None}, {"features": 3}])
+@pytest.mark.parametrize(
+    "change", [{"mean": [1]}, {"std": [0.0, 1]}, {"std": ["a", 1]}, {"mean": None}, {"features": 3}]
+)
 def test_scale_from_wrong_values(change):
     values = StandardScale().fit([[1.0, 2], [3, 4]]).to_dict()
     with pytest.raises(ValueError):
@@ -185,7 +187,12 @@ def test_batches():
 
 @pytest.mark.parametrize(
     ("arrays", "size", "message"),
-    [((), 1, "at least one"), (([1], [1, 2]), 1, "equally many"), (([1],), 0, "at least 1"), (([1],), 1.5, "whole number")],
+    [
+        ((), 1, "at least one"),
+        (([1], [1, 2]), 1, "equally many"),
+        (([1],), 0, "at least 1"),
+        (([1],), 1.5, "whole number"),
+    ],
 )
 def test_batch_errors(arrays, size, message):
     with pytest.raises(ValueError, match=message):

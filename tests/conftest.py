@@ -1,0 +1,37 @@
+"""Fixtures that most test files share."""
+
+import os
+
+import numpy as np
+import pytest
+
+from fastnn import _native
+from fastnn.threads import isa as use_isa
+from fastnn.threads import num_threads
+
+FORCED_ISA = os.environ.get("FASTNN_ISA")
+ISAS = (FORCED_ISA,) if FORCED_ISA else tuple(_native.available_isas())
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    return np.dtype(request.param)
+
+
+@pytest.fixture(params=ISAS)
+def isa(request):
+    """Run the test once with each instruction set that runs here (or only with the one that FASTNN_ISA forces)."""
+    with use_isa(request.param):
+        yield request.param
+
+
+@pytest.fixture(params=[1, 2, 3, 4])
+def threads(request):
+    """Run the test with 1 to 4 threads, the cost model switched off."""
+    with num_threads(request.param, force=True):
+        yield request.param
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20240917)
