@@ -142,7 +142,7 @@ class TableEncoder:
         if target_at in ignored:
             raise ValueError(f"column {table.names[target_at]!r} cannot be both the target and ignored")
         columns, target_description = [], None
-        for position, (name, cells) in enumerate(zip(table.names, table.columns)):
+        for position, (name, cells) in enumerate(zip(table.names, table.columns, strict=True)):
             if position == target_at:
                 columns.append({"name": name, "kind": "target"})
                 target_description = _describe_target(name, cells, task, decimal, table.path)
@@ -185,7 +185,7 @@ class TableEncoder:
 
     @property
     def task(self):
-        """"classification", "regression", or None without target."""
+        """ "classification", "regression", or None without target."""
         if self.target is None:
             return None
         return "classification" if self.target["kind"] == "class" else "regression"
@@ -201,7 +201,7 @@ class TableEncoder:
         if self.has_header:
             where = {name: i for i, name in enumerate(table.names)}
             found = [where.get(column["name"]) for column in self.columns]
-            lost = [c["name"] for c, at in zip(self.columns, found) if at is None and c in self.used]
+            lost = [c["name"] for c, at in zip(self.columns, found, strict=True) if at is None and c in self.used]
             if lost:
                 word = "column" if len(lost) == 1 else "columns"
                 raise ValueError(
@@ -222,7 +222,7 @@ class TableEncoder:
     def missing(self, table):
         """Column name -> bool array of shape (rows,), for the used columns and the target that lack values."""
         lacking = {}
-        for column, at in zip(self.columns, self.positions(table)):
+        for column, at in zip(self.columns, self.positions(table), strict=True):
             if at is None or column["kind"] == "ignored":
                 continue
             flags = np.array([is_missing(cell) for cell in table.columns[at]], dtype=bool)
@@ -245,7 +245,7 @@ class TableEncoder:
         unknown : dict of str to dict
             Column -> {text: number of rows} of texts unseen when the encoder was made.
         """
-        where = dict(zip((column["name"] for column in self.columns), self.positions(table)))
+        where = dict(zip((column["name"] for column in self.columns), self.positions(table), strict=True))
         x = np.zeros((len(table.lines), len(self.feature_names)), dtype=dtype)
         unknown, at = {}, 0
         for column in self.used:
@@ -274,8 +274,10 @@ class TableEncoder:
         outside = np.flatnonzero(np.abs(values) > np.finfo(dtype).max)
         if outside.size:
             row = int(outside[0])
-            raise ValueError(f"{table.path} line {table.lines[row]}: column {name!r} holds {cells[row]}, "
-                             f"which does not fit {np.dtype(dtype).name}")
+            raise ValueError(
+                f"{table.path} line {table.lines[row]}: column {name!r} holds {cells[row]}, "
+                f"which does not fit {np.dtype(dtype).name}"
+            )
         return values
 
     def targets(self, table, dtype=np.float32):
@@ -285,7 +287,9 @@ class TableEncoder:
         """
         if self.target is None:
             return None
-        at = next(at for column, at in zip(self.columns, self.positions(table)) if column["kind"] == "target")
+        at = next(
+            at for column, at in zip(self.columns, self.positions(table), strict=True) if column["kind"] == "target"
+        )
         if at is None:
             return None
         cells, name = table.columns[at], self.target["name"]

@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from fastnn.data.files import check_is_file, open_binary, is_gzip, read_at_most
+from fastnn.data.files import check_is_file, is_gzip, open_binary, read_at_most
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 

@@ -98,7 +98,7 @@ class StandardScale:
             raise ValueError(f"feature {column} has no value at all (every row is NaN)")
         mean = np.atleast_1d(total / count)
         squares = 0.0
-        for start, block in _blocks(x):
+        for _, block in _blocks(x):
             squares = squares + self._sum(np.where(np.isnan(block), 0.0, (block - mean) ** 2))
         std = np.atleast_1d(np.sqrt(squares / count))
         # Rounding leaves a constant column such as 0.1 a deviation of about eps * |mean| instead of 0.

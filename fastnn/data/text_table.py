@@ -207,5 +207,5 @@ def read_text_table(path, *, header="auto", delimiter="auto", encoding="utf-8-si
                 f"{path} line {number}: {len(cells)} cells, but {len(names)} were expected "
                 f"(delimiter: {DELIMITERS.get(delimiter, repr(delimiter))})"
             )
-    columns = [list(column) for column in zip(*(cells for _, cells in rows))]
+    columns = [list(column) for column in zip(*(cells for _, cells in rows), strict=True)]
     return TextTable(path, names, has_header, columns, [number for number, _ in rows])

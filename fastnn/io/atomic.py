@@ -4,6 +4,7 @@ Order: write a temporary file in the same folder, fsync it, rename it over the t
 first fsync a rename can reach the disk before the data; without the second the rename itself can be lost.
 """
 
+import contextlib
 import os
 import stat
 
@@ -79,9 +80,7 @@ def write_atomic(path, *pieces):
             os.close(descriptor)
         os.replace(temporary, path)
     except BaseException:  # a KeyboardInterrupt must not leave the temporary file either
-        try:
+        with contextlib.suppress(OSError):
             os.unlink(temporary)
-        except OSError:
-            pass
         raise
     _fsync_folder(folder)

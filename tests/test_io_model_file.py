@@ -1,0 +1,159 @@
+"""Model file v1: what goes in comes out, and damage of any kind is noticed."""
+
+import json
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import nn
+from fastnn.io import ModelFile, load_model_file, load_safetensors, save_model_file, save_safetensors
+from fastnn.io.model_file import is_fastnn_file
+
+pytest.importorskip("safetensors")
+
+
+@pytest.fixture
+def model():
+    return nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.ReLU(), nn.Dropout(0.2), nn.Linear(7, 3))
+
+
+@pytest.fixture
+def saved(model, tmp_path):
+    path = tmp_path / "model.fastnn"
+    save_model_file(path, model, {"classes": ["ä", "b"], "mean": [0.1, 1e-300]}, {"epochs": 3})
+    return path
+
+
+def test_round_trip(model, saved):
+    file = load_model_file(saved)
+    assert isinstance(file, ModelFile) and file.version == fastnn.__version__
+    assert file.preprocessing == {"classes": ["ä", "b"], "mean": [0.1, 1e-300]} and file.training == {"epochs": 3}
+    ours, theirs = model.state_dict(), file.model.state_dict()
+    assert list(ours) == list(theirs)
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+    x = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    assert np.array_equal(model(x), file.model(x))
+    assert np.array_equal(load_safetensors(saved)["0.weight"], ours["0.weight"])
+
+
+def test_save_and_load(model, tmp_path):
+    fastnn.save(model, tmp_path / "a")
+    assert np.array_equal(fastnn.load(tmp_path / "a").state_dict()["4.bias"], model.state_dict()["4.bias"])
+    fastnn.save(model, tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with pytest.raises(TypeError, match="needs a Module or a Trainer, not int"):
+        fastnn.save(3, tmp_path / "c")
+
+
+def test_float64(tmp_path):
+    model = nn.Sequential(nn.Linear(2, 2)).to("float64")
+    fastnn.save(model, tmp_path / "a")
+    loaded = fastnn.load(tmp_path / "a")
+    assert loaded.state_dict()["0.weight"].dtype == np.float64
+    assert np.array_equal(loaded.state_dict()["0.weight"], model.state_dict()["0.weight"])
+
+
+def test_every_prefix_and_bit_flip_is_noticed(tmp_path):
+    path = tmp_path / "model"
+    save_model_file(path, nn.Sequential(nn.Linear(1, 1)))
+    data = path.read_bytes()
+    for size in range(len(data)):
+        assert_refused(tmp_path / "damaged", data[:size])
+    for bit in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        assert_refused(tmp_path / "damaged", damaged)
+
+
+def assert_refused(path, data):
+    path.write_bytes(data)
+    for read in (load_model_file, load_safetensors):
+        with pytest.raises(ValueError, match="damaged") as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_random_damage_of_a_larger_file(tmp_path):
+    path = tmp_path / "model"
+    save_model_file(path, nn.Sequential(nn.Linear(100, 100)))
+    data, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(data)
+        start = int(rng.integers(len(data)))
+        size = int(rng.integers(1, 2000))
+        damaged[start : start + size] = rng.bytes(size)
+        if damaged != data:
+            assert_refused(tmp_path / "damaged", damaged)
+
+
+def test_foreign_files(model, tmp_path):
+    path = tmp_path / "foreign"
+    save_safetensors(model.state_dict(), path, {"format": "pt"})
+    assert len(load_safetensors(path)) == len(model.state_dict())  # no digest, and none asked for
+    with pytest.raises(ValueError, match="without fastnn's description of a model"):
+        load_model_file(path)
+    assert not is_fastnn_file(path) and not is_fastnn_file(tmp_path / "absent")
+
+
+def sealed(path, model, **changes):
+    """A model file with other metadata and a digest that fits it."""
+    from fastnn.io import checksum
+    from fastnn.io.atomic import write_atomic
+    from fastnn.io.safetensors import to_bytes
+
+    metadata = {
+        "fastnn.schema": "1",
+        "fastnn.architecture": json.dumps(model.to_config()),
+        checksum.KEY: checksum.BLANK,
+        **changes,
+    }
+    write_atomic(path, *checksum.seal(to_bytes(model.state_dict(), metadata)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fastnn.schema": "2"}, "schema 2; this fastnn reads schema 1"),
+        ({"fastnn.architecture": "{"}, "not JSON"),
+        ({"fastnn.architecture": "[" * 100_000}, "not JSON"),
+        ({"fastnn.architecture": "[]"}, "must be a JSON object"),
+        ({"fastnn.architecture": "{}"}, "cannot be rebuilt"),
+        ({"fastnn.architecture": '{"type": "os.system", "args": ["true"]}'}, "cannot be rebuilt"),
+        ({"fastnn.preprocessing": "3"}, "must be a JSON object"),
+    ],
+)
+def test_well_sealed_but_wrong(model, tmp_path, changes, message):
+    sealed(tmp_path / "good", model)
+    load_model_file(tmp_path / "good")
+    sealed(tmp_path / "bad", model, **changes)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_model_file(tmp_path / "bad")
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_do_not_fit(model, tmp_path):
+    other = nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.ReLU(), nn.Dropout(0.2), nn.Linear(7, 4))
+    sealed(tmp_path / "bad", model, **{"fastnn.architecture": json.dumps(other.to_config())})
+    with pytest.raises(ValueError, match="cannot be rebuilt"):
+        load_model_file(tmp_path / "bad")
+
+
+def test_what_cannot_be_saved(model, tmp_path):
+    with pytest.raises(TypeError, match="preprocessing cannot be saved"):
+        save_model_file(tmp_path / "a", model, {"x": np.zeros(3)})
+    assert not (tmp_path / "a").exists()
+
+
+def test_no_code_from_files():
+    """Reading uses nothing that could run what a file says."""
+    import ast
+    from pathlib import Path
+
+    for source in Path(fastnn.io.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+                assert not {"pickle", "marshal", "shelve", "importlib.util"} & set(names), source
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("eval", "exec", "compile", "__import__"), source
