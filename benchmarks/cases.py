@@ -1,0 +1,191 @@
+"""Every benchmark case, as plain dictionaries that a peer in another process understands.
+
+A case has a ``kind`` (which factory of a peer builds it), a ``name`` (the op's, so that case names equal op names) and
+sizes. ``op_cases`` has one case per row of the native lists and per op, built from the lists themselves: a new row has
+a case without an edit here. ``suites`` has what the report measures. ``work`` says what a case costs.
+
+To add a case: add a dictionary to a suite. To add a kind: a branch in ``work`` and a factory of that name in the peers
+that have it (a peer without the factory is left out of the row).
+"""
+
+ROWS, COLS = 1024, 512
+
+#: rows x in x out of the products that the report measures
+PRODUCTS = (
+    (1, 784, 256), (4, 256, 256), (16, 256, 256), (32, 30, 64), (64, 784, 256), (100, 333, 77), (128, 256, 128),
+    (128, 1024, 1024), (256, 1024, 10), (512, 512, 512), (1024, 1024, 1024), (4096, 784, 1024),
+)  # fmt: skip
+
+#: layers and batch of the training steps
+NETS = (
+    ((30, 64, 32, 2), 32),
+    ((64, 128, 10), 64),
+    ((784, 256, 128, 10), 64),
+    ((784, 1024, 1024, 1024, 10), 128),
+)
+
+
+def list_names(which):
+    """Names of the rows of a native list: activations, elementwise, binary, losses or optimizers."""
+    from fastnn import _native
+
+    return [row["name"] for row in _native.list_rows(which)]
+
+
+def list_row(which, name):
+    from fastnn import _native
+
+    return next(row for row in _native.list_rows(which) if row["name"] == name)
+
+
+def matrix(kind, name=None, rows=ROWS, cols=COLS, **more):
+    return {"kind": kind, "name": name or kind, "rows": rows, "cols": cols, "dtype": "float32", **more}
+
+
+def product(rows, in_features, out_features, kind="linear", **more):
+    sizes = {"rows": rows, "in": in_features, "out": out_features, "dtype": "float32"}
+    return {"kind": kind, "name": kind, **sizes, "activation": "relu" if kind == "linear" else None, **more}
+
+
+def optimizer(name, n):
+    return {"kind": "optimizer", "name": name, "n": n, "dtype": "float32"}
+
+
+def network(kind, layers, batch, *, dropout=0.0, batch_norm=False, **more):
+    net = {"layers": list(layers), "batch": batch, "dropout": dropout, "batch_norm": batch_norm}
+    return {"kind": kind, "name": kind, "dtype": "float32", **net, **more}
+
+
+def op_cases():
+    """One small case per row of the lists and per op: what ``pytest benchmarks/`` times against NumPy."""
+    cases = [product(128, 784, 256, kind) for kind in ("matmul", "linear", "linear_backward")]
+    for name in list_names("activations"):
+        cases += [matrix("unary", name), matrix("unary_backward", name)]
+    cases += [matrix("unary", name) for name in list_names("elementwise")]
+    cases += [matrix("binary", name) for name in list_names("binary")]
+    cases += [matrix("softmax", name) for name in ("softmax", "log_softmax")]
+    cases += [matrix(kind) for kind in ("batch_norm", "batch_norm_inference", "batch_norm_backward")]
+    cases += [matrix(kind, p=0.2) for kind in ("dropout", "dropout_backward")]
+    cases += [matrix("cross_entropy"), *(matrix("pointwise_loss", name) for name in list_names("losses"))]
+    cases += [optimizer(name, 1 << 18) for name in list_names("optimizers")]
+    cases += [network("train_step", *NETS[2]), network("predict", *NETS[2])]
+    return cases
+
+
+def case_names():
+    """Names of the cases of ``op_cases``; a backward case has its forward op's name with ``_backward``."""
+    return [case_name(case) for case in op_cases()]
+
+
+def case_name(case):
+    return case["name"] + ("_backward" if case["kind"] == "unary_backward" else "")
+
+
+def suites(fashion_dir=None):
+    """What the report measures: dictionaries of ``title``, ``unit``, ``note`` and ``cases``."""
+    memory = [matrix("unary", name, 4096, 1024) for name in ("relu", "sigmoid", "tanh")]
+    memory += [matrix("softmax", "softmax", 4096, 1000), matrix("dropout", rows=4096, cols=1024, p=0.2)]
+    memory += [matrix(kind, rows=4096, cols=1024) for kind in ("batch_norm", "batch_norm_backward")]
+    memory += [matrix("cross_entropy", rows=4096, cols=cols) for cols in (10, 1000)]
+    memory += [optimizer("adam", n) for n in (1 << 16, 1 << 20, 25_000_000)]
+    memory += [optimizer(name, 1 << 20) for name in ("rmsprop", "sgd")]
+    steps = [network("train_step", layers, batch) for layers, batch in NETS]
+    steps += [network("train_step", *NETS[2], dropout=0.2, batch_norm=True)]
+    steps += [network("train_step", NETS[2][0], 256, dropout=0.2, batch_norm=True)]
+    steps += [network("train_step", *NETS[3], dropout=0.5)]
+    backward = [(64, 784, 256), (64, 256, 128), (128, 1024, 1024), (512, 512, 512)]
+    table = [
+        {
+            "title": "Products",
+            "unit": "GFLOP/s",
+            "note": "relu(x @ w + b), rows x in x out; weights laid out ahead as each library likes them.",
+            "cases": [product(*size) for size in PRODUCTS],
+        },
+        {
+            "title": "Backward products",
+            "unit": "GFLOP/s",
+            "note": "dx, dw and db of a linear layer, rows x in x out.",
+            "cases": [product(*size, kind="linear_backward") for size in backward],
+        },
+        {
+            "title": "Training step",
+            "unit": "us",
+            "note": "Forward, cross-entropy, backward and Adam on one batch, ReLU between layers, the loss read as a "
+            "Python number: fastnn `Trainer.train_step`, PyTorch eager with `Adam(fused=True)`, JAX one jitted "
+            "function with donated state, scikit-learn `MLPClassifier.partial_fit` (plain layers only).",
+            "cases": steps,
+        },
+        {
+            "title": "Prediction",
+            "unit": "us",
+            "note": "784-256-128-10, ReLU between layers, logits of one batch from and to NumPy or the library's own "
+            "arrays, whichever is quicker for it.",
+            "cases": [network("predict", NETS[2][0], batch) for batch in (1, 8, 64, 1024)],
+        },
+        {
+            "title": "Memory-bound kernels",
+            "unit": "GB/s",
+            "note": "Bytes that the operation must move (each operand once), per second, at the stated size.",
+            "cases": memory,
+        },
+    ]
+    if fashion_dir:
+        run = {"epochs": 10, "folder": str(fashion_dir)}
+        fits = [network("fit", NETS[2][0], 128, dropout=0.2, seed=seed, **run) for seed in (0, 1, 2)]
+        table.append(
+            {
+                "title": "Fashion-MNIST",
+                "unit": "fit",
+                "note": "784-256-128-10, ReLU, dropout 0.2, Adam (1e-3), batch 128, 10 epochs on the 60,000 training "
+                "images; pixels divided by 255; seconds of training (JAX: its compilation included) and accuracy on "
+                "the 10,000 test images, mean over the seeds.",
+                "cases": fits,
+            }
+        )
+    return table
+
+
+def layer_products(case):
+    """(in, out) of each linear layer of a network case."""
+    return list(zip(case["layers"][:-1], case["layers"][1:], strict=True))
+
+
+# Reals read plus reals written per element of the rows x cols matrix (the labels and per-column vectors are not counted).
+ELEMENT_PASSES = {
+    "unary": 2, "unary_backward": 3, "binary": 3, "softmax": 2, "dropout": 2, "dropout_backward": 2, "batch_norm": 2,
+    "batch_norm_inference": 2, "batch_norm_backward": 3, "cross_entropy": 2, "pointwise_loss": 3,
+}  # fmt: skip
+
+
+def work(case):
+    """``(flops, bytes)`` of one call: multiply-adds of products count two; each operand is moved once."""
+    item = 8 if case.get("dtype") == "float64" else 4
+    kind = case["kind"]
+    if kind in ("linear", "matmul", "linear_backward"):
+        rows, depth, cols = case["rows"], case["in"], case["out"]
+        passes = 2 if kind == "linear_backward" else 1
+        return 2.0 * rows * depth * cols * passes, item * (rows * depth + depth * cols + rows * cols) * passes
+    if kind in ("train_step", "predict"):
+        pairs = layer_products(case)
+        flops = sum(2.0 * case["batch"] * a * b for a, b in pairs)
+        if kind == "train_step":  # forward and two gradients, but no input gradient in the first layer
+            flops = 3 * flops - 2.0 * case["batch"] * pairs[0][0] * pairs[0][1]
+        return flops, item * sum(a * b + b for a, b in pairs)
+    if kind == "optimizer":
+        states = len(list_row("optimizers", case["name"])["states"])
+        return 10.0 * case["n"], item * case["n"] * (3 + 2 * states)
+    if kind in ELEMENT_PASSES:
+        return 1.0 * case["rows"] * case["cols"], item * ELEMENT_PASSES[kind] * case["rows"] * case["cols"]
+    return 0.0, 0
+
+
+def label(case):
+    """How a row of the report is called."""
+    if case["kind"] in ("linear", "matmul", "linear_backward"):
+        return f"{case['rows']}x{case['in']}x{case['out']}"
+    if case["kind"] in ("train_step", "predict", "fit"):
+        extras = (", BN" if case["batch_norm"] else "") + (f", dropout {case['dropout']}" if case["dropout"] else "")
+        return "-".join(map(str, case["layers"])) + extras + f", batch {case['batch']}"
+    if case["kind"] == "optimizer":
+        return f"{case['name']} {case['n']:,}"
+    return f"{case_name(case)} {case['rows']}x{case['cols']}"

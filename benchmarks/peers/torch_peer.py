@@ -1,0 +1,198 @@
+"""PyTorch, eager, on the CPU: in-place and ``out=`` forms where it has them, fused optimizers."""
+
+import time
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from . import inputs
+
+NAME = "PyTorch"
+aten = torch.ops.aten
+
+
+def version():
+    return torch.__version__
+
+
+def setup(threads):
+    torch.set_num_threads(threads)
+    torch.set_num_interop_threads(1)
+    torch.manual_seed(0)
+
+
+def _tensors(*arrays):
+    return [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+
+
+def _inference(run):
+    return torch.inference_mode()(run)
+
+
+UNARY_BACKWARD = {
+    "relu": lambda grad, x, y: aten.threshold_backward(grad, x, 0),
+    "sigmoid": lambda grad, x, y: aten.sigmoid_backward(grad, y),
+    "tanh": lambda grad, x, y: aten.tanh_backward(grad, y),
+}
+
+
+def unary(case):
+    (x,) = _tensors(inputs.matrix(case))
+    y = torch.empty_like(x)
+    if case["name"] == "relu":
+        return _inference(lambda: torch.clamp_min(x, 0, out=y))
+    run = getattr(torch, case["name"], None)
+    return run and _inference(lambda: run(x, out=y))
+
+
+def unary_backward(case):
+    grad, x = _tensors(inputs.matrix(case, 2), inputs.matrix(case))
+    run = UNARY_BACKWARD.get(case["name"])
+    y = getattr(torch, case["name"])(x)
+    return run and _inference(lambda: run(grad, x, y))
+
+
+def linear(case):
+    x, weight, bias = inputs.linear(case)
+    x, weight, bias = _tensors(x, weight.T, bias)
+    if case.get("activation") == "relu":
+        return _inference(lambda: torch.relu_(functional.linear(x, weight, bias)))
+    return _inference(lambda: functional.linear(x, weight, bias))
+
+
+def linear_backward(case):
+    x, weight, _ = inputs.linear(case)
+    x, weight, grad = _tensors(x, weight.T, inputs.grad(case))
+    return _inference(lambda: (grad @ weight, grad.T @ x, grad.sum(0)))
+
+
+def softmax(case):
+    (x,) = _tensors(inputs.matrix(case))
+    y, run = torch.empty_like(x), {"softmax": aten._softmax, "log_softmax": aten._log_softmax}[case["name"]]
+    return _inference(lambda: run(x, 1, False, out=y))
+
+
+def cross_entropy(case):
+    logits, labels = _tensors(inputs.matrix(case), inputs.labels(case["rows"], case["cols"]))
+    logits.requires_grad_()
+
+    def run():
+        logits.grad = None
+        loss = functional.cross_entropy(logits, labels)
+        loss.backward()
+        return loss.item()
+
+    return run
+
+
+def dropout(case):
+    (x,) = _tensors(inputs.matrix(case))
+    return _inference(lambda: functional.dropout(x, case["p"], training=True))
+
+
+def batch_norm(case):
+    x, weight, bias = _tensors(
+        inputs.matrix(case), inputs.normal(case["cols"], 2), inputs.normal(case["cols"], 3)
+    )
+    return _inference(lambda: aten.native_batch_norm(x, weight, bias, None, None, True, 0.1, 1e-5))
+
+
+def batch_norm_backward(case):
+    x, weight, bias, grad = _tensors(
+        inputs.matrix(case), inputs.normal(case["cols"], 2), inputs.normal(case["cols"], 3), inputs.matrix(case, 4)
+    )
+    _, mean, inverse = aten.native_batch_norm(x, weight, bias, None, None, True, 0.1, 1e-5)
+    wanted = [True, True, True]
+    return _inference(
+        lambda: aten.native_batch_norm_backward(grad, x, weight, None, None, mean, inverse, True, 1e-5, wanted)
+    )
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=1e-2, momentum=0.9, fused=True),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, foreach=True),
+    "adam": lambda p: torch.optim.Adam(p, fused=True),
+}
+
+
+def optimizer(case):
+    if case["name"] not in OPTIMIZERS:
+        return None
+    param, grad = _tensors(*inputs.optimizer(case))
+    param = nn.Parameter(param)
+    param.grad = grad
+    return OPTIMIZERS[case["name"]]([param]).step
+
+
+# ---- networks ---------------------------------------------------------------------------------------------------
+
+
+def _model(case):
+    sequence, last = [], len(case["layers"]) - 2
+    for index, (weight, bias) in enumerate(inputs.parameters(case)):
+        layer = nn.Linear(*weight.shape)
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight.T)))
+            layer.bias.copy_(torch.from_numpy(bias))
+        sequence.append(layer)
+        if index < last:
+            sequence += [nn.BatchNorm1d(weight.shape[1])] if case["batch_norm"] else []
+            sequence += [nn.ReLU()] + ([nn.Dropout(case["dropout"])] if case["dropout"] else [])
+    return nn.Sequential(*sequence)
+
+
+def predict(case):
+    model, (x,) = _model(case).eval(), _tensors(inputs.batch(case)[0])
+    return _inference(lambda: model(x))
+
+
+def _step(model, adam, x, labels):
+    adam.zero_grad()
+    loss = functional.cross_entropy(model(x), labels)
+    loss.backward()
+    adam.step()
+    return loss.item()
+
+
+def train_step(case):
+    model, (x, labels) = _model(case), _tensors(*inputs.batch(case))
+    adam = torch.optim.Adam(model.parameters(), fused=True)
+    return lambda: _step(model, adam, x, labels)
+
+
+def fit(case):
+    x, y, x_test, y_test = _tensors(*inputs.images(case["folder"]))
+
+    def run():
+        torch.manual_seed(case["seed"])
+        model = _model(case)
+        adam = torch.optim.Adam(model.parameters(), fused=True)
+        start = time.perf_counter()
+        for _ in range(case["epochs"]):
+            for rows in torch.randperm(len(x)).split(case["batch"]):
+                _step(model, adam, x[rows], y[rows])
+        seconds = time.perf_counter() - start
+        with torch.inference_mode():
+            right = (model.eval()(x_test).argmax(1) == y_test).float().mean()
+        return {"seconds": seconds, "accuracy": float(right)}
+
+    return run
+
+
+FACTORIES = {
+    "unary": unary,
+    "unary_backward": unary_backward,
+    "linear": linear,
+    "linear_backward": linear_backward,
+    "softmax": softmax,
+    "cross_entropy": cross_entropy,
+    "dropout": dropout,
+    "batch_norm": batch_norm,
+    "batch_norm_backward": batch_norm_backward,
+    "optimizer": optimizer,
+    "predict": predict,
+    "train_step": train_step,
+    "fit": fit,
+}
