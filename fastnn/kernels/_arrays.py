@@ -243,12 +243,12 @@ def probability(name, value):
     return value
 
 
-def unsigned64(name, value):
-    """An integer in [0, 2**64) as the signed 64-bit number with the same bits."""
+def integer(name, value, limit):
+    """A Python int in [0, limit), or TypeError / ValueError."""
     try:
         value = as_index(value)
     except TypeError:
         raise TypeError(f"{name} is {type(value).__name__}: expected an integer") from None
-    if not 0 <= value < 1 << 64:
-        raise ValueError(f"{name} is {value}: expected 0 <= {name} < 2**64")
-    return value - (1 << 64) if value >> 63 else value
+    if not 0 <= value < limit:
+        raise ValueError(f"{name} is {value}: expected 0 <= {name} < 2**{limit.bit_length() - 1}")
+    return value

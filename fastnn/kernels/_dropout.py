@@ -4,7 +4,7 @@ import numpy as np
 
 from fastnn import _native
 
-from ._arrays import finish, output, probability, reals, row_stride, rows_of, unsigned64
+from ._arrays import finish, integer, output, probability, reals, row_stride, rows_of
 
 _run_op = _native.run_op
 _ONE = 65536  # a keep threshold on 16 random bits
@@ -25,7 +25,7 @@ def dropout(x, p, *, seed, offset=0, out=None):
         Probability of dropping, rounded to a multiple of 1/65536. 0 returns the same bits, 1 returns zeros.
     seed : int, 0 <= seed < 2**64
         Key of the random stream.
-    offset : int, default 0
+    offset : int, default 0, below 2**62
         Index of ``x``'s first element in the stream (C order): equal seeds and indices give equal decisions.
     out : ndarray, optional
         Where to write; may be ``x`` itself.
@@ -41,8 +41,10 @@ def dropout(x, p, *, seed, offset=0, out=None):
     seed, its counter the element index / 8; so neither threads nor shapes change the mask. Srivastava et al. 2014.
     """
     threshold = keep_threshold(p)
-    seed = unsigned64("seed", seed)
-    offset = unsigned64("offset", offset)
+    seed = integer("seed", seed, 1 << 64)
+    if seed >> 63:
+        seed -= 1 << 64  # dims are signed: the same 64 bits
+    offset = integer("offset", offset, 1 << 62)
     (x,), dtype, code = reals(("x",), x)
     y = output(out, x.shape, dtype, (x,), same=x)
     if threshold == _ONE:
