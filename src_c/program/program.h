@@ -90,6 +90,8 @@ void fnn_workspace_free(fnn_workspace *workspace);
 fnn_status fnn_workspace_prepare(fnn_workspace *workspace, int64_t rows, int in_region);
 /* Fills args for this many rows, `done` rows of the batch being behind us. */
 void fnn_workspace_resolve(fnn_workspace *workspace, int64_t rows, int64_t done);
+/* Moves one external buffer of a resolved workspace. */
+void fnn_workspace_repoint(fnn_workspace *workspace, int buffer, void *pointer);
 /* Puts a step's scalars into the ops that have slots. */
 void fnn_workspace_set_scalars(fnn_workspace *workspace, const double *scalars);
 /* Every member of the team walks the list; no barrier after the last op. */

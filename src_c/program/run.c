@@ -62,6 +62,16 @@ void fnn_workspace_resolve(fnn_workspace *workspace, int64_t rows, int64_t done)
     workspace->rows = rows;
 }
 
+void fnn_workspace_repoint(fnn_workspace *workspace, int buffer, void *pointer) {
+    const fnn_program *program = workspace->program;
+    workspace->pointers[buffer] = pointer;
+    for (int n = 0; n < program->node_count; n++)
+        for (int i = 0; i < FNN_MAX_POINTERS; i++) {
+            const fnn_operand *operand = &program->nodes[n].operand[i];
+            if (operand->buffer == buffer) workspace->args[n].pointer[i] = (char *)pointer + operand->offset;
+        }
+}
+
 void fnn_workspace_set_scalars(fnn_workspace *workspace, const double *scalars) {
     const fnn_program *program = workspace->program;
     for (int n = 0; n < program->node_count; n++) {

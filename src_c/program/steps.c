@@ -44,8 +44,9 @@ static void advance(step_run *run) {
 
     fnn_workspace *gradient = steps->gradient;
     int64_t begin = steps->offsets[run->step], rows = steps->offsets[run->step + 1] - begin;
-    if (steps->index_buffer >= 0) gradient->pointers[steps->index_buffer] = (void *)(steps->index + begin);
-    fnn_workspace_resolve(gradient, rows, 0);
+    if (gradient->rows != rows) fnn_workspace_resolve(gradient, rows, 0);
+    if (steps->index_buffer >= 0)
+        fnn_workspace_repoint(gradient, steps->index_buffer, (void *)(steps->index + begin));
     if (steps->gradient_slots > 0)
         fnn_workspace_set_scalars(gradient, steps->gradient_scalars + run->step * steps->gradient_slots);
     if (steps->update && steps->update_slots > 0)
