@@ -37,8 +37,11 @@ typedef void (*fnn_unary_fn)(int64_t n, const void *x, void *y, double p0, doubl
 typedef void (*fnn_unary_backward_fn)(int64_t n, const void *grad, const void *x, void *dx, double p0, double p1);
 /* a_step, b_step: 1 or 0 (one value for the whole run) */
 typedef void (*fnn_binary_fn)(int64_t n, const void *a, int a_step, const void *b, int b_step, void *y);
-/* sum of the losses of n elements times weight (returned), dx[n] (or NULL) = weight * scale * d loss / dx */
-typedef double (*fnn_loss_fn)(int64_t n, const void *x, const void *target, void *dx, double weight, double scale, double p0, double p1);
+/* Per element: value = weights * loss (values may be NULL), dx = weights * scale * d loss / dx (dx may be NULL, or x).
+ * weights NULL: all 1. Returns the sum of the values. All arrays [n], contiguous; n <= FNN_LOSS_CHUNK. */
+typedef double (*fnn_loss_fn)(int64_t n, const void *x, const void *target, const void *weights, void *values, void *dx,
+                              double scale, double p0, double p1);
+#define FNN_LOSS_CHUNK 1024
 /* scalars: the values that the row of optimizers.def names, in order */
 typedef void (*fnn_optimizer_fn)(int64_t n, void *param, const void *grad, void *s0, void *s1, void *s2, const double *scalars);
 
@@ -56,5 +59,42 @@ typedef struct fnn_gemm {
     fnn_unary_fn activation; /* NULL, or applied to each stored row while it is in L1 */
     double p0, p1;
 } fnn_gemm;
+
+/* Rows of softmax cross-entropy (kernels/cross_entropy.h); at most FNN_CROSS_ENTROPY_ROWS. Strides in elements. */
+typedef struct fnn_cross_entropy {
+    int64_t rows, cols;
+    const void *logits; /* [rows, cols] */
+    int64_t logits_row;
+    const int64_t *labels; /* [rows], or NULL: target is given */
+    const void *target;    /* [rows, cols] probabilities, or NULL */
+    int64_t target_row;
+    const void *class_weight;  /* [cols] or NULL */
+    const void *sample_weight; /* [rows] or NULL */
+    void *dlogits;             /* [rows, cols] or NULL; may be logits */
+    int64_t dlogits_row;
+    void *row_loss; /* [rows] or NULL */
+    int64_t ignore_index;
+    double smoothing, scale; /* scale multiplies the gradient */
+} fnn_cross_entropy;
+#define FNN_CROSS_ENTROPY_ROWS 64
+
+/* One block of rows and one strip of columns of batch norm (kernels/batch_norm.h). Strides in elements. */
+typedef struct fnn_batch_norm {
+    int64_t rows, cols;       /* at most FNN_BATCH_NORM_ROWS in a statistic, any number elsewhere; at most _COLS */
+    const void *x;            /* [rows, cols] */
+    const void *grad;         /* [rows, cols], backward only */
+    void *y;                  /* [rows, cols], or dx; may be x or grad */
+    int64_t x_row, grad_row, y_row;
+    const double *shift;      /* [cols] subtracted from x: the first row, or the mean */
+} fnn_batch_norm;
+#define FNN_BATCH_NORM_ROWS 64
+#define FNN_BATCH_NORM_COLS 64
+
+/* Columns as vectors see them: y = (x - mean_high - mean_low) * factor + offset, and backward
+ * dx = factor * (grad - offset - (x - mean_high - mean_low) * slope). The low part keeps what rounding the mean loses. */
+typedef struct fnn_batch_norm_columns {
+    double mean[FNN_BATCH_NORM_COLS], mean_low[FNN_BATCH_NORM_COLS];
+    double factor[FNN_BATCH_NORM_COLS], offset[FNN_BATCH_NORM_COLS], slope[FNN_BATCH_NORM_COLS];
+} fnn_batch_norm_columns;
 
 #endif

@@ -1,0 +1,192 @@
+/* losses.c: losses and their gradients in one visit.
+ *
+ * Rows (cross-entropy) or elements (pointwise) are cut into fixed chunks; each chunk's sum is kept, and one member adds
+ * them in order. Bits depend neither on the team nor on strides.
+ */
+#include "op.h"
+
+#include <string.h>
+
+enum { MEAN, SUM, NONE };
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+static void store_real(const fnn_args *args, void *to, double value) {
+    if (to == NULL)
+        return;
+    if (args->table->item_size == 4)
+        *(float *)to = (float)value;
+    else
+        *(double *)to = value;
+}
+
+static void *at(const fnn_args *args, const void *base, int64_t index) {
+    return base == NULL ? NULL : (char *)base + index * args->table->item_size;
+}
+
+/* The members' chunk sums become the loss, on one of them. */
+static void finish_loss(const fnn_args *args, const fnn_team *team, int64_t chunks, int reduction, double divisor,
+                        void *loss, void *weight_sum) {
+    const double *sums = args->scratch;
+    double total = 0;
+    fnn_team_barrier(team);
+    if (team->rank != 0)
+        return;
+    for (int64_t i = 0; i < chunks; i++)
+        total += sums[i];
+    if (reduction != NONE)
+        store_real(args, loss, reduction == MEAN ? total / divisor : total);
+    store_real(args, weight_sum, divisor);
+}
+
+/* ---- softmax cross-entropy ---- */
+
+enum { LOGITS, LABELS, TARGET, CLASS_WEIGHT, SAMPLE_WEIGHT, LOSS, DLOGITS, WEIGHT_SUM };
+enum { ROWS, COLS, LOGITS_ROW, TARGET_ROW, DLOGITS_ROW, REDUCTION, IGNORE_INDEX };
+enum { SMOOTHING };
+
+static fnn_cross_entropy cross_entropy_block(const fnn_args *args, int64_t row, int64_t rows) {
+    const int64_t *d = args->dim;
+    void *const *p = args->pointer;
+    return (fnn_cross_entropy){
+        .rows = rows,
+        .cols = d[COLS],
+        .logits = at(args, p[LOGITS], row * d[LOGITS_ROW]),
+        .logits_row = d[LOGITS_ROW],
+        .labels = p[LABELS] ? (const int64_t *)p[LABELS] + row : NULL,
+        .target = at(args, p[TARGET], row * d[TARGET_ROW]),
+        .target_row = d[TARGET_ROW],
+        .class_weight = p[CLASS_WEIGHT],
+        .sample_weight = at(args, p[SAMPLE_WEIGHT], row),
+        .dlogits = at(args, p[DLOGITS], row * d[DLOGITS_ROW]),
+        .dlogits_row = d[DLOGITS_ROW],
+        .row_loss = d[REDUCTION] == NONE ? at(args, p[LOSS], row) : NULL,
+        .ignore_index = d[IGNORE_INDEX],
+        .smoothing = args->scalar[SMOOTHING],
+        .scale = 1,
+    };
+}
+
+void fnn_op_cross_entropy_run(const fnn_args *args, const fnn_team *team) {
+    const int64_t rows = args->dim[ROWS], blocks = ceil_div(rows, FNN_CROSS_ENTROPY_ROWS);
+    const int reduction = (int)args->dim[REDUCTION];
+    /* Every member adds the weights itself, in the same order: cheaper than a barrier, and the gradient needs it. */
+    const fnn_cross_entropy all = cross_entropy_block(args, 0, rows);
+    const double divisor = args->table->cross_entropy_weight(&all);
+    double *sums = args->scratch;
+    int64_t begin, end;
+    fnn_team_range(team, blocks, 1, &begin, &end);
+    for (int64_t block = begin; block < end; block++) {
+        int64_t row = block * FNN_CROSS_ENTROPY_ROWS;
+        fnn_cross_entropy piece = cross_entropy_block(args, row, smaller(FNN_CROSS_ENTROPY_ROWS, rows - row));
+        if (reduction == MEAN)
+            piece.scale = 1 / divisor;
+        sums[block] = args->table->cross_entropy(&piece);
+    }
+    finish_loss(args, team, blocks, reduction, divisor, args->pointer[LOSS], args->pointer[WEIGHT_SUM]);
+}
+
+fnn_work fnn_op_cross_entropy_work(const fnn_args *args) {
+    double rows = (double)args->dim[ROWS], n = rows * (double)args->dim[COLS];
+    double bytes =
+        n * args->table->item_size * (1 + (args->pointer[TARGET] != NULL) + (args->pointer[DLOGITS] != NULL));
+    return fnn_work_of(20 * n, bytes + 8 * rows, 8 * n / args->table->lanes + 40 * rows);
+}
+
+int64_t fnn_op_cross_entropy_scratch(const fnn_args *args, int team_size) {
+    (void)team_size;
+    return ceil_div(args->dim[ROWS], FNN_CROSS_ENTROPY_ROWS) * (int64_t)sizeof(double);
+}
+
+/* ---- pointwise ---- */
+
+enum { P_X, P_TARGET, P_SAMPLE_WEIGHT, P_LOSS, P_DX, P_WEIGHT_SUM };
+enum { P_ROWS, P_COLS, P_X_ROW, P_TARGET_ROW, P_DX_ROW, P_REDUCTION, P_KIND };
+
+/* Elements [start, start + n) of a [*, cols] array with a row stride, to or from a contiguous chunk. */
+static void copy_chunk(const fnn_args *args, char *array, int64_t row_stride, int64_t start, int64_t n, char *chunk,
+                       int to_array) {
+    const int64_t cols = args->dim[P_COLS], size = args->table->item_size;
+    for (int64_t row = start / cols, col = start % cols; n > 0; row++, col = 0) {
+        const int64_t length = smaller(n, cols - col);
+        char *part = array + (row * row_stride + col) * size;
+        memcpy(to_array ? part : chunk, to_array ? chunk : part, (size_t)(length * size));
+        chunk += length * size;
+        n -= length;
+    }
+}
+
+/* The weight of each element's row. */
+static void spread_weights(const fnn_args *args, int64_t start, int64_t n, void *chunk) {
+    const int64_t cols = args->dim[P_COLS];
+    int64_t row = start / cols, col = start % cols;
+    for (int64_t i = 0; i < n; i++) {
+        if (args->table->item_size == 4)
+            ((float *)chunk)[i] = ((const float *)args->pointer[P_SAMPLE_WEIGHT])[row];
+        else
+            ((double *)chunk)[i] = ((const double *)args->pointer[P_SAMPLE_WEIGHT])[row];
+        if (++col == cols) {
+            col = 0;
+            row++;
+        }
+    }
+}
+
+/* A chunk's sum. Strided operands are packed, so that the kernel and therefore the bits are the same for all. */
+static double pointwise_chunk(const fnn_args *args, int64_t start, int64_t n, double scale) {
+    const int64_t *d = args->dim;
+    void *const *p = args->pointer;
+    double x[FNN_LOSS_CHUNK], target[FNN_LOSS_CHUNK], weights[FNN_LOSS_CHUNK], dx[FNN_LOSS_CHUNK];
+    const int one_row = d[P_ROWS] == 1;
+    const int pack_x = !one_row && d[P_X_ROW] != d[P_COLS], pack_t = !one_row && d[P_TARGET_ROW] != d[P_COLS];
+    const int pack_dx = p[P_DX] && !one_row && d[P_DX_ROW] != d[P_COLS];
+    if (pack_x)
+        copy_chunk(args, p[P_X], d[P_X_ROW], start, n, (char *)x, 0);
+    if (pack_t)
+        copy_chunk(args, p[P_TARGET], d[P_TARGET_ROW], start, n, (char *)target, 0);
+    if (p[P_SAMPLE_WEIGHT])
+        spread_weights(args, start, n, weights);
+    double sum = args->table->loss[d[P_KIND]](
+        n, pack_x ? x : at(args, p[P_X], start), pack_t ? target : at(args, p[P_TARGET], start),
+        p[P_SAMPLE_WEIGHT] ? weights : NULL, d[P_REDUCTION] == NONE ? at(args, p[P_LOSS], start) : NULL,
+        pack_dx ? dx : at(args, p[P_DX], start), scale, args->scalar[0], args->scalar[1]);
+    if (pack_dx)
+        copy_chunk(args, p[P_DX], d[P_DX_ROW], start, n, (char *)dx, 1);
+    return sum;
+}
+
+/* What a mean divides by: the sum of the rows' weights, times cols. */
+static double pointwise_divisor(const fnn_args *args) {
+    const void *weights = args->pointer[P_SAMPLE_WEIGHT];
+    double sum = 0;
+    for (int64_t row = 0; weights && row < args->dim[P_ROWS]; row++)
+        sum += args->table->item_size == 4 ? (double)((const float *)weights)[row] : ((const double *)weights)[row];
+    return (weights ? sum : (double)args->dim[P_ROWS]) * (double)args->dim[P_COLS];
+}
+
+void fnn_op_pointwise_loss_run(const fnn_args *args, const fnn_team *team) {
+    const int64_t n = args->dim[P_ROWS] * args->dim[P_COLS], chunks = ceil_div(n, FNN_LOSS_CHUNK);
+    const int reduction = (int)args->dim[P_REDUCTION];
+    const double divisor = pointwise_divisor(args);
+    double *sums = args->scratch;
+    int64_t begin, end;
+    fnn_team_range(team, chunks, 1, &begin, &end);
+    for (int64_t chunk = begin; chunk < end; chunk++) {
+        int64_t start = chunk * FNN_LOSS_CHUNK;
+        sums[chunk] =
+            pointwise_chunk(args, start, smaller(FNN_LOSS_CHUNK, n - start), reduction == MEAN ? 1 / divisor : 1);
+    }
+    finish_loss(args, team, chunks, reduction, divisor, args->pointer[P_LOSS], args->pointer[P_WEIGHT_SUM]);
+}
+
+fnn_work fnn_op_pointwise_loss_work(const fnn_args *args) {
+    double n = (double)args->dim[P_ROWS] * (double)args->dim[P_COLS];
+    double bytes = n * args->table->item_size * (2 + (args->pointer[P_DX] != NULL));
+    return fnn_work_of(6 * n, bytes, bytes / 20 + 30);
+}
+
+int64_t fnn_op_pointwise_loss_scratch(const fnn_args *args, int team_size) {
+    (void)team_size;
+    return ceil_div(args->dim[P_ROWS] * args->dim[P_COLS], FNN_LOSS_CHUNK) * (int64_t)sizeof(double);
+}
