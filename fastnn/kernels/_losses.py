@@ -163,14 +163,19 @@ def _pointwise(kind, x, target, sample_weight, reduction, gradient, out, p0, p1)
     loss = np.zeros(1, dtype) if losses is None else losses
     if x.size:
         cols = x.size // rows
-        if losses is not None:  # every element is a row of its own, with its row's weight
-            if sample_weight is not None:
-                sample_weight = np.repeat(sample_weight, cols)
-            rows, cols = x.size, 1
-        arrays = (np.ascontiguousarray(x), np.ascontiguousarray(target), sample_weight, loss, dx, None)
-        dims = (rows, cols, cols, cols, cols, code_of_reduction, kind)
+        x, x_row = _as_rows(x, rows)
+        target, target_row = _as_rows(target, rows)
+        arrays = (x, target, sample_weight, loss, dx, None)
+        dims = (rows, cols, x_row, target_row, cols, code_of_reduction, kind)
         _run_op("pointwise_loss", arrays, dims, (p0, p1), code)
     return _result(losses, loss, dx, given)
+
+
+def _as_rows(array, rows):
+    """``(array, row stride)`` read as (rows, everything else)."""
+    if array.ndim == 2:
+        return rows_of(array)
+    return np.ascontiguousarray(array), array.size // rows
 
 
 def _templates(kind):
