@@ -150,7 +150,7 @@ def layer_products(case):
     return list(zip(case["layers"][:-1], case["layers"][1:], strict=True))
 
 
-# Reals read plus reals written per element of the rows x cols matrix (the labels and per-column vectors are not counted).
+# Reals read plus reals written per element of the rows x cols matrix (labels and per-column vectors do not count).
 ELEMENT_PASSES = {
     "unary": 2, "unary_backward": 3, "binary": 3, "softmax": 2, "dropout": 2, "dropout_backward": 2, "batch_norm": 2,
     "batch_norm_inference": 2, "batch_norm_backward": 3, "cross_entropy": 2, "pointwise_loss": 3,

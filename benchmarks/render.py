@@ -114,9 +114,9 @@ def markdown(report, chart_name):
         lines += ["**A quick run to see that the driver works: these figures mean nothing.**", ""]
     lines += table([["", "this run"], ["date", report["date"]], *report["hardware"], *report["versions"]])
     lines.append(
-        f"Every library runs in a process of its own on the same processors with the same number of threads. Figures are "
-        f"medians of {report['rounds'] * report['samples']} samples in {report['rounds']} interleaved rounds, after a "
-        "warm-up; the best of each row is bold. Shares are of this machine's own limits, measured in the same run: a "
+        "Every library runs in a process of its own on the same processors with the same number of threads. Figures "
+        f"are medians of {report['rounds'] * report['samples']} samples in {report['rounds']} interleaved rounds, "
+        "after a warm-up; the best of each row is bold. Shares are of this machine's own limits, measured in the same run: a "
         "memory-bound kernel can exceed the triad's bandwidth where the output stays in a cache."
     )
     lines.append("")

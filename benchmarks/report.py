@@ -158,7 +158,7 @@ def parse(arguments):
     parser.add_argument("--threads", default=",".join(map(str, default_threads)), help="counts, comma separated")
     parser.add_argument("--peers", default=",".join(peers.ORDER), help="comma separated, of: %(default)s")
     parser.add_argument("--suites", default="", help="titles to run, comma separated (default: all)")
-    parser.add_argument("--fashion-dir", help="directory of the Fashion-MNIST IDX files; without it that run is left out")
+    parser.add_argument("--fashion-dir", help="the Fashion-MNIST IDX files; that run is left out without them")
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default 7)")
     parser.add_argument("--samples", type=int, default=5, help="samples a round and library (default 5)")
     parser.add_argument("--quick", action="store_true", help="one round, a rough probe: to see that it works")

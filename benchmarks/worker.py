@@ -1,7 +1,8 @@
 """One peer in a process of its own, driven by ``report.py`` over pipes: one JSON object per line each way.
 
-Requests: ``{"prepare": case}`` -> ``{"ready": bool}`` (and ``"error"`` if it raised); ``{"sample": n}`` -> ``{"seconds": [per call, n samples]}``;
-``{"run": true}`` -> what the callable returns; ``{"quit": true}``. The first line out is the peer's name and version.
+Requests: ``{"prepare": case}`` -> ``{"ready": bool}`` (and ``"error"`` if it raised); ``{"sample": n}`` ->
+``{"seconds": [per call, n samples]}``; ``{"run": true}`` -> what the callable returns. The end of the input ends it.
+The first line out is the peer's name and version.
 """
 
 import json
@@ -67,10 +68,8 @@ def serve(name, threads, replies):
                 reply(ready=False, error=f"{type(error).__name__}: {error}")
         elif "sample" in request:
             reply(seconds=samples(call, calls, request["sample"]))
-        elif "run" in request:
-            reply(**call())
         else:
-            return
+            reply(**call())
 
 
 if __name__ == "__main__":
