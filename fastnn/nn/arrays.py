@@ -1,0 +1,90 @@
+"""What a user's array looks like to a program: its spec, and the one conversion that some dtypes need.
+
+Programs gather rows of the array where it lies and convert them on the way (decision 7), so float32, float64, bool
+and integer arrays are never copied, whatever their row stride. Copied once are: float16 and long double, swapped
+byte order, misaligned data, and rows whose own elements are not contiguous (x[:, ::2], Fortran order).
+"""
+
+import numpy as np
+
+_DIRECT = frozenset("?bBhHiIlLqQfd")
+
+
+def as_rows(x, what="x"):
+    """Return x as an array whose rows a program can gather.
+
+    Raises
+    ------
+    TypeError
+        If x does not hold real numbers.
+    ValueError
+        If x has no axis of rows.
+    """
+    if type(x) is not np.ndarray:
+        x = np.asarray(x)
+    dtype = x.dtype
+    if dtype.char not in _DIRECT:
+        if dtype.kind == "f":
+            x = x.astype(np.float32 if dtype.itemsize == 2 else np.float64)
+        elif dtype.kind == "O":
+            x = _from_objects(x, what)
+        else:
+            raise TypeError(f"{what} has dtype {dtype}; fastnn needs real numbers (float, integer or bool)")
+    elif not dtype.isnative:
+        x = x.astype(dtype.newbyteorder("="))
+    if x.ndim == 0:
+        raise ValueError(f"{what} is a single number; expected an array of shape (rows, ...)")
+    if not x.flags.c_contiguous:
+        x = _contiguous_rows(x)
+    elif not x.flags.aligned:
+        x = x.copy()
+    return x
+
+
+def _from_objects(x, what):
+    try:
+        return x.astype(np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} has dtype object and holds values that are not numbers") from None
+
+
+def _contiguous_rows(x):
+    """x itself if each row is contiguous and aligned, else a copy."""
+    if not x.flags.aligned or x.strides[0] % x.itemsize:
+        return x.copy()
+    if len(x) and not x[0].flags.c_contiguous:
+        return np.ascontiguousarray(x)
+    return x
+
+
+def spec_of(x):
+    """(shape without rows, dtype, distance between rows in elements) of an array made by `as_rows`."""
+    size = 1
+    for extent in x.shape[1:]:
+        size *= extent
+    return x.shape[1:], x.dtype, (x.strides[0] // x.itemsize if len(x) > 1 else size)
+
+
+def split_inputs(x):
+    """Return (names or None, tuple of arrays) of one input, a tuple of inputs or a dict of inputs.
+
+    All inputs must have the same number of rows; errors name the input.
+    """
+    if isinstance(x, dict):
+        if not x:
+            raise ValueError("the dict of inputs is empty")
+        names = tuple(x)
+        arrays = tuple(as_rows(value, f"input {name!r}") for name, value in x.items())
+    elif isinstance(x, tuple):
+        if not x:
+            raise ValueError("the tuple of inputs is empty")
+        names = None
+        arrays = tuple(as_rows(value, f"input {i}") for i, value in enumerate(x))
+    else:
+        return None, (as_rows(x),)
+    rows = len(arrays[0])
+    for i, array in enumerate(arrays):
+        if len(array) != rows:
+            label = repr(names[i]) if names else i
+            raise ValueError(f"input {label} has {len(array)} rows, the first input has {rows}")
+    return names, arrays

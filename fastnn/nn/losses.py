@@ -1,0 +1,95 @@
+"""Losses as classes: a callable (output, target[, sample_weight]) that also declares its target (decision 15)."""
+
+from .. import functional as F
+
+
+class Loss:
+    """Base of the losses. ``target`` is "class" (integer labels, or rows of probabilities) or "same" (the output's shape).
+
+    Any function ``loss(output, target)`` of symbolic tensors that returns a scalar is a loss for `Trainer` too; it is
+    taken as "same", and needs a third argument if sample weights are to be used.
+    """
+
+    target = "same"
+
+    def __call__(self, output, target, sample_weight=None):
+        raise NotImplementedError
+
+    def __repr__(self):
+        options = ", ".join(f"{name}={value!r}" for name, value in self.to_config().items() if name != "class")
+        return f"{type(self).__name__}({options})"
+
+    def to_config(self):
+        """Return {"class": name, options} for JSON."""
+        return {"class": type(self).__name__, **{k: _plain(v) for k, v in self.__dict__.items()}}
+
+
+def _plain(value):
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _check_reduction(name, reduction):
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"{name}: reduction must be 'mean' or 'sum' for a training loss, got {reduction!r}")
+
+
+class CrossEntropyLoss(Loss):
+    """Softmax cross-entropy of logits (rows, classes): ``-log softmax(logits)[label]``, gradient ``softmax - onehot``.
+
+    Parameters
+    ----------
+    weight : array of shape (classes,), optional
+        Class weights; the mean divides by the sum of the weights used.
+    ignore_index : int, optional
+        Rows with this label count for nothing. Default None: no such label (PyTorch's default is -100).
+    label_smoothing : float, default 0.0
+        Share of the target spread evenly over the classes, in [0, 1).
+    reduction : {"mean", "sum"}
+    """
+
+    target = "class"
+
+    def __init__(self, weight=None, *, ignore_index=None, label_smoothing=0.0, reduction="mean"):
+        _check_reduction("CrossEntropyLoss", reduction)
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"CrossEntropyLoss: label_smoothing must be between 0 and 1, got {label_smoothing}")
+        if weight is not None:
+            import numpy as np
+
+            weight = np.array(weight, dtype=np.float64)
+            if weight.ndim != 1 or not np.isfinite(weight).all() or (weight < 0).any():
+                raise ValueError("CrossEntropyLoss: weight must be one finite number >= 0 per class")
+        self.weight = weight
+        self.ignore_index = None if ignore_index is None else int(ignore_index)
+        self.label_smoothing = float(label_smoothing)
+        self.reduction = reduction
+
+    def __call__(self, output, target, sample_weight=None):
+        weight = self.weight
+        if weight is not None and hasattr(output, "astype"):  # arrays: kernels do not mix floating types
+            weight = weight.astype(output.dtype)
+        return F.cross_entropy(
+            output,
+            target,
+            weight=weight,
+            sample_weight=sample_weight,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            reduction=self.reduction,
+        )
+
+
+class MSELoss(Loss):
+    """Mean squared error ``mean((output - target)^2)`` over all elements.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}
+    """
+
+    def __init__(self, *, reduction="mean"):
+        _check_reduction("MSELoss", reduction)
+        self.reduction = reduction
+
+    def __call__(self, output, target, sample_weight=None):
+        return F.mse_loss(output, target, sample_weight=sample_weight, reduction=self.reduction)

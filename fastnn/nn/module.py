@@ -1,0 +1,339 @@
+"""Module: parameters plus a `forward` that runs once, on symbolic tensors.
+
+What `forward` records is the only definition of the model (decision 14): calling the module with arrays runs a
+Program that was planned from it. Nothing here holds state that a user could forget to switch.
+"""
+
+import threading
+
+import numpy as np
+
+from ..graph.parameter import Parameter, bump_graph_version, graph_version
+from .guard import Guard
+
+_trace_state = threading.local()
+_COMPILED_LIMIT = 16  # programs kept per module (least recently used goes first)
+
+
+def is_symbolic(value):
+    """True for the tensors that a trace hands to `forward`."""
+    return getattr(value, "_fastnn_symbolic_", False)
+
+
+class ModuleList(list):
+    """A list of modules that tells its owner's graph when it changes. Made from any list assigned to a Module."""
+
+    def _changed(name):
+        method = getattr(list, name)
+
+        def call(self, *args, **kwargs):
+            bump_graph_version()
+            return method(self, *args, **kwargs)
+
+        call.__name__ = name
+        call.__doc__ = method.__doc__
+        return call
+
+    for _name in ("append", "extend", "insert", "pop", "remove", "clear", "reverse", "sort"):
+        locals()[_name] = _changed(_name)
+    for _name in ("__setitem__", "__delitem__", "__iadd__", "__imul__"):
+        locals()[_name] = _changed(_name)
+    del _name, _changed
+
+
+class Module:
+    """Base class of layers and models: define ``__init__`` and ``forward``.
+
+    Parameters, modules and lists of modules that are assigned to attributes belong to the module; every other
+    attribute is plain configuration. ``forward`` is ordinary Python over ``fastnn.functional`` and other modules. It
+    runs once per mode and dtype, on symbolic tensors: branch on Python values, not on the values of tensors.
+
+    * ``model(x)`` runs inference on arrays of any number of rows; ``model.predict(x, out=None)`` is the same.
+    * ``model(x, training=True)`` is the Monte-Carlo path: dropout is live (a new mask per call) and batch norm uses
+      the statistics of the batch, but nothing is learned and no running statistics change.
+    * ``self.training`` exists only inside ``forward``.
+    * Several inputs: ``model(x1, x2)``, ``model((x1, x2))``, or ``model({"a": x1, "b": x2})`` for ``forward(self, a, b)``.
+    * Changing an attribute, a sub-module or ``requires_grad`` is seen by the next call.
+
+    Examples
+    --------
+    >>> class Net(nn.Module):
+    ...     def __init__(self):
+    ...         self.hidden = nn.Linear(4, 16)
+    ...         self.out = nn.Linear(16, 2)
+    ...     def forward(self, x):
+    ...         return self.out(F.relu(self.hidden(x)))
+    """
+
+    _version = 0  # bumped by every change of structure; part of the key of compiled programs
+    _compiled = None
+    _guard_object = None
+    _mc_calls = 0
+
+    # ---- registration ------------------------------------------------------------------------------------------
+
+    def __setattr__(self, name, value):
+        if name[:1] != "_":
+            if type(value) in (list, tuple) and value and all(isinstance(item, Module) for item in value):
+                value = ModuleList(value)
+            if isinstance(value, Module):
+                draw_untouched(value, 0, name)
+            elif isinstance(value, ModuleList):
+                for i, item in enumerate(value):
+                    draw_untouched(item, 0, f"{name}.{i}")
+            elif isinstance(value, Parameter) and not value.name:
+                value.name = name
+            self._changed()
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name):
+        self._changed()
+        object.__delattr__(self, name)
+
+    def _changed(self):
+        object.__setattr__(self, "_version", self._version + 1)
+        bump_graph_version()
+
+    def __getstate__(self):
+        state = self.__dict__.copy()
+        for name in ("_compiled", "_guard_object"):
+            state.pop(name, None)
+        return state
+
+    # ---- walking -----------------------------------------------------------------------------------------------
+
+    def named_children(self):
+        """Yield (name, module) of the direct sub-modules, in order of assignment; list items are ``list.0``, ..."""
+        for name, value in self.__dict__.items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, ModuleList):
+                for i, item in enumerate(value):
+                    yield f"{name}.{i}", item
+
+    def named_modules(self, prefix=""):
+        """Yield (path, module) of this module ("" is its own path) and of all inside it; a shared one once per place."""
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self):
+        """Return the list of distinct modules: this one first, then all inside it."""
+        return list({id(module): module for _, module in self.named_modules()}.values())
+
+    def _all_named_tensors(self):
+        """(path, Parameter) of every place, buffers and shared ones included, in PyTorch's order."""
+        for path, module in self.named_modules():
+            dot = path + "." if path else ""
+            for wanted in (False, True):
+                for name, value in module.__dict__.items():
+                    if isinstance(value, Parameter) and value.buffer == wanted:
+                        yield dot + name, value
+
+    def _named_tensors(self, buffers):
+        seen = set()
+        for path, tensor in self._all_named_tensors():
+            if tensor.buffer == buffers and id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield path, tensor
+
+    def named_parameters(self):
+        """Yield (name, Parameter), PyTorch's names; a shared parameter appears once, under its first name."""
+        return self._named_tensors(False)
+
+    def named_buffers(self):
+        """Yield (name, Parameter) of the buffers: batch norm's running statistics."""
+        return self._named_tensors(True)
+
+    def parameters(self):
+        """Return the list of distinct parameters (no buffers)."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    @property
+    def dtype(self):
+        """The model's one floating dtype (decision 7): that of its first parameter, float32 without parameters."""
+        for _, tensor in self._all_named_tensors():
+            return np.dtype(tensor.dtype)
+        return np.dtype(np.float32)
+
+    # ---- tracing -----------------------------------------------------------------------------------------------
+
+    @property
+    def training(self):
+        """True while the training mode is traced, False while inference is. Exists only inside ``forward``."""
+        mode = getattr(_trace_state, "mode", None)
+        if mode is None:
+            raise RuntimeError(
+                "self.training exists only while forward is traced; models have no train()/eval() state: "
+                "model(x) infers, model(x, training=True) is the Monte-Carlo path, Trainer trains"
+            )
+        return mode
+
+    def forward(self, *inputs):
+        raise NotImplementedError(f"{type(self).__name__} defines no forward(self, x)")
+
+    def _trace(self, inputs, training):
+        """Run forward once on symbolic tensors (called by the graph)."""
+        before = getattr(_trace_state, "mode", None), getattr(_trace_state, "paths", None)
+        _trace_state.mode = bool(training)
+        _trace_state.paths = {id(module): path for path, module in self.named_modules()}
+        try:
+            return self._forward_named(inputs)
+        finally:
+            _trace_state.mode, _trace_state.paths = before
+
+    def _forward_named(self, inputs):
+        """forward; an error gets the name of the innermost module that raised it."""
+        try:
+            return self.forward(*inputs)
+        except (ValueError, TypeError) as error:
+            if getattr(error, "_fastnn_located", False) or len(error.args) != 1:
+                raise
+            path = (getattr(_trace_state, "paths", None) or {}).get(id(self), "")
+            place = f"layer '{path}' " if path else ""
+            located = type(error)(f"{place}{self._describe()}: {error.args[0]}")
+            located._fastnn_located = True
+            raise located from error
+
+    def _describe(self):
+        return repr(self) if not any(True for _ in self.named_children()) else type(self).__name__
+
+    def _signature(self):
+        """What a compiled program of this module depends on, besides shapes and dtype."""
+        modules = tuple((id(module), module._version) for _, module in self.named_modules())
+        return modules, tuple((id(t), t.requires_grad) for _, t in self._all_named_tensors())
+
+    # ---- running -----------------------------------------------------------------------------------------------
+
+    def __call__(self, *inputs, training=False, out=None):
+        first = inputs[0] if inputs else None
+        if is_symbolic(first) or (inputs and any(is_symbolic(x) for x in inputs)):
+            return self._forward_named(inputs)
+        if not inputs:
+            raise TypeError(f"{type(self).__name__}() needs at least one input")
+        from .predict import run_model
+
+        return run_model(self, first if len(inputs) == 1 else inputs, training, out)
+
+    def predict(self, x, *, out=None):
+        """Return the model's output for the rows of x: for a classifier the logits, as `forward` ends.
+
+        Parameters
+        ----------
+        x : array of shape (rows, ...), or a tuple or dict of such arrays
+            Any number of rows, also 0. Floats, integers and bools are converted to the model's dtype row by row.
+        out : array, optional
+            C-contiguous array of the output's shape and the model's dtype; is filled and returned.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit; the message names the layer.
+        RuntimeError
+            If another thread is training this model now.
+        """
+        from .predict import run_model
+
+        return run_model(self, x, False, out)
+
+    @property
+    def _guard(self):
+        if self._guard_object is None:
+            # setdefault is atomic, so that two first callers get one guard
+            self.__dict__.setdefault("_guard_object", Guard())
+        return self._guard_object
+
+    # ---- weights -----------------------------------------------------------------------------------------------
+
+    def state_dict(self):
+        """Return {name: contiguous copy}, PyTorch's names and shapes; a shared parameter is there once."""
+        seen, result = set(), {}
+        for path, tensor in self._all_named_tensors():
+            if id(tensor) not in seen:
+                seen.add(id(tensor))
+                result[path] = np.ascontiguousarray(tensor.numpy())
+                if result[path].base is not None or not result[path].flags.writeable:
+                    result[path] = result[path].copy()
+        return result
+
+    def load_state_dict(self, state, strict=True):
+        """Write the arrays of `state` into the parameters and buffers.
+
+        Parameters
+        ----------
+        state : dict of str to array (or PyTorch tensor on the CPU)
+            PyTorch's ``num_batches_tracked`` entries are ignored.
+        strict : bool, default True
+            Every name must be there and known. False writes what fits by name.
+
+        Raises
+        ------
+        KeyError
+            Missing or unknown names (strict).
+        ValueError
+            A shape differs. Nothing is written before everything has been checked.
+        """
+        from .state import load_state
+
+        load_state(self, state, strict)
+
+    def reset_parameters(self, seed=0):
+        """Draw all initial weights again: each from a stream keyed by (seed, its name). Returns self."""
+        for path, module in self.named_modules():
+            module._draw(seed, path)
+        return self
+
+    def _draw(self, seed, path):
+        """Layers with parameters of their own override this: fill them from streams keyed by (seed, path)."""
+
+    def _is_untouched(self):
+        """Layers with parameters override this: True while nobody has written them since they were drawn."""
+        return False
+
+    def to(self, dtype):
+        """Convert parameters and buffers to "float32" or "float64", in place; sharing is kept. Returns self."""
+        from .state import convert
+
+        return convert(self, dtype)
+
+    def _replace(self, name, old, new):
+        """Put a converted parameter in the place of the old one, without calling that a change by the user."""
+        if new is not old:
+            object.__setattr__(self, name, new)
+
+    # ---- text --------------------------------------------------------------------------------------------------
+
+    def extra_repr(self):
+        return ""
+
+    def __repr__(self):
+        children = list(self.named_children())
+        if not children:
+            return f"{type(self).__name__}({self.extra_repr()})"
+        lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in children]
+        return f"{type(self).__name__}(\n" + "\n".join(lines) + "\n)"
+
+    def summary(self):
+        """Return a table of the layers: name, layer, weight shapes, number of parameters (trainable and not)."""
+        from .summary import summary
+
+        return summary(self)
+
+    def to_config(self):
+        """Return the architecture as a dict for JSON, without weights; `nn.from_config` builds it again.
+
+        Raises
+        ------
+        TypeError
+            For classes of your own: load their weights with ``fastnn.load(path, model=YourClass(...))``.
+        """
+        from .config import to_config
+
+        return to_config(self)
+
+
+def draw_untouched(module, seed, prefix):
+    """Give the layers inside `module` that nobody has written yet weights keyed by their new place."""
+    for path, inner in module.named_modules(prefix):
+        if inner._is_untouched():
+            inner._draw(seed, path)

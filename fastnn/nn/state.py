@@ -1,0 +1,77 @@
+"""Weights in and out of a module: load_state_dict, conversion of the dtype, sharing."""
+
+import numpy as np
+
+
+def _as_array(value):
+    if hasattr(value, "detach"):  # a PyTorch tensor, without importing torch
+        value = value.detach().cpu().numpy()
+    return np.asarray(value)
+
+
+def _listed(names):
+    names = sorted(names)
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def load_state(module, state, strict):
+    """See `Module.load_state_dict`. Everything is checked before the first write."""
+    places = dict(module._all_named_tensors())
+    given = {name: value for name, value in state.items() if name.rsplit(".", 1)[-1] != "num_batches_tracked"}
+    if strict:
+        unknown = given.keys() - places.keys()
+        if unknown:
+            raise KeyError(f"load_state_dict: unknown names {_listed(unknown)}; this model has {_listed(places)}")
+        covered = {id(places[name]) for name in given}
+        missing = [name for name, tensor in module._named_tensors(False) if id(tensor) not in covered]
+        missing += [name for name, tensor in module._named_tensors(True) if id(tensor) not in covered]
+        if missing:
+            raise KeyError(f"load_state_dict: missing names {_listed(missing)}")
+    writes = []
+    for name, value in given.items():
+        tensor = places.get(name)
+        if tensor is None:
+            continue
+        array = _as_array(value)
+        if array.shape != tuple(tensor.shape):
+            raise ValueError(f"load_state_dict: {name} has shape {array.shape}, the model needs {tuple(tensor.shape)}")
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"load_state_dict: {name} has dtype {array.dtype}, which is not a real number")
+        writes.append((tensor, array))
+    guard = module._guard
+    guard.start_writing()
+    try:
+        for tensor, array in writes:
+            tensor.assign(array.astype(tensor.dtype, copy=False))
+    finally:
+        guard.stop_writing()
+
+
+def convert(module, dtype):
+    """See `Module.to`."""
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        dtype = None
+    if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError("to: a model's dtype is 'float32' or 'float64'")
+    converted = {}
+    for inner in module.modules():
+        for name, value in list(inner.__dict__.items()):
+            if hasattr(value, "requires_grad") and hasattr(value, "storage"):
+                if id(value) not in converted:
+                    converted[id(value)] = value.to(dtype), value
+                inner._replace(name, value, converted[id(value)][0])
+    module._changed()
+    return module
+
+
+def tied_places(module):
+    """{name: first name} of the places that share a parameter with an earlier one."""
+    first, tied = {}, {}
+    for path, tensor in module._all_named_tensors():
+        if id(tensor) in first:
+            tied[path] = first[id(tensor)]
+        else:
+            first[id(tensor)] = path
+    return tied

@@ -1,0 +1,79 @@
+"""The moments of an optimizer, per parameter name: owned by the Trainer, saved in logical shape (decision 5)."""
+
+import numpy as np
+
+from .. import _native
+from ..graph.parameter import aligned_zeros, logical_view
+
+_ROWS = {row["name"]: row for row in _native.list_rows("optimizers")}
+
+
+def row_of(optimizer):
+    """The native list's row for an optimizer."""
+    if optimizer.kind not in _ROWS:
+        raise TypeError(f"{type(optimizer).__name__} names no native optimizer: kind is {optimizer.kind!r}")
+    return _ROWS[optimizer.kind]
+
+
+class Slots:
+    """State arrays of one parameter, in its storage layout, and the number of steps it has had."""
+
+    __slots__ = ("arrays", "steps")
+
+    def __init__(self, arrays, steps=0):
+        self.arrays = arrays
+        self.steps = steps
+
+
+class OptimizerState:
+    """{parameter name: Slots} for one kind of optimizer; grows as parameters are first trained."""
+
+    def __init__(self):
+        self.kind = None
+        self.slots = {}
+
+    def start(self, optimizer):
+        """Forget the slots if they belong to another kind of optimizer."""
+        if self.kind != optimizer.kind:
+            self.kind = optimizer.kind
+            self.slots = {}
+
+    def slots_for(self, name, parameter, row):
+        """The slots of a parameter; zeros at its first step, converted if its dtype has changed."""
+        slots = self.slots.get(name)
+        storage = parameter.storage
+        states = row["states"]
+        if slots is None or any(slots.arrays[state].shape != storage.shape for state in states):
+            slots = self.slots[name] = Slots({state: aligned_zeros(storage.shape, storage.dtype) for state in states})
+        for state, array in slots.arrays.items():
+            if array.dtype != storage.dtype:
+                fresh = aligned_zeros(storage.shape, storage.dtype)
+                fresh[...] = array
+                slots.arrays[state] = fresh
+        return slots
+
+    def state_dict(self, parameters):
+        """Return ({"name/state": contiguous logical array}, {name: steps}) for the parameters by name."""
+        arrays, steps = {}, {}
+        for name, slots in self.slots.items():
+            if name in parameters:
+                steps[name] = slots.steps
+                for state, array in slots.arrays.items():
+                    logical = logical_view(array, parameters[name].shape)
+                    arrays[f"{name}/{state}"] = np.array(logical, order="C")
+        return arrays, steps
+
+    def load_state_dict(self, optimizer, parameters, arrays, steps):
+        """Fill the slots from what `state_dict` returned. Raises ValueError if a name or a shape does not fit."""
+        row = row_of(optimizer)
+        self.kind, self.slots = optimizer.kind, {}
+        for name, count in steps.items():
+            if name not in parameters:
+                raise ValueError(f"optimizer state for {name!r}, which this model does not have")
+            slots = self.slots_for(name, parameters[name], row)
+            slots.steps = int(count)
+            for state, array in slots.arrays.items():
+                value = arrays.get(f"{name}/{state}")
+                if value is None or tuple(value.shape) != tuple(parameters[name].shape):
+                    raise ValueError(f"optimizer state {state!r} of {name!r} is missing or has another shape")
+                logical_view(array, parameters[name].shape)[...] = value

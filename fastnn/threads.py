@@ -1,0 +1,155 @@
+"""Threads and instruction sets: how many, which one, and what this build is (decision 11)."""
+
+import threading
+from contextlib import contextmanager
+
+from . import _native
+
+__all__ = [
+    "available_isas",
+    "get_include",
+    "get_num_threads",
+    "isa",
+    "num_threads",
+    "set_num_threads",
+    "show_config",
+]
+
+_local = threading.local()
+
+
+def _checked_count(n, function):
+    import operator
+
+    try:
+        count = operator.index(n)
+    except TypeError:
+        raise TypeError(f"{function}: the number of threads must be an integer, got {n!r}") from None
+    if not 1 <= count <= 1024:
+        raise ValueError(f"{function}: the number of threads must be between 1 and 1024, got {count}")
+    return count
+
+
+def set_num_threads(n):
+    """Set the number of threads of all fastnn calls of this process.
+
+    Parameters
+    ----------
+    n : int or None
+        1 to 1024; may exceed the number of cores. None returns to the default: the smallest of the CPUs this
+        process may use, its cgroup quota and OpenMP's own maximum (so that ``threadpoolctl`` works).
+
+    Raises
+    ------
+    ValueError
+        If n is out of range.
+    """
+    _native.set_num_threads(0 if n is None else _checked_count(n, "set_num_threads"))
+
+
+def get_num_threads():
+    """Return the number of threads that an op may use in the calling thread, at least 1.
+
+    The cost model may use fewer for small work; see ``num_threads(n, force=True)``.
+    """
+    return _native.get_num_threads()
+
+
+@contextmanager
+def num_threads(n, *, force=False):
+    """Use n threads for the fastnn calls of the calling Python thread inside the ``with`` block.
+
+    Parameters
+    ----------
+    n : int or None
+        1 to 1024. None changes nothing (handy for optional arguments).
+    force : bool, default False
+        Use all n even where the cost model finds that fewer are faster. Tests of determinism need this.
+    """
+    if n is None:
+        yield
+        return
+    count = _checked_count(n, "num_threads")
+    before = getattr(_local, "setting", (0, False))
+    _local.setting = (count, bool(force))
+    _native.set_local_threads(count, bool(force))
+    try:
+        yield
+    finally:
+        _local.setting = before
+        _native.set_local_threads(*before)
+
+
+def available_isas():
+    """Return the names of the instruction sets that this build has and this CPU can run, best first."""
+    return tuple(_native.available_isas())
+
+
+@contextmanager
+def isa(name):
+    """Use one instruction set for the calls of this Python thread inside the ``with`` block.
+
+    ``FASTNN_ISA`` does the same for a whole process.
+
+    Parameters
+    ----------
+    name : str
+        One of ``available_isas()``.
+
+    Raises
+    ------
+    ValueError
+        If this build or this CPU does not have it; the message lists the valid names.
+    """
+    valid = available_isas()
+    if name not in valid:
+        raise ValueError(f"unknown or unsupported instruction set {name!r}; available here: {', '.join(valid)}")
+    before = getattr(_local, "isa", None)
+    _local.isa = name
+    _native.set_isa(name, local=True)
+    try:
+        yield
+    finally:
+        _local.isa = before
+        _native.set_isa(before, local=True)
+
+
+def show_config(mode="stdout"):
+    """Show the instruction set and threads in use, and how this build was made.
+
+    Parameters
+    ----------
+    mode : {"stdout", "dicts"}
+        Print a short table, or return it as a dict.
+    """
+    if mode not in ("stdout", "dicts"):
+        raise ValueError(f"show_config: mode must be 'stdout' or 'dicts', got {mode!r}")
+    import platform
+
+    import numpy
+
+    from . import __version__
+
+    info = {
+        "fastnn": __version__,
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "isa": _native.get_isa(),
+        "available_isas": list(available_isas()),
+        "threads": get_num_threads(),
+    }
+    info.update((key, value) for key, value in _native.config().items() if key not in info)
+    if mode == "dicts":
+        return info
+    width = max(map(len, info))
+    for key, value in info.items():
+        text = ", ".join(value) if isinstance(value, (list, tuple)) else value
+        print(f"{key:<{width}}  {text}")
+    return None
+
+
+def get_include():
+    """Return the folder with the public C header ``fastnn.h``, for ``-I`` of a compiler."""
+    import os
+
+    return os.path.join(os.path.dirname(__file__), "include")

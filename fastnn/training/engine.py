@@ -1,0 +1,184 @@
+"""Engine: the compiled training step of one model, loss and optimizer for one kind of data.
+
+A gradient program (from the graph) and an update program (from optim), and the scalars that they need for the next
+steps. Python does nothing per batch here: `run` is one native call for many steps (decision 4).
+"""
+
+import numpy as np
+
+from .. import _native, graph
+from ..graph.parameter import graph_version
+from ..nn.arrays import spec_of
+from ..nn.predict import with_names
+from ..optim.update import Update
+from .targets import LABELS
+
+_CACHE_LIMIT = 8
+_NO_LIMIT = 0.0
+
+
+class Engine:
+    """See the module. Made by `find_engine`.
+
+    Attributes
+    ----------
+    training : graph.TrainingProgram
+    update : optim.update.Update
+    """
+
+    def __init__(self, trainer, training):
+        self.trainer = trainer
+        self.training = training
+        model = trainer.model
+        self.names = {id(parameter): name for name, parameter in model.named_parameters()}
+        if not training.gradients:
+            raise ValueError("nothing to train: every parameter of the model is frozen or unused by the loss")
+        trainer.optimizer.check_groups(list(self.names.values()))
+        self.tensors = [parameter for parameter, _ in training.gradients]
+        self.tensors += [buffer for _, buffer in model.named_buffers()]
+        self.micro_step_column = (
+            training.scalar_names.index("micro_step") if "micro_step" in training.scalar_names else None
+        )
+        self.gradient_width = len(training.scalar_names)
+        self._one_row = np.zeros((1, max(self.gradient_width, 1)))
+        self._make_update()
+
+    def _make_update(self):
+        trainer, training = self.trainer, self.training
+        items = [
+            (self.names.get(id(parameter), parameter.name or f"parameter{i}"), parameter, gradient)
+            for i, (parameter, gradient) in enumerate(training.gradients)
+        ]
+        self.items = items
+        self.update = Update(trainer.optimizer, trainer._optimizer_state, items, trainer.model.dtype)
+
+    def refresh(self):
+        """Follow the optimizer: another object, other groups, another kind; or parameters that were trained apart."""
+        optimizer, update = self.trainer.optimizer, self.update
+        if update.signature != Update.signature_of(optimizer):
+            optimizer.check_groups(list(self.names.values()))
+            self.trainer._optimizer_state.start(optimizer)
+            self._make_update()
+        elif not update.is_current():
+            self._make_update()
+        self.update.optimizer = optimizer
+
+    def externals(self, arrays, target, weight):
+        """{buffer id: array} of a data set."""
+        ids = self.training.inputs
+        result = {ids[f"x{i}"]: array for i, array in enumerate(arrays) if f"x{i}" in ids}
+        if "y" in ids:
+            result[ids["y"]] = target
+        if weight is not None and "w" in ids:
+            result[ids["w"]] = weight
+        return result
+
+    def gradient_rows(self, count):
+        """Scalar rows of the gradient program for the next `count` micro-steps."""
+        table = np.zeros((count, max(self.gradient_width, 1)))
+        if self.micro_step_column is not None:
+            table[:, self.micro_step_column] = self.trainer.micro_step + np.arange(count)
+        return table
+
+    def run(self, externals, index, offsets, losses, seconds=_NO_LIMIT, check_nan=False):
+        """Make up to len(offsets) - 1 training steps in one native call; returns how many were made.
+
+        index: int64 rows of the data; offsets: int64, where each step's rows begin in index; losses: float64, filled.
+        """
+        trainer, training, update = self.trainer, self.training, self.update
+        count = len(offsets) - 1
+        done = _native.run_steps(
+            training.program,
+            update.program,
+            externals,
+            training.index_id,
+            index,
+            offsets,
+            self.gradient_rows(count),
+            update.rows(count, trainer._rate()),
+            1,
+            training.loss_id,
+            losses,
+            trainer._stop_flag,
+            seconds,
+            check_nan,
+        )
+        self.made(done, done)
+        return done
+
+    def run_one(self, externals, index, offsets, losses):
+        """`run` for a single step, with everything reused that can be."""
+        trainer, training, update = self.trainer, self.training, self.update
+        scalars = self._one_row
+        if self.micro_step_column is not None:
+            scalars[0, self.micro_step_column] = trainer.micro_step
+        rate = trainer._rate()
+        _native.run_steps(
+            training.program,
+            update.program,
+            externals,
+            training.index_id,
+            index,
+            offsets,
+            scalars,
+            update.one_row() if rate is None else update.rows(1, rate),
+            1,
+            training.loss_id,
+            losses,
+            None,
+            _NO_LIMIT,
+            False,
+        )
+        self.made(1, 1)
+
+    def made(self, steps, micro_steps):
+        """Count what has been done; derived copies of the weights are stale now."""
+        self.update.advance(steps)
+        self.trainer.step += steps
+        self.trainer.micro_step += micro_steps
+        for tensor in self.tensors:
+            tensor.version += 1
+
+
+def find_engine(trainer, names, arrays, target, target_spec, weighted, rows):
+    """The engine for data of this form with at least `rows` rows per step: cached, or compiled now."""
+    cache, model = trainer._engines, trainer.model
+    specs = tuple(spec_of(array) for array in arrays)
+    isa = _native.get_isa()
+    key = (names, specs, target_spec, weighted, isa)
+    entry = cache.get(key)
+    version = graph_version()
+    if entry is not None and entry[2].training.capacity >= rows:
+        if entry[0] != version:  # something changed somewhere: this model?
+            if entry[1] == (model._signature(), model.dtype):
+                entry[0] = version
+            else:
+                entry = None
+        if entry is not None:
+            entry[2].refresh()
+            return entry[2]
+    signature = (model._signature(), model.dtype)
+    trainer._optimizer_state.start(trainer.optimizer)
+    training = graph.build_training(
+        with_names(model, names),
+        trainer.loss,
+        specs,
+        target_spec,
+        model.dtype,
+        capacity=rows,
+        seed=trainer.seed,
+        sample_weight=weighted,
+        gather=True,
+        accumulate=False,
+    )
+    engine = Engine(trainer, training)
+    cache.pop(key, None)
+    cache[key] = [version, signature, engine]
+    while len(cache) > _CACHE_LIMIT:
+        cache.pop(next(iter(cache)))
+    return engine
+
+
+def labels_of(target, target_spec):
+    """The labels, if the target is class labels."""
+    return target if target_spec is LABELS or target_spec == LABELS else None

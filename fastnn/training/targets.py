@@ -1,0 +1,131 @@
+"""Targets and weights: what the loss declares against what the user gave, checked before the first write."""
+
+import numpy as np
+
+from ..nn.arrays import as_rows, spec_of
+
+LABELS = ("labels",)
+
+
+def target_kind(loss):
+    """ "class" or "same" (any callable that declares nothing)."""
+    return getattr(loss, "target", "same")
+
+
+def prepare_target(y, loss, output_shape, rows):
+    """Return (array, spec for the graph): labels as int64, everything else as rows of the output's shape.
+
+    Parameters
+    ----------
+    y : array_like of shape (rows,) or (rows, ...)
+    output_shape : tuple
+        Of the model, without rows.
+
+    Raises
+    ------
+    ValueError, TypeError, IndexError
+        Wrong length, shape, dtype, or a label out of range (with the index and value of the first bad one).
+    """
+    y = np.asarray(y)
+    if y.ndim == 0 or len(y) != rows:
+        raise ValueError(f"y has shape {y.shape}, but x has {rows} rows")
+    if target_kind(loss) == "class":
+        return _class_target(y, loss, output_shape)
+    y = as_rows(y, "y")
+    y = _match_shape(y, output_shape)
+    return y, spec_of(y)
+
+
+def _match_shape(y, output_shape):
+    if y.shape[1:] == output_shape:
+        return y
+    if (y.ndim == 1 and output_shape == (1,)) or (y.ndim == 2 and y.shape[1] == 1 and output_shape == ()):
+        return y.reshape((len(y), *output_shape))
+    wanted = ", ".join(["rows", *map(str, output_shape)])
+    hint = "; class labels need CrossEntropyLoss" if y.ndim == 1 and output_shape and y.dtype.kind in "iu" else ""
+    raise ValueError(f"y has shape {y.shape}, the model's output is ({wanted}): targets are never broadcast{hint}")
+
+
+def _class_target(y, loss, output_shape):
+    if len(output_shape) != 1:
+        raise ValueError(f"class targets need a model output of shape (rows, classes), not (rows, {output_shape})")
+    classes = output_shape[0]
+    if y.dtype.kind == "f":
+        if y.ndim == 2 and y.shape[1] == classes and classes > 1:
+            y = as_rows(y, "y")
+            return y, spec_of(y)
+        raise TypeError(
+            f"class labels must be integers, got {y.dtype} of shape {y.shape}; use y.astype(int) for labels, "
+            f"or rows of {classes} probabilities"
+        )
+    if y.dtype.kind not in "iub":
+        raise TypeError(f"class labels must be integers 0 .. {classes - 1}, got dtype {y.dtype}; encode them first")
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise ValueError(f"class labels must have shape (rows,), got {y.shape}; one-hot rows must be floats")
+    labels = np.ascontiguousarray(y, dtype=np.int64)
+    check_labels(labels, classes, getattr(loss, "ignore_index", None))
+    return labels, LABELS
+
+
+def check_labels(labels, classes, ignore_index=None):
+    """Raise IndexError naming the first label outside 0 .. classes - 1 (labels: contiguous int64)."""
+    if labels.size == 0 or labels.view(np.uint64).max() < classes:  # negative labels are huge as unsigned
+        return
+    bad = (labels < 0) | (labels >= classes)
+    if ignore_index is not None:
+        bad &= labels != ignore_index
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise IndexError(f"label {labels[first]} of row {first} is out of range for {classes} classes")
+
+
+def prepare_weight(weight, rows, dtype):
+    """Sample weights as a contiguous array of the model's dtype; finite, >= 0 and not all zero."""
+    weight = np.ascontiguousarray(weight, dtype=dtype)
+    if weight.shape != (rows,):
+        raise ValueError(f"sample_weight has shape {weight.shape}, expected ({rows},)")
+    bad = ~(np.isfinite(weight) & (weight >= 0))
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise ValueError(f"sample_weight {weight[first]} of row {first} is not a finite number >= 0")
+    if rows and not weight.any():
+        raise ValueError("all sample weights are zero")
+    return weight
+
+
+def class_weights(class_weight, labels, classes):
+    """One weight per row from {class: weight}, a sequence of one weight per class, or "balanced".
+
+    "balanced" is rows / (classes present * rows of the class), scikit-learn's rule.
+    """
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(f"class_weight must be 'balanced', a dict or one number per class, got {class_weight!r}")
+        counts = np.bincount(labels, minlength=classes)
+        per_class = np.where(counts > 0, len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)), 0.0)
+    elif isinstance(class_weight, dict):
+        per_class = np.ones(classes)
+        for label, value in class_weight.items():
+            if not isinstance(label, (int, np.integer)) or not 0 <= label < classes:
+                raise ValueError(f"class_weight: {label!r} is not a class 0 .. {classes - 1}")
+            per_class[label] = value
+    else:
+        per_class = np.asarray(class_weight, dtype=np.float64)
+        if per_class.shape != (classes,):
+            raise ValueError(f"class_weight has shape {per_class.shape}, expected ({classes},)")
+    return per_class[labels]
+
+
+def check_finite(array, what):
+    """Raise ValueError naming the first NaN or infinite element; reads 4096 rows at a time (memmaps stay on disk)."""
+    if array.dtype.kind != "f":
+        return
+    for start in range(0, len(array), 4096):
+        part = array[start : start + 4096]
+        good = np.isfinite(part)
+        if not good.all():
+            place = np.argwhere(~good)[0]
+            column = f", column {', '.join(map(str, place[1:]))}" if len(place) > 1 else ""
+            raise ValueError(f"{what} holds {part[tuple(place)]} in row {start + place[0]}{column}")

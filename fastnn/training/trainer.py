@@ -1,0 +1,387 @@
+"""Trainer: a model, a loss and an optimizer, and the loop around the step."""
+
+import numpy as np
+
+from .. import _native
+from ..graph.parameter import graph_version
+from ..nn.arrays import split_inputs
+from ..nn.module import Module
+from ..optim.base import Optimizer
+from ..optim.state import OptimizerState
+from ..threads import num_threads as thread_limit
+from .engine import find_engine
+from .history import History
+from .metrics import resolve
+from .targets import LABELS, check_labels, prepare_target, prepare_weight
+from .visible import is_visible, run_visible
+
+
+class Trainer:
+    """Trains a model.
+
+    Parameters
+    ----------
+    model : nn.Module
+    loss : nn loss, or callable (output, target[, sample_weight]) -> scalar over ``fastnn.functional``
+    optimizer : optim.Optimizer
+        Configuration; its state (moments, step counts) lives here, per parameter name. Attributes may change at any
+        time (``trainer.optimizer.lr = 1e-4``) and act at the next step.
+    scheduler : callable (base_lr, step, epoch) -> lr, optional
+        A pure function: base_lr of the group, ``step`` an int64 array of step numbers from 0, ``epoch`` from 0.
+    metrics : sequence of str or callable (target, output) -> float
+        ``"accuracy", "mse", "rmse", "mae", "r2"``; measured in inference mode on the validation data (`fit`) and by
+        `evaluate`.
+    clip_grad_norm, clip_grad_value : float, optional
+        Clip gradients by global norm, by value. These, `accumulate` and `gradient_hook` make gradients visible to
+        Python between the two native programs, which costs some microseconds per batch.
+    accumulate : int, default 1
+        Batches per update; their mean gradients are weighted by their rows (or sample weights).
+    gradient_hook : callable ({name: gradient array in logical shape}), optional
+        May change the gradients in place before the update.
+    num_threads : int, optional
+        Threads for this trainer's native calls; default: see ``fastnn.set_num_threads``.
+    seed : int, default 0
+        Keys the order of the rows, dropout, and validation splits. Initial weights have the model's seed.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Epochs and updates made so far; a second `fit` continues them.
+    history : History
+    """
+
+    def __init__(
+        self,
+        model,
+        loss,
+        optimizer,
+        *,
+        scheduler=None,
+        metrics=(),
+        clip_grad_norm=None,
+        clip_grad_value=None,
+        accumulate=1,
+        ema=None,
+        gradient_hook=None,
+        num_threads=None,
+        seed=0,
+    ):
+        if not isinstance(model, Module):
+            raise TypeError(f"Trainer: model must be an nn.Module, got {type(model).__name__}")
+        if isinstance(loss, type) or not callable(loss):
+            raise TypeError(f"Trainer: loss must be an object like nn.CrossEntropyLoss() or a function, got {loss!r}")
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"Trainer: optimizer must be an object such as optim.Adam(lr=1e-3), got {optimizer!r}")
+        if ema is not None:
+            raise ValueError("Trainer: ema (averaged weights) is not available in this version; leave it None")
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+            raise ValueError(f"Trainer: seed must be an integer from 0 to 2**63 - 1, got {seed!r}")
+        if int(accumulate) != accumulate or accumulate < 1:
+            raise ValueError(f"Trainer: accumulate must be an integer >= 1, got {accumulate!r}")
+        for name, value in (("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value)):
+            if value is not None and not value > 0:
+                raise ValueError(f"Trainer: {name} must be positive, got {value!r}")
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.metrics = resolve(metrics)
+        self.clip_grad_norm = clip_grad_norm
+        self.clip_grad_value = clip_grad_value
+        self.accumulate = int(accumulate)
+        self.gradient_hook = gradient_hook
+        self.num_threads = num_threads
+        self.seed = int(seed)
+        self.epoch = 0
+        self.step = 0
+        self.micro_step = 0
+        self.history = History()
+        self._optimizer_state = OptimizerState()
+        self._engines = {}
+        self._step_plans = {}
+        self._stop_flag = np.zeros(1, np.int32)
+        self._one_loss = np.zeros(1)
+
+    # ---- training ----------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x,
+        y=None,
+        *,
+        epochs,
+        batch_size=128,
+        validation_data=None,
+        validation_split=None,
+        sample_weight=None,
+        class_weight=None,
+        shuffle=True,
+        callbacks=(),
+        progress=True,
+        max_time=None,
+        eval_train=False,
+        check_finite=False,
+    ):
+        """Train for a number of epochs.
+
+        Parameters
+        ----------
+        x : array (rows, ...), tuple or dict of arrays, memmap, or re-iterable of ``(x, y[, weight])`` batches
+            Never copied as a whole (see ``nn.arrays`` for the few dtypes that are); rows are gathered and converted
+            natively, batch by batch.
+        y : array
+            Class labels (rows,) for a class loss (or float rows of probabilities), else targets of the output's shape;
+            (rows,) against (rows, 1) is reshaped, nothing else is.
+        epochs : int
+            How many more; a second call continues epochs, weights and moments.
+        batch_size : int or "full"
+            The last batch of an epoch takes the remainder; a remainder of one row joins the batch before it if the
+            model has batch statistics.
+        validation_data : (x, y) or (x, y, sample_weight), optional
+        validation_split : float, optional
+            Share of the rows to hold out, drawn with the seed, stratified for class labels.
+        sample_weight : array (rows,), optional
+            A batch's mean is divided by the sum of its weights.
+        class_weight : dict, sequence or "balanced", optional
+            Multiplies the sample weights by one weight per class; class labels only.
+        shuffle : {True, "once", False}
+            A new order per epoch, one order for all epochs, the order given.
+        callbacks : sequence of Callback
+        progress : bool
+            One bar, if standard error is a terminal or a notebook.
+        max_time : float, optional
+            Seconds after which the fit ends, at a step boundary.
+        eval_train : bool
+            Add the loss and metrics of the training rows in inference mode (``train_loss``, ...).
+        check_finite : bool
+            Refuse NaN and infinity in x, y before the first step.
+
+        Returns
+        -------
+        History
+            All epochs so far (also in ``trainer.history``). After Ctrl-C the model is usable, callbacks have ended,
+            and KeyboardInterrupt goes on to the caller.
+
+        Raises
+        ------
+        ValueError, TypeError, IndexError
+            About the data, before the first write.
+        """
+        from .loop import fit
+
+        return fit(
+            self,
+            x,
+            y,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            shuffle=shuffle,
+            callbacks=callbacks,
+            progress=progress,
+            max_time=max_time,
+            eval_train=eval_train,
+            check_finite=check_finite,
+        )
+
+    def stop(self):
+        """End the running fit at the next step boundary. May be called by a callback or by another thread."""
+        self._stop_flag[0] = 1
+
+    def train_step(self, x, y, sample_weight=None):
+        """Make one training step on all rows of x.
+
+        Parameters
+        ----------
+        x : array (rows, ...), or a tuple or dict of arrays
+        y : array
+        sample_weight : array (rows,), optional
+
+        Returns
+        -------
+        float
+            The loss of the batch in training mode, before the update.
+        """
+        if type(x) is np.ndarray and type(y) is np.ndarray and sample_weight is None:
+            key = (x.shape, x.dtype, x.strides, y.shape, y.dtype, y.strides)
+            plan = self._step_plans.get(key)
+            if plan is not None and plan.is_valid(self) and x.flags.aligned:
+                return self._run_plan(plan, x, y)
+        else:
+            key = None
+        return self._first_step(x, y, sample_weight, key)
+
+    def _run_plan(self, plan, x, y):
+        plan.engine.refresh()
+        if plan.labels:
+            if y.dtype != np.int64 or y.ndim != 1:
+                y = y.reshape(-1).astype(np.int64)
+            check_labels(y, plan.classes, plan.ignore_index)
+        elif plan.target_shape is not None:
+            y = y.reshape(plan.target_shape)
+        guard = self.model._guard
+        guard.start_writing()
+        try:
+            externals = {plan.x_id: x, plan.y_id: y}
+            if self.num_threads is None:
+                plan.engine.run_one(externals, plan.index, plan.offsets, self._one_loss)
+            else:
+                with thread_limit(self.num_threads):
+                    plan.engine.run_one(externals, plan.index, plan.offsets, self._one_loss)
+            return float(self._one_loss[0])
+        finally:
+            guard.stop_writing()
+
+    def _first_step(self, x, y, sample_weight, key):
+        names, arrays = split_inputs(x)
+        rows = len(arrays[0])
+        if rows == 0:
+            raise ValueError("train_step: x has no rows")
+        target, spec = prepare_target(y, self.loss, self._output_shape(names, arrays), rows)
+        weight = None if sample_weight is None else prepare_weight(sample_weight, rows, self.model.dtype)
+        engine = find_engine(self, names, arrays, target, spec, weight is not None, rows)
+        index = np.arange(rows, dtype=np.int64)
+        offsets = np.array([0, rows], dtype=np.int64)
+        externals = engine.externals(arrays, target, weight)
+        self._check_rows(engine, rows)
+        guard = self.model._guard
+        guard.start_writing()
+        try:
+            with thread_limit(self.num_threads):
+                if is_visible(self, engine.training):
+                    run_visible(engine, externals, index, offsets, self._one_loss, [1.0])
+                    return float(self._one_loss[0])
+                engine.run_one(externals, index, offsets, self._one_loss)
+        finally:
+            guard.stop_writing()
+        unconverted = key is not None and arrays[0] is x and (spec == LABELS or np.may_share_memory(target, y))
+        if unconverted and len(externals) == 2:
+            if len(self._step_plans) >= 16:
+                self._step_plans.clear()
+            self._step_plans[key] = StepPlan(self, engine, spec, target.shape, index, offsets)
+        return float(self._one_loss[0])
+
+    @staticmethod
+    def _check_rows(engine, rows):
+        if rows == 1 and engine.training.has_batch_statistics:
+            raise ValueError("batch norm needs at least 2 rows to train on: the statistics of one row do not exist")
+
+    def _output_shape(self, names, arrays):
+        """Shape of the model's output without rows, or None for several outputs; one row is predicted to see it."""
+        if isinstance(arrays[0], np.ndarray) and len(arrays[0]) == 0:
+            raise ValueError("there are no rows to train on")
+        first = tuple(array[:1] for array in arrays)
+        output = self.model.predict(first if names is None else dict(zip(names, first, strict=True)))
+        return output.shape[1:] if isinstance(output, np.ndarray) else None
+
+    def current_lr(self):
+        """The optimizer's own rate at the step made last, schedule included."""
+        if self.scheduler is None:
+            return float(self.optimizer.lr)
+        step = np.array([max(self.step - 1, 0)], dtype=np.int64)
+        return float(np.ravel(self.scheduler(self.optimizer.lr, step, self.epoch))[0])
+
+    def _forget_programs(self):
+        """Drop everything compiled, because the arrays of the optimizer's state are about to be replaced."""
+        self._engines = {}
+        self._step_plans = {}
+
+    def _rate(self):
+        """The schedule as a function (base_lr, count) -> rates of the next steps, or None."""
+        if self.scheduler is None:
+            return None
+
+        def rates(base, count):
+            steps = np.arange(self.step, self.step + count, dtype=np.int64)
+            return np.broadcast_to(np.asarray(self.scheduler(base, steps, self.epoch), dtype=np.float64), (count,))
+
+        return rates
+
+    # ---- measuring ---------------------------------------------------------------------------------------------
+
+    def evaluate(self, x, y, *, sample_weight=None):
+        """Return {"loss": float, metric: float, ...} in inference mode.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            As in `fit`.
+        """
+        names, arrays = split_inputs(x)
+        if len(arrays[0]) == 0:
+            raise ValueError("evaluate: x has no rows")
+        target, spec = prepare_target(y, self.loss, self._output_shape(names, arrays), len(arrays[0]))
+        weight = None if sample_weight is None else prepare_weight(sample_weight, len(arrays[0]), self.model.dtype)
+        return self._measure(x, target, spec, weight)
+
+    def _measure(self, x, target, spec, weight):
+        with thread_limit(self.num_threads):
+            output = self.model.predict(x)
+            if spec != LABELS and isinstance(output, np.ndarray):
+                target = np.ascontiguousarray(target, dtype=output.dtype)
+            loss = self.loss(output, target) if weight is None else self.loss(output, target, weight)
+        result = {"loss": float(loss)}
+        for name, metric in self.metrics:
+            result[name] = float(metric(target, output))
+        return result
+
+    def predict(self, x, *, out=None):
+        """The same as ``trainer.model.predict(x, out=out)``."""
+        with thread_limit(self.num_threads):
+            return self.model.predict(x, out=out)
+
+    # ---- state -------------------------------------------------------------------------------------------------
+
+    def state_dict(self):
+        """Return (arrays, values): weights and moments in logical shape, and JSON-able counters and history."""
+        from .checkpoint import state_dict
+
+        return state_dict(self)
+
+    def load_state_dict(self, arrays, values):
+        """Take over what `state_dict` returned, from any ISA and number of threads."""
+        from .checkpoint import load_state_dict
+
+        load_state_dict(self, arrays, values)
+
+    def save_checkpoint(self, path):
+        """Write weights, moments, counters and history to one file, replaced in one step."""
+        from .checkpoint import save
+
+        save(self, path)
+
+    def resume(self, path):
+        """Load a checkpoint into this trainer: training goes on with the bits of an uninterrupted run."""
+        from .checkpoint import resume
+
+        resume(self, path)
+
+
+class StepPlan:
+    """What `train_step` has found out about batches of one form."""
+
+    def __init__(self, trainer, engine, spec, target_shape, index, offsets):
+        self.engine = engine
+        self.index = index
+        self.offsets = offsets
+        self.x_id = engine.training.inputs["x0"]
+        self.y_id = engine.training.inputs["y"]
+        self.labels = spec == LABELS
+        self.target_shape = None if spec == LABELS else target_shape
+        self.classes = engine.training.output_shape[-1] if spec == LABELS else 0
+        self.ignore_index = getattr(trainer.loss, "ignore_index", None)
+        self.version = graph_version()
+        self.isa = _native.get_isa()
+        self.loss = trainer.loss
+
+    def is_valid(self, trainer):
+        """True while nothing has changed that the engine must follow."""
+        return (
+            self.version == graph_version()
+            and self.loss is trainer.loss
+            and self.isa == _native.get_isa()
+            and not is_visible(trainer, self.engine.training)
+        )

@@ -1,0 +1,63 @@
+"""Steps whose gradients something looks at between the two programs: accumulation, clipping, hooks, Python ops.
+
+One Python call per batch; the other way to train (`Engine.run`) has none. Both use the same two programs.
+"""
+
+import numpy as np
+
+
+def is_visible(trainer, training):
+    """Whether the gradients must pass through Python between the gradient program and the update."""
+    return (
+        not training.native
+        or trainer.accumulate > 1
+        or trainer.clip_grad_norm is not None
+        or trainer.clip_grad_value is not None
+        or trainer.gradient_hook is not None
+    )
+
+
+def run_visible(engine, externals, index, offsets, losses, weights):
+    """One update from len(offsets) - 1 micro-batches; returns how many losses it filled.
+
+    Means are combined by the weights of the micro-batches (rows, or sums of sample weights), decision 15.
+    """
+    trainer, training = engine.trainer, engine.training
+    arena = training.arena
+    count = len(offsets) - 1
+    total = None
+    for i in range(count):
+        scalars = engine.gradient_rows(1)[0]
+        losses[i] = training.run(index[offsets[i] : offsets[i + 1]], externals, scalars)
+        trainer.micro_step += 1
+        if count > 1:
+            total = np.zeros(arena.shape, np.float64) if total is None else total
+            total += arena * float(weights[i])
+    if count > 1:
+        whole = float(np.sum(weights[:count]))
+        arena[...] = total / (whole if whole > 0 else 1.0)
+    if trainer.gradient_hook is not None:
+        trainer.gradient_hook(gradients_by_name(engine))
+    clip(arena, trainer.clip_grad_norm, trainer.clip_grad_value)
+    update = engine.update
+    update.program.run(1, {}, tuple(update.rows(1, trainer._rate())[0, : update.width]))
+    engine.made(1, 0)
+    return count
+
+
+def gradients_by_name(engine):
+    """{name: writable view of the gradient in logical shape}."""
+    from ..graph.parameter import logical_view
+
+    return {name: logical_view(gradient, parameter.shape) for name, parameter, gradient in engine.items}
+
+
+def clip(arena, norm, value):
+    """Clip in place: by value to [-value, value], then by global norm to exactly g u/||g|| if ||g|| > u."""
+    if value is not None:
+        np.clip(arena, -value, value, out=arena)
+    if norm is not None:
+        flat = arena.reshape(-1).astype(np.float64)
+        size = float(np.sqrt(np.dot(flat, flat)))
+        if size > norm:
+            arena *= norm / size
