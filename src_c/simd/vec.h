@@ -19,6 +19,7 @@
  *   v_exponent v_mantissa                      x = mantissa * 2^exponent, 1 <= |mantissa| < 2; x finite and not 0
  *   v_reduce_add                               halves added, lane i with lane i + VLEN/2, until one is left
  *   v_reduce_max                               NaN if any lane is NaN
+ *   v_zip_low v_zip_high(a, b)                a0 b0 a1 b1 ... of the lower, of the upper halves
  *   v_pin                                      keeps a broadcast in a register, where gcc would fold it into each use
  */
 #ifndef FNN_VEC_H

@@ -48,34 +48,51 @@ FNN_INLINE vec fnn_polynomial(vec x, const real *c, int terms) {
     return y;
 }
 
-/* n and e^r - 1, where x = n ln 2 + r. |x| is at most about 1000. */
-FNN_INLINE vec fnn_exp_parts(vec x, vec *n) {
-    static const real c[FNN_EXP_TERMS] = {FNN_EXP_COEFFICIENTS};
+/* r and n, where x = n ln 2 + r; |x| is at most about 1000. */
+FNN_INLINE vec fnn_exp_reduce(vec x, vec *n) {
     const vec rounder = v_set1(FNN_ROUNDER);
     *n = v_sub(v_fma(x, v_set1(REAL(1.44269504088896340736)), rounder), rounder);
-    const vec r = v_fnma(*n, v_set1(FNN_LN2_LOW), v_fnma(*n, v_set1(FNN_LN2_HIGH), x));
+    return v_fnma(*n, v_set1(FNN_LN2_LOW), v_fnma(*n, v_set1(FNN_LN2_HIGH), x));
+}
+
+/* e^r - 1 for |r| <= ln(2)/2 */
+FNN_INLINE vec fnn_expm1_reduced(vec r) {
+    static const real c[FNN_EXP_TERMS] = {FNN_EXP_COEFFICIENTS};
     return v_fma(v_mul(r, r), fnn_polynomial(r, c, FNN_EXP_TERMS), r);
 }
 
+/* 2^n e^r */
+FNN_INLINE vec fnn_exp_of(vec n, vec r) { return v_scale2_near1(v_add(v_set1(1), fnn_expm1_reduced(r)), n); }
+
 /* e^x for x <= 0; softmax and sigmoid need no more. */
 FNN_INLINE vec v_exp_nonpositive(vec x) {
-    vec n, p = fnn_exp_parts(v_max(v_set1(FNN_EXP_LOW), x), &n);
-    return v_scale2_near1(v_add(v_set1(1), p), n);
+    vec n, r = fnn_exp_reduce(v_max(v_set1(FNN_EXP_LOW), x), &n);
+    return fnn_exp_of(n, r);
+}
+
+/* e^(x + low) for FNN_EXP_LOW - 1 <= x <= 0, where low is at most a rounding error of x. */
+FNN_INLINE vec v_exp_nonpositive_sum(vec x, vec low) {
+    vec n, r = fnn_exp_reduce(x, &n);
+    return fnn_exp_of(n, v_add(r, low));
 }
 
 /* e^x. exp(-inf) = 0, exp(inf) = inf. */
-FNN_INLINE vec v_exp(vec x) { return v_exp_nonpositive(v_min(v_set1(FNN_EXP_HIGH), x)); }
+FNN_INLINE vec v_exp(vec x) {
+    vec n, r = fnn_exp_reduce(v_max(v_set1(FNN_EXP_LOW), v_min(v_set1(FNN_EXP_HIGH), x)), &n);
+    return fnn_exp_of(n, r);
+}
 
 /* e^x - 1 for x <= 0: 2^n (e^r - 1) + (2^n - 1); -1 is reached long before -40. */
 FNN_INLINE vec fnn_expm1_nonpositive(vec x) {
-    vec n, p = fnn_exp_parts(v_max(v_set1(-40), x), &n);
-    const vec s = v_power2(n);
+    vec n, r = fnn_exp_reduce(v_max(v_set1(-40), x), &n);
+    const vec s = v_power2(n), p = fnn_expm1_reduced(r);
     return v_fma(s, p, v_sub(s, v_set1(1)));
 }
 
 /* e^x - 1. expm1(-inf) = -1, expm1(inf) = inf, expm1(-0) = -0. */
 FNN_INLINE vec v_expm1(vec x) {
-    vec n, p = fnn_exp_parts(v_max(v_set1(-40), v_min(v_set1(FNN_EXP_HIGH), x)), &n);
+    vec n, r = fnn_exp_reduce(v_max(v_set1(-40), v_min(v_set1(FNN_EXP_HIGH), x)), &n);
+    const vec p = fnn_expm1_reduced(r);
     const vec s = v_power2(v_sub(n, v_set1(1))); /* half of 2^n, which may be infinite where e^x is not */
     const vec half = v_fma(s, p, v_sub(s, v_set1(REAL(0.5))));
     return v_copysign(v_select(v_eq(n, v_zero()), p, v_add(half, half)), x);

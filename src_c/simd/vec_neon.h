@@ -120,6 +120,9 @@ FNN_INLINE real v_reduce_add(vec x) { return vgetq_lane_f64(x, 0) + vgetq_lane_f
 #endif
 FNN_INLINE real v_reduce_max(vec x) { return FNN_MM(vmaxvq)(x); } /* FMAXV keeps a NaN */
 
+FNN_INLINE vec v_zip_low(vec a, vec b) { return FNN_MM(vzip1q)(a, b); }
+FNN_INLINE vec v_zip_high(vec a, vec b) { return FNN_MM(vzip2q)(a, b); }
+
 FNN_INLINE vec v_pin(vec x) {
     __asm__ volatile("" : "+w"(x));
     return x;

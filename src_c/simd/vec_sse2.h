@@ -112,6 +112,9 @@ FNN_REDUCE(v_reduce_max_ordered, max)
 #undef FNN_REDUCE
 FNN_INLINE real v_reduce_max(vec x) { return m_any(v_isnan(x)) ? REAL_NAN : v_reduce_max_ordered(x); }
 
+FNN_INLINE vec v_zip_low(vec a, vec b) { return FNN_MM(unpacklo)(a, b); }
+FNN_INLINE vec v_zip_high(vec a, vec b) { return FNN_MM(unpackhi)(a, b); }
+
 FNN_INLINE vec v_pin(vec x) {
     __asm__ volatile("" : "+x"(x));
     return x;

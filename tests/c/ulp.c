@@ -183,11 +183,28 @@ static void powers_and_parts(void) {
     }
 }
 
+static void zips(void) {
+    real a[VLEN], b[VLEN], low[VLEN], high[VLEN];
+    for (int i = 0; i < VLEN; i++)
+        a[i] = (real)i, b[i] = (real)(100 + i);
+    if (VLEN == 1)
+        return;
+#if !defined(FNN_ISA_SCALAR)
+    v_store(low, v_zip_low(v_load(a), v_load(b)));
+    v_store(high, v_zip_high(v_load(a), v_load(b)));
+    for (int i = 0; i < VLEN; i++) {
+        check(low[i] == (i % 2 ? 100 : 0) + i / 2, "zip_low", i);
+        check(high[i] == (i % 2 ? 100 : 0) + (VLEN + i) / 2, "zip_high", i);
+    }
+#endif
+}
+
 int main(int argc, char **argv) {
     const uint64_t stride = argc > 1 ? strtoull(argv[1], NULL, 10) : 1009;
     real x[BLOCK];
     special_values();
     powers_and_parts();
+    zips();
 #if FNN_REAL == 32
     for (uint64_t bits = 0, k = 0; bits < (uint64_t)1 << 32; bits += stride) {
         x[k++] = real_from((real_bits)bits);

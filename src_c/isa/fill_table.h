@@ -1,0 +1,78 @@
+/* fill_table.h: all kernels for one ISA and one dtype, and the table of their addresses, its only external symbol.
+ *
+ * An isa/<isa>.c defines FNN_ISA_<ISA> and FNN_TABLE_SYMBOL(bits) and includes this file. It is compiled once for each
+ * FNN_REAL, with the flags of its ISA; no other file is. A new file of kernels is one more line here.
+ */
+#include "../simd/vec.h"
+#include "../simd/vec_math.h"
+
+#include "table.h"
+
+#include "../kernels/batch_norm.h"
+#include "../kernels/cross_entropy.h"
+#include "../kernels/dropout.h"
+#include "../kernels/elementwise.h"
+#include "../kernels/gather.h"
+#include "../kernels/gemm.h"
+#include "../kernels/move.h"
+#include "../kernels/optimizers.h"
+#include "../kernels/pointwise_loss.h"
+#include "../kernels/reduce.h"
+#include "../kernels/softmax.h"
+
+/* Multiply-adds of two vectors per cycle at 3 GHz; a multiplication and an addition each take a slot of their own
+ * where there is no FMA. For the thread decision only. */
+#ifdef FNN_NO_FMA
+#define FNN_FLOPS_PER_NS (2 * VLEN * 3.0)
+#else
+#define FNN_FLOPS_PER_NS (4 * VLEN * 3.0)
+#endif
+
+#if FNN_REAL == 32
+const fnn_table FNN_TABLE_SYMBOL(f32) = {
+#else
+const fnn_table FNN_TABLE_SYMBOL(f64) = {
+#endif
+    .isa = FNN_ISA_NAME,
+    .item_size = sizeof(real),
+    .lanes = VLEN,
+    .gemm_rows = GEMM_ROWS,
+    .gemm_cols = GEMM_COLS,
+    .flops_per_ns = FNN_FLOPS_PER_NS,
+#define FNN_KERNEL(name, result, arguments) .name = name,
+#include "../kernels/kernels.def"
+#undef FNN_KERNEL
+    .unary =
+        {
+#define FNN_ACTIVATION(name, cls, nparams, names, defaults, forward, derivative, doc, citation) unary_##name,
+#include "../kernels/activations.def"
+#undef FNN_ACTIVATION
+#define FNN_ELEMENTWISE(name, formula, doc) unary_##name,
+#include "../kernels/elementwise.def"
+#undef FNN_ELEMENTWISE
+        },
+    .unary_backward =
+        {
+#define FNN_ACTIVATION(name, cls, nparams, names, defaults, forward, derivative, doc, citation) unary_backward_##name,
+#include "../kernels/activations.def"
+#undef FNN_ACTIVATION
+        },
+    .binary =
+        {
+#define FNN_BINARY(name, formula, doc) binary_##name,
+#include "../kernels/binary.def"
+#undef FNN_BINARY
+        },
+    .loss =
+        {
+#define FNN_LOSS(name, nparams, names, value, derivative, doc, citation) loss_##name,
+#include "../kernels/losses.def"
+#undef FNN_LOSS
+        },
+    .optimizer =
+        {
+#define FNN_OPTIMIZER(name, states, scalars, doc, citation) optimizer_##name,
+#include "../kernels/optimizers.def"
+#undef FNN_OPTIMIZER
+        },
+};

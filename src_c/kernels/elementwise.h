@@ -1,0 +1,94 @@
+/* elementwise.h: one kernel per row of activations.def, elementwise.def and binary.def; where; fill.
+ *
+ * n contiguous elements. An output may be one of the inputs. The formulas are the lists' own.
+ */
+#include "part.h"
+
+/* y = f(x) */
+#define ELEMENTWISE_UNARY(name, formula)                                                                               \
+    FNN_INLINE vec formula_##name(vec x, vec p0, vec p1) {                                                             \
+        (void)p0, (void)p1;                                                                                            \
+        return formula;                                                                                                \
+    }                                                                                                                  \
+    static void unary_##name(int64_t n, const void *x, void *y, double p0, double p1) {                                \
+        const real *from = x;                                                                                          \
+        real *to = y;                                                                                                  \
+        const vec a = v_set1((real)p0), b = v_set1((real)p1);                                                          \
+        FOR_PARTS(n, part_store(to + i, formula_##name(part_load(from + i, count), a, b), count));                     \
+    }
+#define FNN_ACTIVATION(name, cls, nparams, names, defaults, forward, derivative, doc, citation)                        \
+    ELEMENTWISE_UNARY(name, forward)
+#include "activations.def"
+#undef FNN_ACTIVATION
+#define FNN_ELEMENTWISE(name, formula, doc) ELEMENTWISE_UNARY(name, formula)
+#include "elementwise.def"
+#undef FNN_ELEMENTWISE
+#undef ELEMENTWISE_UNARY
+
+/* dx = grad * f'(x) */
+#define FNN_ACTIVATION(name, cls, nparams, names, defaults, forward, derivative, doc, citation)                        \
+    FNN_INLINE vec derivative_##name(vec x, vec p0, vec p1) {                                                          \
+        (void)x, (void)p0, (void)p1;                                                                                   \
+        return derivative;                                                                                             \
+    }                                                                                                                  \
+    static void unary_backward_##name(int64_t n, const void *grad, const void *x, void *dx, double p0, double p1) {    \
+        const real *g = grad, *from = x;                                                                               \
+        real *to = dx;                                                                                                 \
+        const vec a = v_set1((real)p0), b = v_set1((real)p1);                                                          \
+        FOR_PARTS(n, {                                                                                                 \
+            const vec slope = derivative_##name(part_load(from + i, count), a, b);                                     \
+            part_store(to + i, v_mul(part_load(g + i, count), slope), count);                                          \
+        });                                                                                                            \
+    }
+#include "activations.def"
+#undef FNN_ACTIVATION
+
+/* An operand of step 0 is one value for all: still one load per vector, of the same arithmetic. */
+FNN_INLINE vec elementwise_operand(const real *p, vec value, int step, int64_t i, int count) {
+    return step ? part_load(p + i, count) : value;
+}
+
+/* y = f(a, b); the three cases of steps are compiled apart, so that no loop asks. */
+#define FNN_BINARY(name, formula, doc)                                                                                 \
+    FNN_INLINE void binary_steps_##name(int64_t n, const real *pa, int a_step, const real *pb, int b_step, real *y) {  \
+        const vec one_a = v_set1(*pa), one_b = v_set1(*pb);                                                            \
+        FOR_PARTS(n, {                                                                                                 \
+            const vec a = elementwise_operand(pa, one_a, a_step, i, count);                                            \
+            const vec b = elementwise_operand(pb, one_b, b_step, i, count);                                            \
+            part_store(y + i, formula, count);                                                                         \
+        });                                                                                                            \
+    }                                                                                                                  \
+    static void binary_##name(int64_t n, const void *a, int a_step, const void *b, int b_step, void *y) {              \
+        if (n == 0)                                                                                                    \
+            return;                                                                                                    \
+        if (a_step && b_step)                                                                                          \
+            binary_steps_##name(n, a, 1, b, 1, y);                                                                     \
+        else if (a_step)                                                                                               \
+            binary_steps_##name(n, a, 1, b, 0, y);                                                                     \
+        else                                                                                                           \
+            binary_steps_##name(n, a, 0, b, b_step, y);                                                                \
+    }
+#include "binary.def"
+#undef FNN_BINARY
+
+/* y = mask != 0 ? a : b */
+static void where(int64_t n, const void *mask, int mask_step, const void *a, int a_step, const void *b, int b_step,
+                  void *y) {
+    const real *pm = mask, *pa = a, *pb = b;
+    real *py = y;
+    if (n == 0)
+        return;
+    const vec one_mask = v_set1(*pm), one_a = v_set1(*pa), one_b = v_set1(*pb);
+    FOR_PARTS(n, {
+        const vec chosen = elementwise_operand(pm, one_mask, mask_step, i, count);
+        const vec yes = elementwise_operand(pa, one_a, a_step, i, count);
+        const vec no = elementwise_operand(pb, one_b, b_step, i, count);
+        part_store(py + i, v_select(v_ne(chosen, v_zero()), yes, no), count);
+    });
+}
+
+static void fill(int64_t n, void *y, double value) {
+    real *py = y;
+    const vec v = v_set1((real)value);
+    FOR_PARTS(n, part_store(py + i, v, count));
+}

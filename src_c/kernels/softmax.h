@@ -1,0 +1,127 @@
+/* softmax.h: softmax and log-softmax along rows, and their gradients from the forward output.
+ *
+ *   softmax          y_j = exp(x_j - m) / s,  m = max x, s = sum exp(x_j - m);   dx = y (grad - sum grad y)
+ *   log-softmax      y_j = (x_j - m) - log s;                                   dx = grad - exp(y) sum grad
+ *
+ * x_j - m is rounded where x and m differ in size, and exp would multiply that error by |x_j - m|: the rounding error,
+ * exact by Knuth's two-sum, is added to the reduced argument. Sums run in vectors over SOFTMAX_RUN of them and in
+ * double from there on. A logit of -infinity has probability 0; a row that is all -infinity or has +infinity is NaN.
+ */
+#include "part.h"
+
+enum { SOFTMAX_RUN = 16, SOFTMAX_ROWS = 16 };
+
+/* exp(x - m) for x <= m */
+FNN_INLINE vec softmax_exp(vec x, vec m) {
+    const vec a = v_max(v_add(m, v_set1(FNN_EXP_LOW - 1)), x); /* finite, and far enough below m to give 0 */
+    const vec d = v_sub(a, m), back = v_add(d, m);
+    const vec error = v_sub(v_sub(a, back), v_sub(m, v_sub(back, d)));
+    return v_exp_nonpositive_sum(d, error);
+}
+
+/* Unlike reduce.h: NaNs are skipped, they come back through the sum. */
+FNN_INLINE vec softmax_maximum(int64_t n, const real *x) {
+    vec maximum = v_set1(-REAL_INFINITY);
+    FOR_PARTS(n, maximum = v_max(part_or(part_load(x + i, count), -REAL_INFINITY, count), maximum));
+    return v_set1(v_reduce_max(maximum));
+}
+
+/* Adds f(i, count), a vector whose lanes >= count are 0, over 0..n. */
+#define SOFTMAX_SUM(total, n, f)                                                                                       \
+    do {                                                                                                               \
+        (total) = 0;                                                                                                   \
+        for (int64_t start = 0; start < (n); start += SOFTMAX_RUN * VLEN) {                                            \
+            const int64_t length = (n)-start < SOFTMAX_RUN * VLEN ? (n)-start : SOFTMAX_RUN * VLEN;                    \
+            vec even = v_zero(), odd = v_zero();                                                                       \
+            FOR_PARTS(length, {                                                                                        \
+                const vec term = f(start + i, count), sum = v_add(even, term);                                         \
+                even = odd;                                                                                            \
+                odd = sum;                                                                                             \
+            });                                                                                                        \
+            (total) += (double)v_reduce_add(v_add(even, odd));                                                         \
+        }                                                                                                              \
+    } while (0)
+
+FNN_INLINE vec softmax_exp_part(const real *x, vec m, int64_t i, int count) {
+    return part_or(softmax_exp(part_load(x + i, count), m), 0, count);
+}
+FNN_INLINE vec softmax_exp_stored(const real *x, real *e, vec m, int64_t i, int count) {
+    const vec value = softmax_exp_part(x, m, i, count);
+    part_store(e + i, value, count);
+    return value;
+}
+
+static void softmax(int64_t rows, int64_t cols, const void *x, int64_t x_row, void *y, int64_t y_row) {
+    for (int64_t r = 0; r < rows; r++) {
+        const real *from = (const real *)x + r * x_row;
+        real *to = (real *)y + r * y_row;
+        const vec m = softmax_maximum(cols, from);
+        double s;
+#define TERM(i, count) softmax_exp_stored(from, to, m, i, count)
+        SOFTMAX_SUM(s, cols, TERM);
+#undef TERM
+        const vec scale = v_set1((real)(1 / s));
+        FOR_PARTS(cols, part_store(to + i, v_mul(part_load(to + i, count), scale), count));
+    }
+}
+
+/* Rows in groups, so that one vector of logarithms serves them all. */
+static void log_softmax(int64_t rows, int64_t cols, const void *x, int64_t x_row, void *y, int64_t y_row) {
+    for (int64_t first = 0; first < rows; first += SOFTMAX_ROWS) {
+        const int64_t group = rows - first < SOFTMAX_ROWS ? rows - first : SOFTMAX_ROWS;
+        real maximum[SOFTMAX_ROWS], log_sum[SOFTMAX_ROWS];
+        for (int64_t r = 0; r < group; r++) {
+            const real *from = (const real *)x + (first + r) * x_row;
+            const vec m = softmax_maximum(cols, from);
+            double s;
+#define TERM(i, count) softmax_exp_part(from, m, i, count)
+            SOFTMAX_SUM(s, cols, TERM);
+#undef TERM
+            v_store_n(maximum + r, m, 1);
+            log_sum[r] = (real)(s - 1);
+        }
+        FOR_PARTS(group, part_store(log_sum + i, v_log1p(part_load(log_sum + i, count)), count));
+        for (int64_t r = 0; r < group; r++) {
+            const real *from = (const real *)x + (first + r) * x_row;
+            real *to = (real *)y + (first + r) * y_row;
+            const vec m = v_set1(maximum[r]), l = v_set1(log_sum[r]);
+            FOR_PARTS(cols, part_store(to + i, v_sub(v_sub(part_load(from + i, count), m), l), count));
+        }
+    }
+}
+
+/* dx may be grad or y. */
+static void softmax_backward(int64_t rows, int64_t cols, const void *grad, int64_t grad_row, const void *y,
+                             int64_t y_row, void *dx, int64_t dx_row) {
+    for (int64_t r = 0; r < rows; r++) {
+        const real *g = (const real *)grad + r * grad_row, *p = (const real *)y + r * y_row;
+        real *to = (real *)dx + r * dx_row;
+        double total;
+#define TERM(i, count) v_mul(part_load(g + (i), count), part_load(p + (i), count))
+        SOFTMAX_SUM(total, cols, TERM);
+#undef TERM
+        const vec mean = v_set1((real)total);
+        FOR_PARTS(cols, {
+            const vec centred = v_sub(part_load(g + i, count), mean);
+            part_store(to + i, v_mul(part_load(p + i, count), centred), count);
+        });
+    }
+}
+
+static void log_softmax_backward(int64_t rows, int64_t cols, const void *grad, int64_t grad_row, const void *y,
+                                 int64_t y_row, void *dx, int64_t dx_row) {
+    for (int64_t r = 0; r < rows; r++) {
+        const real *g = (const real *)grad + r * grad_row, *log_p = (const real *)y + r * y_row;
+        real *to = (real *)dx + r * dx_row;
+        double total;
+#define TERM(i, count) part_load(g + (i), count)
+        SOFTMAX_SUM(total, cols, TERM);
+#undef TERM
+        const vec sum = v_set1((real)total);
+        FOR_PARTS(cols, {
+            const vec p = v_exp_nonpositive(part_load(log_p + i, count));
+            part_store(to + i, v_fnma(p, sum, part_load(g + i, count)), count);
+        });
+    }
+}
+#undef SOFTMAX_SUM
