@@ -116,8 +116,8 @@ def markdown(report, chart_name):
     lines.append(
         "Every library runs in a process of its own on the same processors with the same number of threads. Figures "
         f"are medians of {report['rounds'] * report['samples']} samples in {report['rounds']} interleaved rounds, "
-        "after a warm-up; the best of each row is bold. Shares are of this machine's own limits, measured in the same run: a "
-        "memory-bound kernel can exceed the triad's bandwidth where the output stays in a cache."
+        "after a warm-up; the best of each row is bold. Shares are of this machine's own limits, measured in the "
+        "same run: a memory-bound kernel can exceed the triad's bandwidth where the output stays in a cache."
     )
     lines.append("")
     if report["absent"]:
