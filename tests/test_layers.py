@@ -1,0 +1,42 @@
+"""The walls of the Python house: a room imports only rooms below it, and imports stay cheap."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def modules_after(statement):
+    """Names in sys.modules of a fresh interpreter after the statement, less those of ``import numpy``."""
+    code = f"import sys, numpy; before = set(sys.modules); {statement}; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_kernels_import_nothing_above_them():
+    loaded = {name for name in modules_after("import fastnn.kernels") if name.startswith("fastnn")}
+    allowed = ("fastnn", "fastnn._native", "fastnn.kernels")
+    stray = {name for name in loaded if name not in allowed and not name.startswith("fastnn.kernels.")}
+    assert not stray, f"fastnn.kernels also imported {sorted(stray)}"
+
+
+@pytest.mark.parametrize("statement", ["import fastnn", "import fastnn.kernels", "import fastnn; fastnn.kernels.relu"])
+def test_import_is_lazy(statement):
+    loaded = modules_after(statement)
+    heavy = {"tqdm", "safetensors", "matplotlib", "sklearn", "scipy", "torch", "pandas", "dataclasses", "inspect"}
+    heavy |= {"typing_extensions", "argparse", "json", "urllib", "multiprocessing", "asyncio", "concurrent.futures"}
+    assert not loaded & heavy, f"{statement!r} also imported {sorted(loaded & heavy)}"
+
+
+def test_import_fastnn_loads_nothing_of_itself():
+    assert {name for name in modules_after("import fastnn") if name.startswith("fastnn")} == {"fastnn"}
+
+
+def test_every_kernel_is_public_and_documented():
+    from fastnn import kernels
+
+    for name in kernels.__all__:
+        function = getattr(kernels, name)
+        assert function.__name__ == name
+        assert function.__doc__ and len(function.__doc__) > 40, name
+        assert function.__module__.startswith("fastnn.kernels"), name
