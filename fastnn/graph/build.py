@@ -1,0 +1,380 @@
+"""Models as programs: build_inference for predictions of any number of rows, build_training for whole training steps."""
+
+import threading
+
+import numpy as np
+
+from .differentiate import gradients
+from .lower.plan import Plan
+from .parameter import aligned_zeros, logical_view, storage_shape
+from .passes import run_passes
+from .rules.losses import validate_labels
+from .structure import flatten, unflatten
+from .symbols import ROWS, Dim, at, product
+from .trace import Graph, tracing
+
+_SOURCE_CODES = {"f4": 0, "f8": 1, "u1": 2, "i1": 3, "i2": 4, "u2": 5, "i4": 6, "i8": 7, "u4": 8, "b1": 9, "f2": 10}
+
+
+def _trace(module, input_specs, dtype, training, seed):
+    """(graph, input tensors, outputs as the forward returned them)."""
+    graph = Graph(dtype, training=training, seed=seed)
+    inputs = [graph.input((ROWS, *spec[0]), name=f"x{i}") for i, spec in enumerate(input_specs)]
+    with tracing(graph):
+        output = module(*inputs)
+    return graph, inputs, output
+
+
+class CompiledModel:
+    """A model compiled for predictions: run(arrays) for any number of rows, from any thread.
+
+    A model that works row by row runs in chunks of 256 rows in constant memory; another is planned for a capacity
+    that grows when a larger batch arrives.
+    """
+
+    def __init__(self, graph, inputs, output, disabled=()):
+        leaves, self._structure = flatten(output)
+        outputs = [graph.real(graph.tensor(leaf)) for leaf in leaves]
+        outputs = run_passes(graph, outputs, disabled)
+        self.dtype = graph.dtype
+        self.needs_two_rows = graph.needs_two_rows
+        self._inputs = inputs
+        self._outputs = outputs
+        self._lock = threading.Lock()
+        self._plan = Plan(graph.dtype, inputs, outputs)
+        self._plan.finish(256)
+        self._fast = self._fast_path()
+
+    def _fast_path(self):
+        """(feature shape, feed, result) of the usual model: one input, one output, one program."""
+        plan = self._plan
+        if not plan.simple or len(self._inputs) != 1 or len(self._outputs) != 1 or self._structure is not None:
+            return None
+        feeds, results = plan.segments[0].feeds, plan.segments[0].results
+        shape = self._outputs[0].shape
+        if len(feeds) != 1 or len(results) != 1 or not shape or shape[0] != ROWS or not plan.chunk:
+            return None
+        (feed,), (result,) = feeds.values(), results.values()
+        return self._inputs[0].shape[1:], shape[1:], feed, result, plan.segments[0].program
+
+    @property
+    def chunk_rows(self):
+        """Rows per chunk; 0 if the model mixes rows."""
+        return self._plan.chunk
+
+    @property
+    def plan(self):
+        """The lowered program(s)."""
+        return self._plan
+
+    def run(self, arrays, out=None, step=0):
+        """Predict.
+
+        Parameters
+        ----------
+        arrays : tuple of ndarray (rows, ...)
+            One per input; other real dtypes are converted.
+        out : ndarray (or tuple for several outputs), optional
+            C-contiguous, of the model's dtype and the output's shape.
+        step : int
+            Numbers the random masks of a training-mode program.
+        """
+        x = arrays[0]
+        fast = self._fast
+        if fast is not None and x.dtype == self.dtype and x.flags.c_contiguous and len(arrays) == 1:
+            features, tail, feed, result, program = fast
+            rows = len(x) if x.ndim else 0
+            if x.shape[1:] == features and rows:
+                out = np.empty((rows, *tail), self.dtype) if out is None else self._check_out(out, (rows, *tail))
+                program.run(rows, {feed: x, result: out}, (step,))
+                return out
+        return self._run(arrays, out, step)
+
+    def _run(self, arrays, out, step):
+        arrays, rows = self._check_inputs(arrays)
+        shapes = [tuple(at(size, rows) for size in y.shape) for y in self._outputs]
+        if out is None:
+            outs = [np.empty(shape, self.dtype) for shape in shapes]
+        else:
+            given, structure = flatten(out)
+            if len(given) != len(shapes):
+                raise ValueError(f"the model has {len(shapes)} outputs, out= has {len(given)}")
+            outs = [self._check_out(array, shape) for array, shape in zip(given, shapes, strict=True)]
+        if rows or not all(array.size == 0 for array in outs):
+            self._compute(rows, arrays, outs, step)
+        return unflatten(self._structure, outs)
+
+    def _compute(self, rows, arrays, outs, step):
+        plan = self._plan
+        if not plan.chunk and rows > plan.capacity:
+            with self._lock:
+                if rows > self._plan.capacity:
+                    fresh = Plan(self.dtype, self._inputs, self._outputs)
+                    self._plan = fresh.finish(max(rows, 2 * self._plan.capacity))
+                plan = self._plan
+        if self.needs_two_rows and rows < 2:
+            raise ValueError("batch statistics need at least 2 rows: one row has no variance")
+        values = {id(t): array for t, array in zip(self._inputs, arrays, strict=True)}
+        results = {}
+        for tensor, array in zip(self._outputs, outs, strict=True):
+            if id(tensor) in results:
+                continue
+            results[id(tensor)] = array
+        plan.run(rows, values, results, (step,))
+        for tensor, array in zip(self._outputs, outs, strict=True):
+            if results[id(tensor)] is not array:
+                np.copyto(array, results[id(tensor)])
+
+    def _check_inputs(self, arrays):
+        if len(arrays) != len(self._inputs):
+            raise ValueError(f"the model takes {len(self._inputs)} inputs, got {len(arrays)}")
+        checked, rows = [], None
+        for i, (tensor, array) in enumerate(zip(self._inputs, arrays, strict=True)):
+            array = np.asarray(array)
+            if array.dtype.kind not in "fiub":
+                raise TypeError(f"input {i} holds {array.dtype}, not real numbers")
+            expected = tensor.shape[1:]
+            if array.ndim != len(expected) + 1 or array.shape[1:] != expected:
+                wanted = ", ".join(["rows", *map(str, expected)])
+                raise ValueError(f"input {i} must have shape ({wanted}), not {array.shape}")
+            rows = len(array) if rows is None else rows
+            if len(array) != rows:
+                raise ValueError(f"input {i} has {len(array)} rows, input 0 has {rows}")
+            checked.append(np.require(array, self.dtype, ("C", "A")))
+        return checked, rows or 0
+
+    def _check_out(self, out, shape):
+        if type(out) is not np.ndarray or out.dtype != self.dtype:
+            raise TypeError(f"out must be a {self.dtype} array")
+        if out.shape != shape:
+            raise ValueError(f"out must have shape {shape}, not {out.shape}")
+        if not out.flags.c_contiguous or not out.flags.writeable:
+            raise ValueError("out must be C-contiguous and writeable")
+        return out
+
+
+def build_inference(module, input_specs, dtype, *, training=False, seed=0, disabled=()):
+    """Compile a model for predictions.
+
+    Parameters
+    ----------
+    module : callable
+        Run once on symbolic tensors of shape (rows, ...).
+    input_specs : sequence of (shape without rows, dtype)
+        One per input; dtypes are those of the arrays to come, which are converted.
+    dtype : float32 or float64
+        The model's own.
+    training : bool
+        What `module.training` is while tracing: True gives the Monte-Carlo path. No state is changed either way:
+        running statistics stay as they are.
+    seed : int
+        Key of random ops.
+    disabled : iterable of str
+        Passes to leave out.
+
+    Returns
+    -------
+    CompiledModel
+    """
+    graph, inputs, output = _trace(module, input_specs, dtype, training, seed)
+    return CompiledModel(graph, inputs, output, disabled)
+
+
+class TrainingProgram:
+    """One training step without the update: loss and gradients of a batch, gathered by row numbers.
+
+    Attributes
+    ----------
+    program : _native.Program
+        For _native.run_steps. None if the model has Python-defined ops: then `run_steps` below is the only way.
+    index_id : int
+        Buffer of the int64 row numbers (None without gather).
+    inputs : dict
+        Name -> buffer of the data sets: "x0", "x1", ..., "y", and "w" with sample weights.
+    loss_id : int
+        Buffer whose first real is the loss of the batch.
+    scalar_names : tuple
+        Columns of the per-step scalars.
+    gradients : list of (Parameter, ndarray)
+        Views of the arena in each parameter's storage layout, in the order of first use. Parameters that the loss
+        does not reach are not among them.
+    arena : ndarray
+        All gradients, one contiguous 64-byte aligned array; padding stays zero.
+    label_checks : list of (name, classes, ignore_index)
+        What integer targets must satisfy; checked by whoever owns the data, once.
+    needs_two_rows : bool
+        The model takes batch statistics: no batch may have one row.
+    """
+
+    def __init__(self, plan, arena, gradients, inputs, index_id, loss, graph, capacity, label_checks):
+        self.plan = plan
+        self.arena = arena
+        self.gradients = gradients
+        self.inputs = inputs
+        self.index_id = index_id
+        self.capacity = capacity
+        self.scalar_names = ("micro_step",)
+        self.needs_two_rows = graph.needs_two_rows
+        self.label_checks = label_checks
+        self.dtype = graph.dtype
+        self._loss_segment, self.loss_id = plan.kept[id(loss)]
+        self.segmented = not plan.simple
+        self.program = None if self.segmented else plan.segments[0].program
+
+    def run_steps(
+        self, update, externals, index, offsets, gradient_scalars, update_scalars, update_every, losses, stop, seconds,
+        check_nan,
+    ):  # fmt: skip
+        """Many steps in one call; the arguments of _native.run_steps without the ids. Returns the steps done."""
+        if not self.segmented:
+            from .. import _native
+
+            return _native.run_steps(
+                self.program, update, externals, self.index_id, index, offsets, gradient_scalars, update_scalars,
+                update_every, self.loss_id, losses, stop, seconds, check_nan,
+            )  # fmt: skip
+        from .segmented import run_steps
+
+        return run_steps(
+            self, update, externals, index, offsets, gradient_scalars, update_scalars, update_every, losses, stop,
+            seconds, check_nan,
+        )  # fmt: skip
+
+    def validate_labels(self, name, labels):
+        """Raise ValueError if the labels of data set `name` are outside the loss's classes."""
+        for checked, classes, ignore_index in self.label_checks:
+            if checked == name:
+                validate_labels(np.asarray(labels), classes, ignore_index)
+
+
+class _Gather:
+    """Makes the inputs of a training program from data sets, by row numbers."""
+
+    def __init__(self, specs, by_gather):
+        self.specs = specs  # id(tensor) -> (name, shape, dtype, row stride or None)
+        self.by_gather = by_gather
+        self.buffers = {}
+        self.index = None
+
+    def __call__(self, tensor, low, segment):
+        source = tensor.node.inputs[0] if tensor.node.op == "cast" else tensor
+        name, shape, dtype, stride = self.specs[id(source)]
+        if name not in self.buffers:
+            self.buffers[name] = low.builder.external(0, name)
+        from .lower.view import View, contiguous_strides
+
+        code = _SOURCE_CODES.get(dtype.str[1:])
+        if code is None or not dtype.isnative:
+            raise TypeError(f"{name} has dtype {dtype}, which cannot be gathered: convert it first")
+        buffer, columns = self.buffers[name], product(shape)
+        if not self.by_gather:
+            if tensor.dtype != dtype:
+                raise TypeError(f"{name} must be {tensor.dtype} when rows are not gathered, not {dtype}")
+            return View(buffer, 0, tensor.shape, contiguous_strides(tensor.shape), tensor.kind)
+        if self.index is None:
+            self.index = low.builder.external(0, "index")
+        view = low.result(tensor)
+        src = View(buffer, 0, (ROWS,), (1,), "stat")
+        index = View(self.index, 0, (ROWS,), (1,), "int")
+        if tensor.kind == "int":
+            if columns != 1 or dtype != np.int64:
+                raise TypeError(f"{name} holds labels: it must be int64 of one column, not {dtype} {shape}")
+            low.op("gather_labels", {"src": src, "index": index, "y": view}, rows=ROWS)
+        else:
+            row = columns if stride is None else stride
+            low.op(
+                "gather", {"src": src, "index": index, "y": view}, rows=ROWS, cols=columns, src_row=row, y_row=columns,
+                src_dtype=code,
+            )  # fmt: skip
+        return view
+
+
+def _spec(name, spec):
+    shape, dtype, *stride = spec
+    return name, tuple(shape), np.dtype(dtype), stride[0] if stride else None
+
+
+def build_training(
+    module, loss, input_specs, target_spec, dtype, *, capacity, sample_weight=False, gather=True, accumulate=False,
+    seed=0, disabled=(),
+):  # fmt: skip
+    """Compile the gradient half of a training step (decision 5).
+
+    Parameters
+    ----------
+    module : callable
+        Run once on symbolic tensors with training on.
+    loss : callable
+        loss(output, target) -> scalar tensor, or loss(output, target, sample_weight=w).
+    input_specs : sequence of (shape without rows, dtype[, elements between rows])
+        The data sets as they are; other dtypes than the model's are converted by the gather.
+    target_spec : the same for the target
+        Integer dtypes of shape () or (1,) are class labels and must be int64.
+    dtype : float32 or float64
+    capacity : int
+        Most rows of a batch.
+    sample_weight : bool
+        The loss takes a weight per row, data set "w" (of the model's dtype).
+    gather : bool
+        Rows are picked by an index; False: the externals are the batch itself.
+    accumulate : bool
+        Gradients are added to the arena. Whoever applies them clears it afterwards.
+    seed : int
+        Key of dropout's stream.
+
+    Returns
+    -------
+    TrainingProgram
+    """
+    graph, inputs, output = _trace(module, input_specs, dtype, True, seed)
+    specs = {id(t): _spec(f"x{i}", spec) for i, (t, spec) in enumerate(zip(inputs, input_specs, strict=True))}
+    target_shape, target_dtype = tuple(target_spec[0]), np.dtype(target_spec[1])
+    labels = target_dtype.kind in "iu" and product(target_shape) == 1
+    target = graph.input((ROWS, *target_shape), "int" if labels else "real", "y")
+    specs[id(target)] = _spec("y", target_spec)
+    options = {}
+    if sample_weight:
+        options["sample_weight"] = graph.input((ROWS,), name="w")
+        specs[id(options["sample_weight"])] = ("w", (), graph.dtype, None)
+    with tracing(graph), graph.module("loss"):
+        value = graph.real(graph.tensor(loss(output, target, **options)))
+    if value.shape != () and any(isinstance(size, Dim) or size != 1 for size in value.shape):
+        raise ValueError(f"a loss must be one number, not a tensor of shape {value.shape}")
+    value = value.reshape(())
+    return _finish_training(graph, value, specs, capacity, gather, accumulate, disabled)
+
+
+def _finish_training(graph, value, specs, capacity, gather, accumulate, disabled):
+    trainable = [(p, t) for p, t in graph.parameters.values() if p.requires_grad]
+    found = gradients([value], [graph.constant(1.0)], [t for _, t in trainable])
+    pairs = [(p, g) for (p, _), g in zip(trainable, found, strict=True) if g is not None]
+    effects = [t for _, t in graph.states.values()]
+    tensors = run_passes(graph, [value, *(g for _, g in pairs), *effects], disabled)
+    value, grads, effects = tensors[0], tensors[1 : 1 + len(pairs)], tensors[1 + len(pairs) :]
+    arena, views = _arena([p for p, _ in pairs], graph.dtype)
+    places = {}
+    for (parameter, _), tensor, view in zip(pairs, grads, views, strict=True):
+        places.setdefault(id(tensor), []).append((logical_view(view, parameter.shape), accumulate))
+    source = _Gather(specs, gather)
+    unique = list({id(t): t for t in grads}.values())
+    plan = Plan(
+        graph.dtype, [], [], effects=effects, arena=places, arena_tensors=unique, gather=source, keep=[value]
+    ).finish(capacity)
+    names = {id_: spec[0] for id_, spec in specs.items()}
+    checks = [(names[id(node.outputs[0])], classes, ignore) for node, classes, ignore in graph.label_checks]
+    gradient_list = [(p, view) for (p, _), view in zip(pairs, views, strict=True)]
+    return TrainingProgram(
+        plan, arena, gradient_list, source.buffers, source.index, value, graph, capacity, checks
+    )
+
+
+def _arena(parameters, dtype):
+    """One array for all gradients, and each parameter's part of it in storage shape."""
+    shapes = [storage_shape(p.shape) for p in parameters]
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    arena = aligned_zeros((sum(sizes),), dtype)
+    views, start = [], 0
+    for shape, size in zip(shapes, sizes, strict=True):
+        views.append(arena[start : start + size].reshape(shape))
+        start += size
+    return arena, views

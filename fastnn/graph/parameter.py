@@ -1,0 +1,196 @@
+"""Parameters: arrays that a model learns, each owned for life by one object.
+
+Storage (decision 2). A weight of logical shape (out, in) lies in memory row-major as (in, ld), ld = out padded, the
+same for every ISA: the layout that the forward product reads without packing. The padding is zero and is never data.
+Every write bumps the version; whatever changes the graph (dtype, requires_grad) bumps the global graph version.
+"""
+
+import itertools
+
+import numpy as np
+
+_LINE = 64  # bytes of a cache line: the alignment of every owned array
+_graph_version = itertools.count(1)
+_current_graph_version = 0
+
+
+def graph_version():
+    """A number that changes whenever any model changes in a way that its compiled programs must follow."""
+    return _current_graph_version
+
+
+def bump_graph_version():
+    """Make every program compiled so far stale."""
+    global _current_graph_version
+    _current_graph_version = next(_graph_version)
+
+
+def aligned_zeros(shape, dtype):
+    """Zeros at an address that is a multiple of 64 bytes."""
+    dtype = np.dtype(dtype)
+    count = int(np.prod(shape, dtype=np.int64))
+    raw = np.zeros(count * dtype.itemsize + _LINE, dtype=np.uint8)
+    start = -raw.ctypes.data % _LINE
+    return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+
+
+def padded_ld(columns):
+    """The distance between rows of a weight's storage: a multiple of 16 items, never of 4096 bytes (cache sets)."""
+    ld = -(-max(columns, 1) // 16) * 16
+    return ld + 16 if (ld * 4) % 4096 == 0 else ld
+
+
+_padded_ld = padded_ld
+
+
+def storage_shape(shape):
+    """The shape of the array that holds a parameter of this logical shape."""
+    if len(shape) == 2:
+        return (shape[1], padded_ld(shape[0]))
+    count = int(np.prod(shape, dtype=np.int64))
+    return (-(-max(count, 1) // 16) * 16,)
+
+
+def logical_view(storage, shape):
+    """The logical array inside a storage array, as a view."""
+    if len(shape) == 2:
+        return storage[:, : shape[0]].T
+    count = int(np.prod(shape, dtype=np.int64))
+    return storage[:count].reshape(shape)
+
+
+class Parameter:
+    """An array that a model owns: a weight that is learned, or (``buffer=True``) a statistic that it carries.
+
+    Parameters
+    ----------
+    data : array_like
+        Initial values, copied. float32 and float64 keep their type; everything else becomes float32.
+    name : str, default ""
+        For messages only; modules name their parameters by attribute.
+    requires_grad : bool, default True
+        False freezes it: programs compiled from then on contain no op for its gradient.
+    buffer : bool, default False
+        A value that is saved with the model but never trained (running statistics). Implies ``requires_grad=False``.
+
+    Notes
+    -----
+    Using one Parameter object in several places ties the weights: gradients add, and it is saved once.
+    """
+
+    __slots__ = ("name", "shape", "storage", "version", "buffer", "_requires_grad", "__weakref__")
+
+    def __init__(self, data, name="", requires_grad=True, buffer=False):
+        data = np.asarray(data)
+        dtype = data.dtype if data.dtype in (np.float32, np.float64) else np.dtype(np.float32)
+        if data.dtype.kind not in "fiub":
+            raise TypeError(f"a parameter holds real numbers, not {data.dtype}")
+        self.name = name
+        self.shape = data.shape
+        self.buffer = bool(buffer)
+        self._requires_grad = bool(requires_grad) and not self.buffer
+        self.version = 0
+        self.storage = aligned_zeros(storage_shape(self.shape), dtype.newbyteorder("="))
+        logical_view(self.storage, self.shape)[...] = data
+
+    @property
+    def dtype(self):
+        """float32 or float64."""
+        return self.storage.dtype
+
+    @property
+    def ndim(self):
+        """Number of logical dimensions."""
+        return len(self.shape)
+
+    @property
+    def size(self):
+        """Number of values, padding not counted."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def ld(self):
+        """Items between rows of the storage of a matrix; None for other shapes."""
+        return self.storage.shape[1] if len(self.shape) == 2 else None
+
+    @property
+    def requires_grad(self):
+        """Whether training changes it. Setting it makes compiled programs stale."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value):
+        value = bool(value)
+        if value and self.buffer:
+            raise ValueError(f"buffer {self.name or self.shape} is not trainable")
+        if value != self._requires_grad:
+            self._requires_grad = value
+            bump_graph_version()
+
+    def numpy(self):
+        """A read-only view of the values in logical shape. It follows later writes; copy it to keep it."""
+        view = logical_view(self.storage, self.shape)
+        view.flags.writeable = False
+        return view
+
+    def __array__(self, dtype=None, copy=None):
+        array = np.array(self.numpy(), dtype=dtype)
+        if copy is False:
+            raise ValueError("a parameter is copied when it becomes an array; numpy() gives a read-only view")
+        return array
+
+    def __len__(self):
+        return self.shape[0]
+
+    def assign(self, array):
+        """Overwrite the values.
+
+        Parameters
+        ----------
+        array : array_like
+            Values of exactly the logical shape; converted to the parameter's dtype.
+
+        Raises
+        ------
+        ValueError
+            If the shape differs: nothing is broadcast.
+        """
+        array = np.asarray(array)
+        if array.shape != self.shape:
+            raise ValueError(f"parameter {self.name or ''} has shape {self.shape}, the values {array.shape}")
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"a parameter holds real numbers, not {array.dtype}")
+        logical_view(self.storage, self.shape)[...] = array
+        self.version += 1
+
+    def to(self, dtype):
+        """Convert to float32 or float64 in new storage; compiled programs become stale. Returns self."""
+        dtype = np.dtype(dtype)
+        if dtype not in (np.float32, np.float64):
+            raise TypeError(f"a parameter is float32 or float64, not {dtype}")
+        if dtype != self.dtype:
+            fresh = aligned_zeros(self.storage.shape, dtype)
+            fresh[...] = self.storage
+            self.storage = fresh
+            self.version += 1
+            bump_graph_version()
+        return self
+
+    def __repr__(self):
+        kind = "buffer" if self.buffer else "" if self._requires_grad else "frozen"
+        inner = ", ".join(text for text in (self.name, str(self.shape), str(self.dtype), kind) if text)
+        return f"Parameter({inner})"
+
+    def __getstate__(self):
+        return (np.array(self.numpy()), self.name, self._requires_grad, self.buffer, self.version)
+
+    def __setstate__(self, state):
+        data, name, requires_grad, buffer, version = state
+        self.__init__(data, name, requires_grad, buffer)
+        self.version = version
+
+    def __deepcopy__(self, memo):
+        copy = Parameter(self.numpy(), self.name, self._requires_grad, self.buffer)
+        copy.version = self.version
+        memo[id(self)] = copy
+        return copy

@@ -1,0 +1,64 @@
+"""Fuse an activation into the op that makes its input: linear, batch norm. Bitwise neutral.
+
+The fused kernel keeps y = f(z) only. That is enough if nothing reads z, or if the only readers are backward nodes of
+an activation whose derivative is the same from z and from y: for ReLU, z > 0 exactly where y > 0.
+"""
+
+from .rebuild import needed, rebuild, uses
+
+_HOSTS = frozenset(("linear", "batch_norm", "batch_norm_inference"))
+_SAME_FROM_OUTPUT = frozenset(("identity", "relu"))
+
+
+def _plan(outputs):
+    """index of host node -> activation node to put into it."""
+    from ..rules.lists import activations
+
+    nodes = needed(outputs)
+    users = uses(nodes)
+    kept = {id(t) for t in outputs}
+    plan = {}
+    for node in nodes:
+        name = node.attrs.get("name")
+        if node.op != "unary" or name not in activations():
+            continue
+        z = node.inputs[0]
+        host = z.node
+        if host.op not in _HOSTS or z.slot != 0 or host.attrs["activation"] is not None or id(z) in kept:
+            continue
+        if host.index in plan:
+            continue
+        others = [user for user in users[id(z)] if user is not node]
+        if all(_reads_sign_only(user, z, name) for user in others):
+            plan[host.index] = node
+    return plan
+
+
+def _reads_sign_only(user, z, name):
+    return (
+        user.op == "unary_backward"
+        and name in _SAME_FROM_OUTPUT
+        and user.attrs["name"] == name
+        and user.inputs[1] is z
+        and user.inputs[0] is not z
+    )
+
+
+def fuse_activation(graph, outputs):
+    """Return the outputs over a graph with activations inside the ops before them."""
+    plan = _plan(outputs)
+    if not plan:
+        return outputs
+    fused = {}
+
+    def replace(node, inputs):
+        if node.index in plan:
+            unary = plan[node.index]
+            attrs = {**node.attrs, "activation": unary.attrs["name"], "code": unary.attrs["code"]}
+            attrs["params"] = unary.attrs["params"]
+            made = graph.emit(node.op, inputs, attrs, [(y.shape, y.kind) for y in node.outputs]).outputs
+            fused[unary.index] = made[:1]
+            return made
+        return fused.get(node.index)
+
+    return rebuild(outputs, replace)

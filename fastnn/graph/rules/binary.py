@@ -1,0 +1,126 @@
+"""y = a (op) b with NumPy broadcasting; and where(mask, a, b)."""
+
+from .base import RECORDERS, Rule, add_all, aligned_rows, broadcast_shapes, records, register, sum_to
+from .lists import binaries
+
+_COMPARISONS = frozenset(("greater", "greater_equal", "less", "less_equal", "equal"))
+_LINEAR = frozenset(("add", "subtract"))
+
+
+def _no_gradient(g, a, b, y):
+    return None, None
+
+
+# (gradient of a, gradient of b) before broadcasting is undone, as functions made on demand
+_VJP = {
+    "add": (lambda g, a, b, y: g, lambda g, a, b, y: g),
+    "subtract": (lambda g, a, b, y: g, lambda g, a, b, y: -g),
+    "multiply": (lambda g, a, b, y: g * b, lambda g, a, b, y: g * a),
+    "divide": (lambda g, a, b, y: g / b, lambda g, a, b, y: -(g * y / b)),
+    # at ties the whole gradient goes to a
+    "maximum": (lambda g, a, b, y: g * (a >= b), lambda g, a, b, y: g * (a < b)),
+    "minimum": (lambda g, a, b, y: g * (a <= b), lambda g, a, b, y: g * (a > b)),
+}
+
+
+@register
+class Binary(Rule):
+    """y = a (op) b; attrs name, code."""
+
+    op = "binary"
+
+    def vjp(self, node, grads, needs):
+        name = node.attrs["name"]
+        if name in _COMPARISONS:
+            return [None, None]
+        (g,), (a, b), y = grads, node.inputs, node.outputs[0]
+        return [
+            sum_to(rule(g, a, b, y), x.shape) if need else None
+            for rule, x, need in zip(_VJP[name], (a, b), needs, strict=True)
+        ]
+
+    def jvp(self, node, tangents):
+        name = node.attrs["name"]
+        if name in _COMPARISONS:
+            return [None]
+        (a, b), y = node.inputs, node.outputs[0]
+        parts = [
+            rule(tangent, a, b, y)
+            for rule, tangent in zip(_VJP[name], tangents, strict=True)
+            if tangent is not None
+        ]
+        total = add_all(parts)
+        if total.shape != y.shape:
+            total = total._apply("broadcast_to", (total,), {"shape": y.shape})
+        return [total]
+
+    def lower(self, node, low):
+        low.elementwise("binary", node, ("a", "b"), kind=node.attrs["code"])
+
+    def keeps_rows(self, node, states):
+        return aligned_rows(node, states)
+
+    def kinks(self, node):
+        name = node.attrs["name"]
+        if name in _COMPARISONS:
+            return (node.outputs[0],)
+        if name in ("maximum", "minimum"):
+            a, b = node.inputs
+            return (a >= b,)
+        return ()
+
+
+def binary(graph, a, b, name, code):
+    """Record y = a (op) b."""
+    a, b = graph.real(a), graph.real(b)
+    shape = broadcast_shapes(a.shape, b.shape)
+    return graph.emit("binary", (a, b), {"name": name, "code": code}, [(shape, "real")]).outputs[0]
+
+
+def _recorder(name, code):
+    return lambda graph, a, b: binary(graph, a, b, name, code)
+
+
+for _name, _row in binaries().items():
+    RECORDERS[_name] = _recorder(_name, _row["code"])
+
+
+@register
+class Where(Rule):
+    """y = a where mask is not 0, else b. The mask has no gradient."""
+
+    op = "where"
+
+    def vjp(self, node, grads, needs):
+        (g,), (mask, a, b) = grads, node.inputs
+        zero = node.graph.constant(0.0)
+        return [
+            None,
+            sum_to(g._apply("where", (mask, g, zero)), a.shape) if needs[1] else None,
+            sum_to(g._apply("where", (mask, zero, g)), b.shape) if needs[2] else None,
+        ]
+
+    def jvp(self, node, tangents):
+        _, ta, tb = tangents
+        if ta is None and tb is None:
+            return [None]
+        zero = node.graph.constant(0.0)
+        mask, y = node.inputs[0], node.outputs[0]
+        out = mask._apply("where", (mask, zero if ta is None else ta, zero if tb is None else tb))
+        return [out if out.shape == y.shape else out._apply("broadcast_to", (out,), {"shape": y.shape})]
+
+    def lower(self, node, low):
+        low.elementwise("where", node, ("mask", "a", "b"))
+
+    def keeps_rows(self, node, states):
+        return aligned_rows(node, states)
+
+    def kinks(self, node):
+        return (node.inputs[0],)
+
+
+@records("where")
+def where(graph, mask, a, b):
+    mask, a, b = (graph.real(x) for x in (mask, a, b))
+    shape = broadcast_shapes(mask.shape, a.shape, b.shape)
+    return graph.emit("where", (mask, a, b), {}, [(shape, "real")]).outputs[0]

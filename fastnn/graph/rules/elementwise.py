@@ -1,0 +1,199 @@
+"""y = f(x), element by element: the activations and the arithmetic of the native lists.
+
+First derivatives of activations are the native unary_backward(grad, x) = grad * f'(x). Second derivatives go through
+`derivative(kind)`: f' written with primitives, from the list's own formula where it can be read, else from below.
+"""
+
+from .base import RECORDERS, Rule, aligned_rows, full_like, records, register
+from .formula import derivative_from_list
+from .lists import ACTIVATION, ELEMENTWISE, activations, elementwise
+
+# f'(x) of elementwise.def, from x, y = f(x); None: zero almost everywhere
+_ARITHMETIC = {
+    "negative": lambda g, x, y: -g,
+    "absolute": lambda g, x, y: g * x._apply("sign", (x,)),
+    "square": lambda g, x, y: g * (x * 2.0),
+    "sqrt": lambda g, x, y: g * 0.5 / y,
+    "reciprocal": lambda g, x, y: -(g * y * y),
+    "exp": lambda g, x, y: g * y,
+    "log": lambda g, x, y: g / x,
+    "sign": lambda g, x, y: None,
+    "heaviside": lambda g, x, y: None,
+}
+
+
+def _tanh_derivative(x):
+    y = x._apply("tanh", (x,))
+    return 1.0 - y * y
+
+
+def _sigmoid_derivative(x):
+    y = x._apply("sigmoid", (x,))
+    return y * (1.0 - y)
+
+
+# f'(x) in primitives
+_DERIVATIVES = {
+    "identity": lambda x: full_like(x, 1.0),
+    "relu": lambda x: x._apply("heaviside", (x,)),
+    "sigmoid": _sigmoid_derivative,
+    "tanh": _tanh_derivative,
+}
+_SMOOTH = frozenset(("identity", "sigmoid", "tanh", "softplus", "gelu", "silu", "mish"))
+_JUMPS = frozenset(("sign", "heaviside"))
+
+
+def derivative(name, x, params):
+    """f'(x) in primitives."""
+    if name in _DERIVATIVES:
+        return _DERIVATIVES[name](x)
+    made = derivative_from_list(name, x, params)
+    if made is None:
+        raise ValueError(
+            f"the second derivative of {name} is not known: give its derivative in primitives in graph/rules/elementwise.py"
+        )
+    return made
+
+
+@register
+class Unary(Rule):
+    """y = f(x); attrs name, code, params."""
+
+    op = "unary"
+
+    def _pull(self, node, g):
+        name = node.attrs["name"]
+        x, y = node.inputs[0], node.outputs[0]
+        if name in _ARITHMETIC:
+            return _ARITHMETIC[name](g, x, y)
+        if name not in activations():
+            raise ValueError(f"{name} has no derivative rule: add one to graph/rules/elementwise.py")
+        if name == "identity":
+            return g
+        return backward(g, x, name, node.attrs["params"])
+
+    def vjp(self, node, grads, needs):
+        return [self._pull(node, grads[0])]
+
+    def jvp(self, node, tangents):
+        return [self._pull(node, tangents[0])]
+
+    def lower(self, node, low):
+        low.elementwise("unary", node, ("x",), kind=node.attrs["code"], scalars=node.attrs["params"])
+
+    def keeps_rows(self, node, states):
+        return aligned_rows(node, states)
+
+    def kinks(self, node):
+        name, x = node.attrs["name"], node.inputs[0]
+        if name in _JUMPS:
+            return (node.outputs[0],)
+        if name == "absolute":
+            return (x._apply("heaviside", (x,)),)
+        if name in activations() and name not in _SMOOTH:
+            return (backward(full_like(x, 1.0), x, name, node.attrs["params"]),)
+        return ()
+
+
+@register
+class UnaryBackward(Rule):
+    """dx = grad * f'(x): linear in grad."""
+
+    op = "unary_backward"
+
+    def vjp(self, node, grads, needs):
+        (g,) = grads
+        grad, x = node.inputs
+        attrs = node.attrs
+        dgrad = backward(g, x, attrs["name"], attrs["params"]) if needs[0] else None
+        dx = None
+        if needs[1]:
+            from ..differentiate import gradients
+
+            slope = derivative(attrs["name"], x, attrs["params"])
+            (dx,) = gradients([slope], [g * grad], [x])
+        return [dgrad, dx]
+
+    def jvp(self, node, tangents):
+        tangent_grad, tangent_x = tangents
+        grad, x = node.inputs
+        name, params = node.attrs["name"], node.attrs["params"]
+        first = None if tangent_grad is None else backward(tangent_grad, x, name, params)
+        if tangent_x is None:
+            return [first]
+        from ..differentiate import tangents_of
+
+        (slope,) = tangents_of([derivative(name, x, params)], {x: tangent_x})
+        second = None if slope is None else grad * slope
+        return [second if first is None else first if second is None else first + second]
+
+    def lower(self, node, low):
+        low.elementwise(
+            "unary_backward", node, ("grad", "x"), output="dx", kind=node.attrs["code"], scalars=node.attrs["params"]
+        )
+
+    def keeps_rows(self, node, states):
+        return aligned_rows(node, states)
+
+
+def backward(grad, x, name, params):
+    """grad * f'(x) as one node."""
+    attrs = {"name": name, "code": activations()[name]["code"], "params": params}
+    return x.graph.emit("unary_backward", (grad, x), attrs, [(x.shape, "real")]).outputs[0]
+
+
+def unary(graph, x, name, code, params=()):
+    """Record y = f(x)."""
+    x = graph.real(x)
+    attrs = {"name": name, "code": code, "params": params}
+    return graph.emit("unary", (x,), attrs, [(x.shape, "real")]).outputs[0]
+
+
+def _recorder(name, row):
+    names, defaults = row["params"], row["defaults"]
+
+    def record(graph, x, **options):
+        unknown = set(options) - set(names)
+        if unknown:
+            raise TypeError(f"unknown option {sorted(unknown)[0]!r}")
+        params = tuple(float(options.get(n, d)) for n, d in zip(names, defaults, strict=False))
+        return unary(graph, x, name, row["code"], params)
+
+    return record
+
+
+for _name, _row in activations().items():
+    RECORDERS[_name] = _recorder(_name, _row)
+for _name, _row in elementwise().items():
+    RECORDERS[_name] = _recorder(_name, _row)
+
+
+@records("power")
+def power(graph, x, exponent):
+    """x ** exponent for a number: integers and halves by products and roots, others as exp(exponent * log x)."""
+    if not isinstance(exponent, (int, float)):
+        raise TypeError("the exponent must be a number")
+    x = graph.real(x)
+    if exponent < 0:
+        return graph.apply("reciprocal", (power(graph, x, -exponent),), {})
+    if exponent == 0:
+        return full_like(x, 1.0)
+    if exponent == int(exponent) and exponent <= 64:
+        return _integer_power(graph, x, int(exponent))
+    if exponent == 0.5:
+        return graph.apply("sqrt", (x,), {})
+    return graph.apply("exp", (graph.apply("log", (x,), {}) * float(exponent),), {})
+
+
+def _integer_power(graph, x, n):
+    result = None
+    while n:
+        if n & 1:
+            result = x if result is None else result * x
+        n >>= 1
+        if n:
+            x = graph.apply("square", (x,), {})
+    return result
+
+
+__all__ = ["ACTIVATION", "ELEMENTWISE", "backward", "derivative", "unary"]

@@ -1,0 +1,92 @@
+"""Leaves: inputs, parameters, constants, sizes; and stop_gradient."""
+
+from .base import Rule, aligned_rows, records, register
+
+
+class Leaf(Rule):
+    """A value without inputs: the lowering binds its buffer before any op."""
+
+    def lower(self, node, low):
+        low.leaf(node)
+
+
+@register
+class Input(Leaf):
+    op = "input"
+
+
+@register
+class ParameterLeaf(Leaf):
+    op = "parameter"
+
+
+@register
+class Constant(Leaf):
+    op = "constant"
+
+
+@register
+class Size(Rule):
+    """A size as a real number: rows ones summed."""
+
+    op = "size"
+
+    def lower(self, node, low):
+        one = low.fill((1,), 1.0)
+        y = low.result(node.outputs[0])
+        low.op("sum_rows", {"x": one, "y": y}, rows=node.attrs["size"], cols=1, x_row=0, divisor=0, accumulate=0)
+        low.done(node.outputs[0], y)
+
+
+@register
+class Cast(Leaf):
+    """An integer input in arithmetic: the caller gives it once more, converted."""
+
+    op = "cast"
+
+    def keeps_rows(self, node, states):
+        return aligned_rows(node, states)
+
+
+@register
+class StopGradient(Rule):
+    """y = x with derivative 0."""
+
+    op = "stop_gradient"
+
+    def lower(self, node, low):
+        low.alias(node.outputs[0], low.view(node.inputs[0]))
+
+    def keeps_rows(self, node, states):
+        return aligned_rows(node, states)
+
+
+@records("stop_gradient")
+def stop_gradient(graph, x):
+    x = graph.real(x)
+    return graph.emit("stop_gradient", (x,), {}, [(x.shape, "real")]).outputs[0]
+
+
+@register
+class Alias(Rule):
+    """y = x: a point to differentiate at that nothing recorded before can reach."""
+
+    op = "alias"
+
+    def vjp(self, node, grads, needs):
+        return grads
+
+    def jvp(self, node, tangents):
+        return tangents
+
+    def lower(self, node, low):
+        low.alias(node.outputs[0], low.view(node.inputs[0]))
+
+    def keeps_rows(self, node, states):
+        return aligned_rows(node, states)
+
+
+@records("alias")
+def alias(graph, x):
+    x = graph.real(x)
+    return graph.emit("alias", (x,), {}, [(x.shape, "real")]).outputs[0]

@@ -1,0 +1,196 @@
+"""Symbolic tensors: what a model's forward computes with while it is traced.
+
+A Tensor has a shape and a dtype but no value. Operators and functional calls record Nodes in the tensor's Graph.
+Kinds of a tensor: "real" (the graph's dtype), "int" (int64 labels), "stat" (double statistics of batch norm).
+"""
+
+import numpy as np
+
+from . import rules
+from .errors import shape_text, user_line
+from .symbols import Dim, product
+
+
+class Node:
+    """One application of an op. `attrs` is a dict of static options; `scope` names the module it was recorded in."""
+
+    __slots__ = ("attrs", "graph", "index", "inputs", "op", "outputs", "scope")
+
+    def __init__(self, graph, index, op, inputs, attrs, outputs, scope):
+        self.graph = graph
+        self.index = index
+        self.op = op
+        self.inputs = inputs
+        self.attrs = attrs
+        self.scope = scope
+        self.outputs = tuple(Tensor(self, slot, shape, kind) for slot, (shape, kind) in enumerate(outputs))
+
+    @property
+    def rule(self):
+        """The rule (shape, vjp, jvp, lowering) of this node's op."""
+        return rules.RULES[self.op]
+
+    @property
+    def label(self):
+        """The op as the user wrote it: relu rather than unary."""
+        return self.attrs.get("name", self.op)
+
+    def __repr__(self):
+        return f"{self.label}#{self.index}"
+
+
+class Tensor:
+    """A symbolic value: output `slot` of `node`."""
+
+    __slots__ = ("kind", "node", "shape", "slot")
+    _fastnn_symbolic_ = True
+    __array_ufunc__ = None  # makes ndarray + Tensor call Tensor.__radd__
+
+    def __init__(self, node, slot, shape, kind):
+        self.node = node
+        self.slot = slot
+        self.shape = shape
+        self.kind = kind
+
+    # --- what NumPy users expect -----------------------------------------------------------------------------
+    @property
+    def ndim(self):
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def size(self):
+        """Number of elements; may be a multiple of the symbol rows."""
+        return product(self.shape)
+
+    @property
+    def dtype(self):
+        """The NumPy dtype that the value will have."""
+        return np.dtype(np.int64 if self.kind == "int" else np.float64 if self.kind == "stat" else self.graph.dtype)
+
+    @property
+    def graph(self):
+        """The graph that the tensor belongs to."""
+        return self.node.graph
+
+    @property
+    def T(self):  # noqa: N802 (NumPy's name)
+        """The transposed matrix."""
+        return self.transpose()
+
+    def __repr__(self):
+        return f"Tensor({self.node!r}, shape={shape_text(self.shape)}, {self.dtype})"
+
+    def __len__(self):
+        if not self.shape:
+            raise TypeError("a 0-d tensor has no length")
+        if isinstance(self.shape[0], Dim):
+            raise TypeError(f"len() needs a number, but axis 0 is the symbol rows: use x.shape[0] ({user_line()})")
+        return self.shape[0]
+
+    def __iter__(self):
+        for i in range(len(self)):
+            yield self[i]
+
+    # --- recording --------------------------------------------------------------------------------------------
+    def _apply(self, name, inputs, attrs=None):
+        return self.node.graph.apply(name, inputs, attrs or {})
+
+    def __add__(self, other):
+        return self._apply("add", (self, other))
+
+    def __radd__(self, other):
+        return self._apply("add", (other, self))
+
+    def __sub__(self, other):
+        return self._apply("subtract", (self, other))
+
+    def __rsub__(self, other):
+        return self._apply("subtract", (other, self))
+
+    def __mul__(self, other):
+        return self._apply("multiply", (self, other))
+
+    def __rmul__(self, other):
+        return self._apply("multiply", (other, self))
+
+    def __truediv__(self, other):
+        return self._apply("divide", (self, other))
+
+    def __rtruediv__(self, other):
+        return self._apply("divide", (other, self))
+
+    def __matmul__(self, other):
+        return self._apply("matmul", (self, other))
+
+    def __rmatmul__(self, other):
+        return self._apply("matmul", (other, self))
+
+    def __neg__(self):
+        return self._apply("negative", (self,))
+
+    def __abs__(self):
+        return self._apply("absolute", (self,))
+
+    def __pow__(self, exponent):
+        return self._apply("power", (self,), {"exponent": exponent})
+
+    def __gt__(self, other):
+        return self._apply("greater", (self, other))
+
+    def __ge__(self, other):
+        return self._apply("greater_equal", (self, other))
+
+    def __lt__(self, other):
+        return self._apply("less", (self, other))
+
+    def __le__(self, other):
+        return self._apply("less_equal", (self, other))
+
+    def __eq__(self, other):
+        return self._apply("equal", (self, other))
+
+    def __ne__(self, other):
+        return 1.0 - self._apply("equal", (self, other))
+
+    __hash__ = object.__hash__
+
+    def reshape(self, *shape):
+        """The same elements in another shape; one size may be -1."""
+        shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        return self._apply("reshape", (self,), {"shape": tuple(shape)})
+
+    def transpose(self, *axes):
+        """Axes in another order; reversed without arguments."""
+        axes = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
+        return self._apply("transpose", (self,), {"axes": tuple(axes) or None})
+
+    def sum(self, axis=None, keepdims=False):
+        """Sum over axes (all without argument)."""
+        return self._apply("sum", (self,), {"axis": axis, "keepdims": keepdims})
+
+    def mean(self, axis=None, keepdims=False):
+        """Mean over axes (all without argument)."""
+        return self._apply("mean", (self,), {"axis": axis, "keepdims": keepdims})
+
+    def max(self, axis=None, keepdims=False):
+        """Largest element over axes (all without argument)."""
+        return self._apply("max", (self,), {"axis": axis, "keepdims": keepdims})
+
+    def __getitem__(self, index):
+        return self._apply("slice", (self,), {"index": index})
+
+    # --- a tensor has no value --------------------------------------------------------------------------------
+    def __bool__(self):
+        raise TypeError(
+            "the value of a tensor is not known while a model is traced, so Python cannot branch on it "
+            f"(use functional.where): {user_line()}"
+        )
+
+    def _no_value(self, *_, **__):
+        raise TypeError(
+            f"a tensor of shape {shape_text(self.shape)} has no value while a model is traced; "
+            f"use fastnn.functional instead of NumPy or float() on it: {user_line()}"
+        )
+
+    __float__ = __int__ = __index__ = __complex__ = __array__ = item = numpy = tolist = _no_value
