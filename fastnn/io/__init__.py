@@ -5,6 +5,7 @@ _PUBLIC = {
     "load_safetensors": "safetensors",
     "load_safetensors_metadata": "safetensors",
     "ModelFile": "model_file",
+    "Preprocessing": "preprocessing",
     "save": "model_file",
     "load": "model_file",
     "save_model_file": "model_file",

@@ -21,6 +21,9 @@ from fastnn.io.safetensors import from_bytes, read_file, read_header, to_bytes
 
 SCHEMA = "1"
 
+# In the place of an architecture: the name of a Module class of the user's own.
+CUSTOM = "custom class"
+
 
 class ModelFile:
     """What a model file holds.
@@ -62,6 +65,14 @@ def _from_json(metadata, key, path):
     return value
 
 
+def _architecture(model):
+    """What `nn.from_config` needs, or the name of a class that only its author can build."""
+    try:
+        return model.to_config()
+    except TypeError:
+        return {CUSTOM: type(model).__name__}
+
+
 def save_model_file(path, model, preprocessing=None, training=None):
     """Write a model file.
 
@@ -70,7 +81,7 @@ def save_model_file(path, model, preprocessing=None, training=None):
     path : str or path-like
         Replaced in one step; see `fastnn.io.write_atomic`.
     model : fastnn.nn.Module
-        Made of layers that ``nn.from_config`` knows.
+        One that holds classes of your own is loaded with ``load(path, model=...)``.
     preprocessing, training : dict, optional
         Plain values (numbers, texts, lists, dicts) kept as JSON.
     """
@@ -79,7 +90,7 @@ def save_model_file(path, model, preprocessing=None, training=None):
     metadata = {
         "fastnn.schema": SCHEMA,
         "fastnn.version": str(__version__),
-        "fastnn.architecture": _to_json("the architecture", model.to_config()),
+        "fastnn.architecture": _to_json("the architecture", _architecture(model)),
         "fastnn.preprocessing": _to_json("preprocessing", preprocessing or {}),
         "fastnn.training": _to_json("the training summary", training or {}),
         checksum.KEY: checksum.BLANK,
@@ -97,12 +108,42 @@ def is_fastnn_file(path):
         return False
 
 
-def load_model_file(path):
+def _read(path):
+    """(tensors, metadata) of a sealed file of fastnn's that describes a model."""
+    data = read_file(path)
+    _, metadata = read_header(data, path)
+    checksum.check(data, metadata, path)
+    schema = metadata.get("fastnn.schema")
+    if schema is None:
+        raise ValueError(f"{path} is a safetensors file without fastnn's description of a model")
+    if schema != SCHEMA:
+        raise ValueError(f"{path} has schema {schema}; this fastnn reads schema {SCHEMA}: a newer fastnn is needed")
+    if "fastnn.architecture" not in metadata:
+        other = "a checkpoint of a Trainer (Trainer.resume reads it)" if "fastnn.checkpoint" in metadata else "no model"
+        raise ValueError(f"{path} is {other}, not a model file")
+    return from_bytes(data, path), metadata
+
+
+def _build(architecture, tensors, model):
+    from fastnn import nn
+
+    if model is None:
+        if CUSTOM in architecture:
+            name = architecture[CUSTOM]
+            raise ValueError(f"it holds a class of your own: say fastnn.load(path, model={name}(...))")
+        model = nn.from_config(architecture)
+    model.load_state_dict(tensors)
+    return model
+
+
+def load_model_file(path, model=None):
     """Read a model file.
 
     Parameters
     ----------
     path : str or path-like
+    model : fastnn.nn.Module, optional
+        Gets the weights, instead of a new model made from the file's description. Needed for classes of your own.
 
     Returns
     -------
@@ -117,23 +158,14 @@ def load_model_file(path):
         If it cannot be read.
     """
     path = os.fspath(path)
-    data = read_file(path)
-    _, metadata = read_header(data, path)
-    checksum.check(data, metadata, path)
-    schema = metadata.get("fastnn.schema")
-    if schema is None:
-        raise ValueError(f"{path} is a safetensors file without fastnn's description of a model")
-    if schema != SCHEMA:
-        raise ValueError(f"{path} has schema {schema}; this fastnn reads schema {SCHEMA}: a newer fastnn is needed")
-    tensors = from_bytes(data, path)
+    tensors, metadata = _read(path)
     architecture = _from_json(metadata, "fastnn.architecture", path)
-    from fastnn import nn
-
     try:
-        model = nn.from_config(architecture)
-        model.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: the model cannot be rebuilt: {error}") from None
+        model = _build(architecture, tensors, model)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        # A KeyError's text would be its argument in quotes.
+        message = error.args[0] if error.args else type(error).__name__
+        raise ValueError(f"{path}: the model cannot be rebuilt: {message}") from None
     return ModelFile(
         model,
         _from_json(metadata, "fastnn.preprocessing", path),
@@ -155,7 +187,7 @@ def save(model_or_trainer, path):
     Raises
     ------
     TypeError
-        If it is neither, or holds a layer that has no description.
+        If it is neither.
     OSError
         If the file cannot be written; an old file is then unchanged.
     """
@@ -165,12 +197,14 @@ def save(model_or_trainer, path):
     save_model_file(path, model)
 
 
-def load(path):
+def load(path, model=None):
     """Read a model that `save`, or the command line, wrote.
 
     Parameters
     ----------
     path : str or path-like
+    model : fastnn.nn.Module, optional
+        Gets the weights and is returned; needed if the saved model holds classes of your own.
 
     Returns
     -------
@@ -183,4 +217,4 @@ def load(path):
     OSError
         If it cannot be read.
     """
-    return load_model_file(path).model
+    return load_model_file(path, model).model

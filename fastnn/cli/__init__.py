@@ -1,0 +1,74 @@
+"""The command line: ``fastnn train | predict | evaluate | info``.
+
+Exit codes: 0 done; 2 bad input or usage, named in one line on standard error, with nothing written; 130 interrupted.
+``FASTNN_DEBUG=1`` shows the traceback of an error instead of the line.
+"""
+
+import os
+import sys
+
+# What a user can cause; anything else is a defect of fastnn and shows its traceback.
+_USER_ERRORS = (ValueError, TypeError, IndexError, OSError, MemoryError, OverflowError, ImportError)
+
+
+def _one_line(error):
+    """The message of an exception as one line, without Python's decoration."""
+    if isinstance(error, OSError) and error.strerror:
+        names = [str(name) for name in (error.filename, error.filename2) if name]
+        return f"{' -> '.join(names)}: {error.strerror}" if names else error.strerror
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({error})" if str(error) else "not enough memory"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _complain(command, error):
+    print(f"fastnn {command}: error: {_one_line(error)}", file=sys.stderr)
+    return 2
+
+
+def _silence_broken_pipe():
+    """The reader has gone (``fastnn predict … | head``): let the interpreter's last flush go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
+
+
+def _run(options):
+    from importlib import import_module
+
+    command = {"evaluate": "predict"}.get(options.command, options.command)
+    module = import_module("fastnn.cli." + command)
+    return getattr(module, options.command)(options)
+
+
+def main(argv=None):
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        Arguments without the program's name; default: those of the process.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    from fastnn.cli.options import parse
+
+    try:
+        options = parse(argv)
+    except SystemExit as stop:  # --help, --version and usage errors
+        return stop.code or 0
+    try:
+        code = _run(options) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        return _silence_broken_pipe()
+    except KeyboardInterrupt:
+        print(f"\nfastnn {options.command}: interrupted", file=sys.stderr)
+        return 130
+    except _USER_ERRORS as error:
+        if os.environ.get("FASTNN_DEBUG"):
+            raise
+        return _complain(options.command, error)

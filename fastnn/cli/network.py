@@ -1,0 +1,72 @@
+"""From options to a network, a loss and an optimizer."""
+
+import difflib
+
+# How to draw the weights before an activation so that the signal keeps its size (He et al. 2015; Glorot and Bengio
+# 2010; Klambauer et al. 2017); all others: He.
+_INIT = {"sigmoid": "xavier_uniform", "tanh": "xavier_uniform", "identity": "xavier_uniform", "selu": "lecun_normal"}
+
+_DEFAULT_RATES = {"sgd": 1e-2}
+
+
+def _choose(name, known, option):
+    """The entry of `known` for `name`, capitals and underscores aside; ValueError that lists what there is."""
+    wanted = name.lower().replace("_", "").replace("-", "")
+    for key, value in known.items():
+        if key.replace("_", "") == wanted:
+            return key, value
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ValueError(f"{option} {name!r} is unknown{hint}; choose one of {', '.join(known)}")
+
+
+def find_activation(name):
+    """(name, class) of an activation."""
+    from fastnn.nn.activations import CLASSES
+
+    return _choose(name, {key.lower(): value for key, value in CLASSES.items()}, "--activation")
+
+
+def make_model(options, inputs, outputs):
+    """A Sequential: for each hidden layer Linear, batch norm if asked for, activation, dropout; then Linear."""
+    from fastnn import nn
+
+    name, activation = find_activation(options.activation)
+    layers, width = [], inputs
+    for size in options.layers:
+        # Batch norm subtracts the column's mean and adds a bias of its own: one before it would do nothing.
+        layers.append(nn.Linear(width, size, bias=not options.batch_norm, init=_INIT.get(name, "kaiming_uniform")))
+        if options.batch_norm:
+            layers.append(nn.BatchNorm1d(size))
+        layers.append(activation())
+        if options.dropout > 0.0:
+            layers.append(nn.Dropout(options.dropout))
+        width = size
+    layers.append(nn.Linear(width, outputs, init="xavier_uniform"))
+    model = nn.Sequential(*layers, seed=options.seed)
+    return model.to("float64") if options.dtype == "float64" else model
+
+
+def make_optimizer(options):
+    """An optimizer by name; options that it does not have are refused."""
+    from fastnn import optim
+
+    known = {key.lower(): getattr(optim, key) for key in optim.__all__ if key != "Optimizer"}
+    name, kind = _choose(options.optimizer, known, "--optimizer")
+    values = {"lr": options.lr if options.lr is not None else _DEFAULT_RATES.get(name, 1e-3)}
+    if options.weight_decay:
+        values["weight_decay"] = options.weight_decay
+    if options.momentum is not None or name == "sgd":
+        values["momentum"] = 0.9 if options.momentum is None else options.momentum
+    try:
+        return kind(**values)
+    except TypeError:
+        refused = [key for key in values if key not in getattr(kind, "options", values)]
+        raise ValueError(f"--optimizer {name} has no {' and no '.join(refused) or 'such option'}") from None
+
+
+def make_loss(task):
+    """Cross-entropy for classes, the mean squared error for numbers."""
+    from fastnn import nn
+
+    return nn.CrossEntropyLoss() if task == "classification" else nn.MSELoss()

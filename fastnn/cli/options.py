@@ -1,0 +1,201 @@
+"""What can be typed: the options of every command, and one-line errors that name the allowed values."""
+
+import argparse
+import difflib
+
+TRAIN_EXAMPLES = """examples:
+  fastnn train digits                                  the handwritten digits inside the package
+  fastnn train houses.csv --target price               a table; classes or numbers are told apart
+  fastnn train --idx-dir fashion-mnist --epochs 10     MNIST's four files, plain or .gz
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with errors of one line; unknown options come with the nearest known one."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+    def option_names(self):
+        return [name for action in self._actions for name in action.option_strings]
+
+
+def _whole(least):
+    def convert(text):
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, not {text!r}")
+        return value
+
+    return convert
+
+
+def _real(description, accepts):
+    def convert(text):
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not accepts(value):
+            raise argparse.ArgumentTypeError(f"must be {description}, not {text!r}")
+        return value
+
+    return convert
+
+
+_positive = _real("a number above 0", lambda v: 0.0 < v < float("inf"))
+_not_negative = _real("a number of at least 0", lambda v: 0.0 <= v < float("inf"))
+_share = _real("from 0 to below 1", lambda v: 0.0 <= v < 1.0)
+
+
+def _layers(text):
+    if text in ("none", "0", ""):
+        return ()
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = (0,)
+    if min(sizes) < 1:
+        raise argparse.ArgumentTypeError(
+            f"must be sizes of hidden layers such as 256,128, or none for a linear model; not {text!r}"
+        )
+    return sizes
+
+
+def _names(text):
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _header(text):
+    values = {"auto": "auto", "yes": True, "no": False}
+    if text not in values:
+        raise argparse.ArgumentTypeError(f"must be one of auto, yes, no; not {text!r}")
+    return values[text]
+
+
+def _add_table_options(group):
+    group.add_argument("--missing", choices=("error", "drop", "mean"), help="rows with missing values: refuse (default),"
+                       " leave out, or put the mean of the training part")  # fmt: skip
+    group.add_argument("--header", type=_header, default="auto", metavar="auto|yes|no", help="first row holds names")
+    group.add_argument("--delimiter", default="auto", metavar="CHAR", help="default: found out")
+    group.add_argument("--encoding", default="utf-8-sig", metavar="NAME", help="text encoding (default: UTF-8)")
+
+
+def _add_run_options(parser):
+    parser.add_argument("--threads", type=_whole(1), metavar="N", help="default: every CPU this process may use")
+
+
+def _add_data(parser, meaning):
+    parser.add_argument("data", nargs="?", metavar="DATA", help=meaning)
+    parser.add_argument("--idx-dir", metavar="DIR", help="folder with MNIST's file names, plain or .gz")
+
+
+def _add_train(commands):
+    parser = commands.add_parser("train", help="train a network and write it to one file", epilog=TRAIN_EXAMPLES,
+                                 formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)  # fmt: skip
+    _add_data(parser, "digits (part of the package), or a text table such as data.csv or data.csv.gz")
+    table = parser.add_argument_group("table")
+    table.add_argument("--target", metavar="COL", help="column to predict: name, or position (0 first, -1 last)")
+    table.add_argument("--task", choices=("auto", "classification", "regression"), default="auto",
+                       help="default: from the target")  # fmt: skip
+    table.add_argument("--ignore", type=_names, default=[], metavar="COL,…", help="columns to leave out")
+    table.add_argument("--categorical", type=_names, default=[], metavar="COL,…",
+                       help="columns of numbers that stand for categories")  # fmt: skip
+    table.add_argument("--max-categories", type=_whole(2), default=100, metavar="N",
+                       help="refuse columns of more different texts (default 100)")  # fmt: skip
+    table.add_argument("--decimal", default=".", choices=(".", ","), help="decimal sign (default .)")
+    _add_table_options(table)
+
+    model = parser.add_argument_group("model")
+    model.add_argument("--layers", type=_layers, metavar="N,…", help="hidden layers (default 256,128; tables 128,64)")
+    model.add_argument("--activation", default="relu", metavar="NAME", help="default relu")
+    model.add_argument("--dropout", type=_share, metavar="P", help="share dropped after each hidden layer "
+                       "(default 0.2; regressions 0)")  # fmt: skip
+    model.add_argument("--batch-norm", action="store_true", help="batch normalisation before each activation")
+    model.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+
+    fit = parser.add_argument_group("training")
+    fit.add_argument("--epochs", type=_whole(1), metavar="N", help="default by the size of the data")
+    fit.add_argument("--batch-size", type=_whole(1), metavar="N", help="default 32, from 10,000 rows on 128")
+    fit.add_argument("--optimizer", default="adam", metavar="NAME", help="default adam")
+    fit.add_argument("--lr", type=_positive, metavar="RATE", help="learning rate (default 0.001; sgd 0.01)")
+    fit.add_argument("--momentum", type=_share, metavar="M", help="of sgd (default 0.9)")
+    fit.add_argument("--weight-decay", type=_not_negative, default=0.0, metavar="L2", help="default 0")
+    fit.add_argument("--patience", type=_whole(0), metavar="N",
+                     help="stop after N epochs without a better validation loss and keep the best weights; 0: never"
+                     " (default: 20 for tables, else 0)")  # fmt: skip
+    fit.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="of split, weights, order (default 0)")
+    fit.add_argument(
+        "--validation-share", type=_share, metavar="S", help="default by the size of the data, 0.2 to 0.01"
+    )
+    fit.add_argument("--test-share", type=_share, metavar="S", help="the same; IDX folders have their own test files")
+    _add_run_options(fit)
+
+    output = parser.add_argument_group("output")
+    output.add_argument("-o", "--output", metavar="FILE", help="model file (default: a new name in this folder)")
+    output.add_argument("--force", action="store_true", help="replace an existing model file")
+    output.add_argument("--no-plot", action="store_true", help="no picture of the learning curves")
+
+
+def _add_predict(commands):
+    parser = commands.add_parser("predict", help="apply a trained model to data", allow_abbrev=False)
+    parser.add_argument("model", metavar="MODEL", help="file that fastnn train wrote")
+    _add_data(parser, "table, IDX file of images, or digits")
+    parser.add_argument("--probabilities", action="store_true", help="also one column for each class")
+    parser.add_argument("-o", "--output", metavar="FILE", help="CSV file to write (default: standard output)")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
+    _add_table_options(parser.add_argument_group("table"))
+    _add_run_options(parser)
+
+
+def _add_evaluate(commands):
+    parser = commands.add_parser("evaluate", help="measure a trained model on labelled data", allow_abbrev=False)
+    parser.add_argument("model", metavar="MODEL", help="file that fastnn train wrote")
+    _add_data(parser, "table with the target column, or digits (the part kept for the test)")
+    _add_table_options(parser.add_argument_group("table"))
+    _add_run_options(parser)
+
+
+def make_parser():
+    """The parser of the whole command line."""
+    from fastnn import __version__
+
+    parser = _Parser(prog="fastnn", description="Dense neural networks on the CPU.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    _add_train(commands)
+    _add_predict(commands)
+    _add_evaluate(commands)
+    commands.add_parser("info", help="instruction set, threads, versions", allow_abbrev=False)
+    return parser, commands.choices
+
+
+def _unknown(parser, words):
+    word = words[0].split("=")[0]
+    near = difflib.get_close_matches(word, parser.option_names(), 1) if word.startswith("-") else []
+    hint = f"; did you mean {near[0]}?" if near else ""
+    kind = "option" if word.startswith("-") else "argument"
+    parser.error(f"unknown {kind} {word}{hint}")
+
+
+def parse(argv=None):
+    """Options as a namespace; SystemExit with code 2 after a line on standard error, 0 after --help."""
+    parser, commands = make_parser()
+    options, rest = parser.parse_known_args(argv)
+    if options.command is None:
+        if rest:
+            _unknown(parser, rest)
+        parser.print_help()
+        parser.exit(2)
+    command = commands[options.command]
+    if rest:
+        _unknown(command, rest)
+    if options.command != "info":
+        if options.data is None and options.idx_dir is None:
+            command.error("say what data: digits, a table, or --idx-dir DIR")
+        if options.data is not None and options.idx_dir is not None:
+            command.error(f"choose one of {options.data} and --idx-dir")
+    return options

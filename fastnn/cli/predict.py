@@ -1,0 +1,82 @@
+"""``fastnn predict`` and ``fastnn evaluate``: a model file applied to data."""
+
+import csv
+import io
+import sys
+
+import numpy as np
+
+from fastnn.cli.outputs import text_path
+from fastnn.cli.sources import load_new
+from fastnn.io.atomic import write_atomic
+
+
+def _load(options):
+    from fastnn.io.model_file import load_model_file
+
+    file = load_model_file(options.model)
+    if not file.preprocessing:
+        raise ValueError(f"{options.model} holds a model without preprocessing: use it from Python, with fastnn.load")
+    if options.threads:
+        from fastnn.threads import set_num_threads
+
+        set_num_threads(options.threads)
+    return file
+
+
+def _text(made, output, data, probabilities):
+    """CSV text, one line for each row of the file; a row that was left out has empty cells."""
+    names = ["prediction"]
+    if probabilities:
+        if made.task != "classification":
+            raise ValueError("--probabilities is for classes; this model predicts a number")
+        names += [f"p({name})" for name in made.class_names]
+    cells = [[""] * len(names) for _ in range(data.file_rows)]
+    answers = made.answers(output)
+    chances = made.probabilities(output) if probabilities else None
+    for i, row in enumerate(data.rows):
+        cells[row][0] = answers[i] if isinstance(answers[i], str) else f"{answers[i]:.9g}"
+        if probabilities:
+            cells[row][1:] = [f"{p:.6f}" for p in chances[i]]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(cells)
+    return text.getvalue()
+
+
+def predict(options):
+    """Run ``fastnn predict``; returns the exit code."""
+    path = None
+    if options.output is not None:
+        path = text_path(options.output, options.force, (options.model, options.data))
+    file = _load(options)
+    data, made = load_new(options, file, with_target=False)
+    text = _text(made, file.model.predict(np.ascontiguousarray(data.x)), data, options.probabilities)
+    for note in data.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if path is None:
+        sys.stdout.write(text)
+        return 0
+    write_atomic(path, text.encode())
+    print(f"{len(data.rows):,} predictions in {path}")
+    return 0
+
+
+def evaluate(options):
+    """Run ``fastnn evaluate``; returns the exit code."""
+    from fastnn.cli import report
+    from fastnn.cli.network import make_loss
+    from fastnn.optim import Adam
+    from fastnn.training.trainer import Trainer
+
+    file = _load(options)
+    data, made = load_new(options, file, with_target=True)
+    if len(data.x) == 0:
+        raise ValueError(f"{options.idx_dir or options.data} holds no rows to evaluate")
+    trainer = Trainer(file.model, make_loss(made.task), Adam())
+    results = {options.idx_dir or options.data: (len(data.x), report.measure(trainer, made, data.x, data.y))}
+    for note in data.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(report.table(results))
+    return 0

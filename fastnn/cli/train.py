@@ -1,0 +1,172 @@
+"""``fastnn train``: data, network, fit, table of results, model file, learning curves."""
+
+import math
+import sys
+import time
+
+from fastnn.cli import report
+from fastnn.cli.outputs import model_path, picture_of
+from fastnn.cli.sources import PARTS, load_training
+
+# Steps that a small network needs on small data; a run of default length makes about so many.
+_DEFAULT_STEPS = 4000
+
+# Up to so many rows the curves show the training part's scores in inference mode as well; it costs a pass an epoch.
+_CURVE_ROWS = 20_000
+
+
+def _set_defaults(options, data):
+    """Fill in what was not said, from the kind and size of the data."""
+    made, rows = data.preprocessing, len(data.parts["training"][0])
+    table = made.kind == "table"
+    if options.layers is None:
+        options.layers = (128, 64) if table else (256, 128)
+    if options.dropout is None:
+        options.dropout = 0.2 if made.task == "classification" else 0.0
+    if options.batch_size is None:
+        options.batch_size = 32 if rows < 10_000 else 128
+    if options.epochs is None:
+        steps = math.ceil(rows / options.batch_size)
+        options.epochs = {"digits": 40, "images": 10}.get(made.kind, min(200, max(10, round(_DEFAULT_STEPS / steps))))
+    if options.patience is None:
+        options.patience = 20 if table else 0
+
+
+def _describe(data, options):
+    made, counts = data.preprocessing, [len(data.parts[name][0]) for name in PARTS]
+    answer = f"{len(made.class_names)} classes" if made.task == "classification" else "a number to predict"
+    parts = ", ".join(f"{name} {count:,}" for name, count in zip(PARTS, counts, strict=True))
+    print(
+        f"data       {options.idx_dir or options.data}: {sum(counts):,} rows, {made.scale.features} features, {answer}"
+    )
+    print(f"parts      {parts} (seed {options.seed})")
+    for note in data.notes:
+        print(f"note       {note}")
+
+
+def _callbacks(options, has_validation):
+    from fastnn.training.callbacks import EarlyStopping, TerminateOnNaN
+
+    chosen = [TerminateOnNaN()]
+    if options.patience and has_validation:
+        chosen.append(EarlyStopping(patience=options.patience))
+    return chosen
+
+
+def _fit(trainer, data, options):
+    """Train; returns (history, seconds, whether it was interrupted)."""
+    made, dtype = data.preprocessing, trainer.model.dtype
+    arrays = {name: (made.inputs(x, dtype), made.targets(y, dtype)) for name, (x, y) in data.parts.items() if len(x)}
+    stop = _callbacks(options, "validation" in arrays)
+    start = time.perf_counter()
+    try:
+        trainer.fit(*arrays["training"], epochs=options.epochs, batch_size=options.batch_size,
+                    validation_data=arrays.get("validation"), callbacks=stop,
+                    eval_train=not options.no_plot and len(arrays["training"][0]) <= _CURVE_ROWS)  # fmt: skip
+        interrupted = trainer.history.stop_reason == "interrupted"
+    except KeyboardInterrupt:
+        interrupted = True
+    seconds = time.perf_counter() - start
+    _check_finite(trainer, options)
+    _say_stop(stop, options)
+    return trainer.history, seconds, interrupted
+
+
+def _check_finite(trainer, options):
+    losses = trainer.history.columns.get("loss", [])
+    if trainer.history.stop_reason == "nan" or (losses and not math.isfinite(losses[-1])):
+        rate = trainer.optimizer.lr
+        raise ValueError(
+            f"the loss became infinite or NaN in epoch {max(len(losses), 1)}; try a lower --lr (it was {rate:g})"
+        )
+
+
+def _say_stop(stop, options):
+    for callback in stop:
+        if getattr(callback, "stopped_epoch", None) is not None:
+            why = f"no better validation loss for {options.patience} epochs"
+            kept = f"the weights of epoch {callback.best_epoch + 1} are kept"
+            print(f"stopped    after epoch {callback.stopped_epoch + 1}: {why}; {kept}")
+
+
+def _summary_for_file(options, data, results, history, seconds, interrupted):
+    """The training summary of the model file: settings and results, no paths."""
+    kept = ("layers", "activation", "dropout", "batch_norm", "dtype", "epochs", "batch_size", "optimizer", "momentum",
+            "weight_decay", "patience", "seed")  # fmt: skip
+    values = history.to_dict()
+    for column in ("seconds", "samples_per_second"):
+        values.pop(column, None)  # times differ from run to run; equal models shall give equal files
+    return {
+        "settings": {name: getattr(options, name) for name in kept},
+        "seed": options.seed,
+        "shares": list(data.shares),
+        "rows": {name: len(data.parts[name][0]) for name in PARTS},
+        "results": {part: figures for part, (_, figures) in results.items()},
+        "history": values,
+        "interrupted": interrupted,
+    }
+
+
+def _measure_all(trainer, data):
+    made, dtype = data.preprocessing, trainer.model.dtype
+    return {
+        name: (len(x), report.measure(trainer, made, made.inputs(x, dtype), y))
+        for name, (x, y) in data.parts.items()
+        if len(x)
+    }
+
+
+def _plot(history, made, path, options):
+    if options.no_plot or not len(history):
+        return
+    values = history.to_dict()
+    if made.target_scale is not None:  # errors in the units of the target, not in deviations of it
+        unit = float(made.target_scale.std[0])
+        values = {name: [unit * v for v in column] if "rmse" in name else column for name, column in values.items()}
+    try:
+        from fastnn.plot import LearningCurveDisplay
+
+        LearningCurveDisplay.from_history(values).plot().figure_.savefig(path, dpi=120)
+    except ImportError:
+        print('curves     pip install "fastnn[plot]" gives a picture of the learning curves')
+        return
+    print(f"curves     {path}")
+
+
+def train(options):
+    """Run ``fastnn train``; returns the exit code."""
+    from fastnn.cli.network import make_loss, make_model, make_optimizer
+    from fastnn.io.model_file import save_model_file
+
+    path = model_path(options.output, options.idx_dir or options.data, options.force)
+    optimizer = make_optimizer(options)
+    if options.threads:
+        from fastnn.threads import set_num_threads
+
+        set_num_threads(options.threads)
+    data = load_training(options)
+    _set_defaults(options, data)
+    made = data.preprocessing
+    model = make_model(options, made.scale.features, made.outputs)
+    _describe(data, options)
+    print(f"\n{model.summary()}\n", flush=True)
+
+    from fastnn.training.trainer import Trainer
+
+    score = "accuracy" if made.task == "classification" else "rmse"
+    trainer = Trainer(model, make_loss(made.task), optimizer, metrics=(score,), seed=options.seed)
+    history, seconds, interrupted = _fit(trainer, data, options)
+    results = _measure_all(trainer, data)
+    training = _summary_for_file(options, data, results, history, seconds, interrupted)
+    save_model_file(path, model, made.to_dict(), training)
+
+    epochs, rows = len(history), len(data.parts["training"][0])
+    rate = f", {epochs * rows / seconds:,.0f} samples/s" if epochs and seconds > 0 else ""
+    print(report.table(results))
+    print(f"\ntraining   {seconds:.2f} s, {epochs} epochs of batches of {options.batch_size}{rate}")
+    print(f"model      {path}")
+    _plot(history, made, picture_of(path), options)
+    if interrupted:
+        print("fastnn train: interrupted; the model so far was saved", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,251 @@
+"""The command line end to end, as a user types it: train, predict, evaluate, info."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.cli import main
+from fastnn.io import load_model_file
+
+pytest.importorskip("safetensors")
+
+QUICK = ["--layers", "16", "--epochs", "2", "--no-plot"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def flowers(rows=240, seed=0):
+    """Three classes told apart by two numbers and a colour: (text of a CSV file, classes)."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, 3, rows)
+    lines = ["length,width,colour,kind"]
+    for k in kind:
+        length, width = rng.normal([4 + 3 * k, 10 - 2 * k], 0.5)
+        lines.append(f"{length:.3f},{width:.3f},{rng.choice(['red', 'blue'])},{['iris', 'rose', 'tulip'][k]}")
+    return "\n".join(lines) + "\n", kind
+
+
+def line_fit(rows=200, seed=1):
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, rows))
+    y = 1000.0 + 300.0 * a - 200.0 * b + rng.normal(size=rows)
+    return "a,b,price\n" + "".join(f"{p},{q},{t}\n" for p, q, t in zip(a, b, y, strict=True))
+
+
+def test_digits(folder, capsys):
+    assert main(["train", "digits", "--epochs", "8", "--no-plot"]) == 0
+    out = capsys.readouterr().out
+    for text in ("1,797 rows, 64 features, 10 classes", "training 1,078, validation 360, test 359", "Linear(64, 256)",
+                 "samples/s", "digits.safetensors"):  # fmt: skip
+        assert text in out
+    assert os.listdir(folder) == ["digits.safetensors"]
+    file = load_model_file("digits.safetensors")
+    results = file.training["results"]
+    assert results["test"]["accuracy"] > 0.93 and results["training"]["accuracy"] > 0.95
+    # The test part is measured again from the file: the same rows, the same figures.
+    assert main(["evaluate", "digits.safetensors", "digits"]) == 0
+    printed = capsys.readouterr()
+    assert "359" in printed.out and f"{100 * results['test']['accuracy']:.2f} %" in printed.out
+    assert "kept for the test" in printed.err
+    # So are they by hand, with NumPy and the Python interface.
+    x, y = fastnn.data.load_digits()
+    _, _, rows = fastnn.data.split_indices(1797, stratify=y, seed=0)
+    scale = fastnn.data.StandardScale.from_dict(file.preprocessing["scale"])
+    right = fastnn.load("digits.safetensors")(scale.transform(x[rows])).argmax(1) == y[rows]
+    assert right.mean() == pytest.approx(results["test"]["accuracy"])
+
+
+def test_the_same_seed_gives_the_same_file(folder, capsys):
+    for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
+        assert main(["train", "digits", *QUICK, "--seed", seed, "-o", name]) == 0
+    a, b, c = (open(name, "rb").read() for name in "abc")
+    assert a == b and a != c
+
+
+def test_table_of_classes(folder, capsys):
+    text, kind = flowers()
+    (folder / "flowers.csv").write_text(text)
+    assert main(["train", "flowers.csv", "--target", "kind", "--epochs", "60", "--no-plot"]) == 0
+    out = capsys.readouterr().out
+    assert "task: classification" in out and "3 classes" in out
+    model = load_model_file("flowers.safetensors")
+    assert model.training["results"]["test"]["accuracy"] > 0.9
+    assert model.preprocessing["class_names"] == ["iris", "rose", "tulip"]
+
+    # Predictions for a file in another order, without the target and with a colour never seen.
+    rows = [line.split(",") for line in text.splitlines()[1:]]
+    new = "colour,width,length\n" + "".join(
+        f"{'green' if i == 0 else r[2]},{r[1]},{r[0]}\n" for i, r in enumerate(rows)
+    )
+    (folder / "new.csv").write_text(new)
+    assert main(["predict", "flowers.safetensors", "new.csv", "-o", "out.csv", "--probabilities"]) == 0
+    assert "'colour': 1 rows hold a text the model has not seen: green" in capsys.readouterr().err
+    with open("out.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert list(table[0]) == ["prediction", "p(iris)", "p(rose)", "p(tulip)"]
+    names = np.array(["iris", "rose", "tulip"])
+    assert np.mean(names[kind] == [row["prediction"] for row in table]) > 0.9
+    for row in table:
+        chances = [float(row[f"p({name})"]) for name in names]
+        assert sum(chances) == pytest.approx(1, abs=1e-5) and names[np.argmax(chances)] == row["prediction"]
+
+    assert main(["evaluate", "flowers.safetensors", "flowers.csv"]) == 0
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_table_of_numbers(folder, capsys):
+    (folder / "prices.csv").write_text(line_fit())
+    assert main(["train", "prices.csv", "--target", "price", "--layers", "none", "--lr", "0.01", "--no-plot"]) == 0
+    out = capsys.readouterr().out
+    assert "RMSE" in out and "task: regression" in out
+    results = load_model_file("prices.safetensors").training["results"]["test"]
+    assert results["rmse"] < 30 and results["r2"] > 0.99  # of a target whose deviation is 360
+    assert main(["predict", "prices.safetensors", "prices.csv"]) == 0
+    lines = capsys.readouterr().out.split()
+    truth = np.array([float(line.split(",")[2]) for line in (folder / "prices.csv").read_text().split()[1:]])
+    assert lines[0] == "prediction"
+    assert np.sqrt(np.mean((np.array(lines[1:], float) - truth) ** 2)) < 30
+
+
+def test_missing_values(folder, capsys):
+    text, _ = flowers()
+    lines = text.split("\n")
+    lines[3] = ",9.0,red,iris"
+    lines[7] = "4.1,9.0,?,iris"
+    (folder / "flowers.csv").write_text("\n".join(lines))
+    command = ["train", "flowers.csv", "--target", "kind", *QUICK]
+    assert main([*command, "--missing", "drop"]) == 0
+    assert "'length' 1, 'colour' 1: 2 rows left out" in capsys.readouterr().out
+    assert main([*command, "--missing", "mean", "-o", "mean"]) == 0
+    assert "means put in" in capsys.readouterr().out
+    # The model that knows means fills them in; predictions keep one line for each row either way.
+    assert main(["predict", "mean", "flowers.csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 241
+    assert main(["predict", "flowers.safetensors", "flowers.csv", "--missing", "drop"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 241 and [i for i, line in enumerate(lines) if line in ("", '""')] == [3, 7]
+
+
+def idx_folder(folder, rows=(60, 30), pixels=5):
+    from test_data_digits_idx import idx_bytes
+
+    rng = np.random.default_rng(0)
+    folder.mkdir(exist_ok=True)
+    for part, count in zip(("train", "t10k"), rows, strict=True):
+        labels = (np.arange(count) % 3).astype("u1")
+        images = (rng.integers(0, 50, (count, pixels, pixels)) + 80 * labels[:, None, None]).astype("u1")
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(idx_bytes(images, 8))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx_bytes(labels, 8))
+
+
+def test_idx(folder, capsys):
+    idx_folder(folder / "set")
+    assert (
+        main(["train", "--idx-dir", "set", "--layers", "8", "--epochs", "60", "--no-plot", "--batch-size", "16"]) == 0
+    )
+    out = capsys.readouterr().out
+    assert "training 54, validation 6, test 30" in out and "25 features, 3 classes" in out
+    accuracy = load_model_file("set.safetensors").training["results"]["test"]["accuracy"]
+    assert accuracy > 0.9
+    assert main(["evaluate", "set.safetensors", "--idx-dir", "set"]) == 0
+    assert f"{100 * accuracy:.2f} %" in capsys.readouterr().out
+    assert main(["predict", "set.safetensors", "set/t10k-images-idx3-ubyte"]) == 0
+    assert len(capsys.readouterr().out.split()) == 31
+
+
+def test_every_option_of_the_network(folder, capsys):
+    options = ["--layers", "12,8", "--activation", "Tanh", "--dropout", "0.1", "--batch-norm", "--epochs", "2",
+               "--batch-size", "50", "--optimizer", "SGD", "--lr", "0.05", "--momentum", "0.5", "--weight-decay", "1e-4",
+               "--seed", "3", "--validation-share", "0.3", "--test-share", "0", "--threads", "1", "--dtype", "float64",
+               "--patience", "1", "--no-plot", "-o", "net"]  # fmt: skip
+    assert main(["train", "digits", *options]) == 0
+    out = capsys.readouterr().out
+    assert "training 1,258, validation 539, test 0" in out and "batches of 50" in out
+    file = load_model_file("net")
+    kinds = [type(layer).__name__ for layer in file.model]
+    assert kinds == ["Linear", "BatchNorm1d", "Tanh", "Dropout"] * 2 + ["Linear"]
+    assert file.model.state_dict()["0.weight"].dtype == np.float64
+    assert file.training["settings"]["layers"] == [12, 8] and "test" not in file.training["results"]
+    fastnn.set_num_threads(None)
+
+
+def test_names_of_new_files(folder, capsys):
+    for name in ("digits.safetensors", "digits-2.safetensors", "digits-3.safetensors"):
+        assert main(["train", "digits", *QUICK]) == 0
+        assert (folder / name).exists()
+    before = (folder / "digits.safetensors").read_bytes()
+    assert main(["train", "digits", *QUICK, "--seed", "5", "--force"]) == 0
+    assert (folder / "digits.safetensors").read_bytes() != before and len(os.listdir(folder)) == 3
+
+
+def test_learning_curves(folder, capsys):
+    image = pytest.importorskip("matplotlib.image")
+    assert main(["train", "digits", "--layers", "16", "--epochs", "3"]) == 0
+    assert "digits.png" in capsys.readouterr().out
+    picture = image.imread("digits.png")
+    assert picture.shape[0] > 300 and picture.shape[1] > 800 and picture.std() > 0.01
+
+
+def test_without_matplotlib(folder, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    assert main(["train", "digits", "--layers", "16", "--epochs", "1"]) == 0
+    assert 'pip install "fastnn[plot]"' in capsys.readouterr().out
+    assert os.listdir(folder) == ["digits.safetensors"]
+
+
+def test_info(capsys):
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    for word in ("isa", "threads", "numpy", "fastnn", fastnn.__version__, "compiler"):
+        assert word in out
+
+
+def test_module_and_help():
+    run = subprocess.run([sys.executable, "-m", "fastnn", "--version"], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == f"fastnn {fastnn.__version__}"
+    run = subprocess.run(
+        [sys.executable, "-m", "fastnn", "train", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "--validation-share" in run.stdout and "--idx-dir" in run.stdout
+    run = subprocess.run([sys.executable, "-m", "fastnn"], capture_output=True, text=True)
+    assert run.returncode == 2 and "train" in run.stdout
+
+
+def test_interrupt_saves_the_model_so_far(folder):
+    run = subprocess.Popen(
+        [sys.executable, "-u", "-m", "fastnn", "train", "digits", "--epochs", "100000", "--no-plot", "-o", "part"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in run.stdout:
+        if "trainable parameters" in line:
+            break
+    time.sleep(1.0)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=30)
+    assert run.returncode == 130, (out, err)
+    assert "the model so far was saved" in err and "Traceback" not in err
+    file = load_model_file("part")
+    assert file.training["interrupted"] is True and file.training["results"]["training"]["accuracy"] > 0.5
+
+
+def test_reader_that_goes_away(folder):
+    """``fastnn predict ... | head -1`` ends without a traceback."""
+    assert main(["train", "digits", *QUICK]) == 0
+    command = f"{sys.executable} -m fastnn predict digits.safetensors digits --probabilities | head -1"
+    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert run.stdout.startswith("prediction") and "Traceback" not in run.stderr and "BrokenPipe" not in run.stderr
