@@ -77,8 +77,9 @@ def _header(text):
 
 
 def _add_table_options(group):
-    group.add_argument("--missing", choices=("error", "drop", "mean"), help="rows with missing values: refuse (default),"
-                       " leave out, or put the mean of the training part")  # fmt: skip
+    group.add_argument("--missing", choices=("error", "drop", "mean"),
+                       help="missing values: refuse (default), drop the rows, or put the training part's means"
+                       )  # fmt: skip
     group.add_argument("--header", type=_header, default="auto", metavar="auto|yes|no", help="first row holds names")
     group.add_argument("--delimiter", default="auto", metavar="CHAR", help="default: found out")
     group.add_argument("--encoding", default="utf-8-sig", metavar="NAME", help="text encoding (default: UTF-8)")
@@ -95,6 +96,7 @@ def _add_data(parser, meaning):
 
 def _add_train(commands):
     parser = commands.add_parser("train", help="train a network and write it to one file", epilog=TRAIN_EXAMPLES,
+                                 usage="fastnn train (digits | TABLE --target COL | --idx-dir DIR) [options]",
                                  formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)  # fmt: skip
     _add_data(parser, "digits (part of the package), or a text table such as data.csv or data.csv.gz")
     table = parser.add_argument_group("table")
@@ -106,7 +108,7 @@ def _add_train(commands):
                        help="columns of numbers that stand for categories")  # fmt: skip
     table.add_argument("--max-categories", type=_whole(2), default=100, metavar="N",
                        help="refuse columns of more different texts (default 100)")  # fmt: skip
-    table.add_argument("--decimal", default=".", choices=(".", ","), help="decimal sign (default .)")
+    table.add_argument("--decimal", default=".", choices=(".", ","), metavar=".|,", help="decimal sign (default .)")
     _add_table_options(table)
 
     model = parser.add_argument_group("model")

@@ -4,32 +4,12 @@ import json
 
 import numpy as np
 
-from fastnn.data.text_table import is_missing, is_number, shorten
+from fastnn.data.text_table import NotANumber, is_missing, is_number, missing_texts, parse_numbers, shorten
 
 TASKS = ("auto", "classification", "regression")
 
 # Whole-number targets with up to this many values are taken for classes.
 MAX_CLASS_NUMBERS = 20
-
-
-def parse_numbers(cells, decimal="."):
-    """float64 array of the cells, NaN where missing; the first cell that is no number is a ValueError (its position).
-
-    Parameters
-    ----------
-    cells : list of str
-    decimal : str, default "."
-        Decimal sign.
-    """
-    if decimal != ".":
-        cells = [cell.replace(decimal, ".") for cell in cells]
-    try:
-        values = np.array([float("nan" if is_missing(cell) else cell) for cell in cells], dtype=np.float64)
-    except ValueError:
-        values = None
-    if values is None or any("_" in cell for cell in cells):
-        raise ValueError(next(i for i, cell in enumerate(cells) if not (is_missing(cell) or is_number(cell))))
-    return values
 
 
 def _number_column(name, values, path):
@@ -39,18 +19,17 @@ def _number_column(name, values, path):
     return {"name": name, "kind": "number"}
 
 
-def _describe_column(name, cells, options, path):
+def _describe_column(table, position, options):
     """Number or category, from the cells; ValueError when it is neither in a useful way."""
-    if all(is_missing(cell) for cell in cells):
+    name, cells, path = table.names[position], table.columns[position], table.path
+    if table.missing(position).all():
         raise ValueError(f"{path}: column {name!r} is empty in every row; leave it out (ignore)")
     if name not in options["categorical"]:
         try:
-            return _number_column(name, parse_numbers(cells, options["decimal"]), path)
-        except ValueError as error:
-            if not isinstance(error.args[0], int):
-                raise
-            first = cells[error.args[0]]
-    categories = sorted({cell for cell in cells if not is_missing(cell)})
+            return _number_column(name, table.numbers(position, options["decimal"]), path)
+        except NotANumber as error:
+            first = cells[error.position]
+    categories = sorted(set(cells) - missing_texts(cells))
     if len(categories) > options["max_categories"]:
         numbers = sum(is_number(cell) for cell in cells)
         if name in options["categorical"] or 2 * numbers < len(cells):
@@ -72,9 +51,9 @@ def _describe_target(name, cells, task, decimal, path):
         raise ValueError(f"{path}: target column {name!r} is empty in every row")
     try:
         values = parse_numbers(present, decimal)
-    except ValueError as error:
+    except NotANumber as error:
         if task == "regression":
-            text = present[error.args[0]]
+            text = present[error.position]
             raise ValueError(f"{path}: target column {name!r} holds {text!r}; regression needs numbers") from None
         values = None
     if values is not None and np.isinf(values).any():
@@ -149,7 +128,7 @@ class TableEncoder:
             elif position in ignored:
                 columns.append({"name": name, "kind": "ignored"})
             else:
-                columns.append(_describe_column(name, cells, options, table.path))
+                columns.append(_describe_column(table, position, options))
         if not any(column["kind"] in ("number", "category") for column in columns):
             raise ValueError(f"{table.path} has no column left to learn from")
         return cls(columns, target_description, table.has_header, decimal)
@@ -225,9 +204,8 @@ class TableEncoder:
         for column, at in zip(self.columns, self.positions(table), strict=True):
             if at is None or column["kind"] == "ignored":
                 continue
-            flags = np.array([is_missing(cell) for cell in table.columns[at]], dtype=bool)
-            if flags.any():
-                lacking[column["name"]] = flags
+            if table.missing(at).any():
+                lacking[column["name"]] = table.missing(at)
         return lacking
 
     def features(self, table, dtype=np.float32):
@@ -249,11 +227,12 @@ class TableEncoder:
         x = np.zeros((len(table.lines), len(self.feature_names)), dtype=dtype)
         unknown, at = {}, 0
         for column in self.used:
-            cells = table.columns[where[column["name"]]]
+            position = where[column["name"]]
             if column["kind"] == "number":
-                x[:, at] = self._numbers(column["name"], cells, table, dtype)
+                x[:, at] = self._numbers(column["name"], position, table, dtype)
                 at += 1
             else:
+                cells = table.columns[position]
                 strange = _one_hot(x[:, at : at + len(column["categories"])], cells, column["categories"])
                 if strange:
                     unknown[column["name"]] = strange
@@ -263,13 +242,14 @@ class TableEncoder:
             x[rows, features] = np.array(self.fill, dtype=dtype)[features]
         return x, unknown
 
-    def _numbers(self, name, cells, table, dtype):
+    def _numbers(self, name, position, table, dtype):
+        cells = table.columns[position]
         try:
-            values = parse_numbers(cells, self.decimal)
-        except ValueError as error:
-            line = table.lines[error.args[0]]
+            values = table.numbers(position, self.decimal)
+        except NotANumber as error:
+            line, cell = table.lines[error.position], cells[error.position]
             raise ValueError(
-                f"{table.path} line {line}: column {name!r} holds {cells[error.args[0]]!r}, which is not a number"
+                f"{table.path} line {line}: column {name!r} holds {cell!r}, which is not a number"
             ) from None
         outside = np.flatnonzero(np.abs(values) > np.finfo(dtype).max)
         if outside.size:
@@ -294,7 +274,7 @@ class TableEncoder:
             return None
         cells, name = table.columns[at], self.target["name"]
         if self.target["kind"] == "number":
-            return self._numbers(name, cells, table, dtype).astype(dtype)
+            return self._numbers(name, at, table, dtype).astype(dtype)
         codes = {text: i for i, text in enumerate(self.target["classes"])}
         spelt = [self._class_of(cell) for cell in cells]
         y = np.array([-1 if text is None else codes.get(text, -2) for text in spelt], dtype=np.int64)

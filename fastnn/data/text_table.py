@@ -5,6 +5,8 @@ import gzip
 import io
 import zlib
 
+import numpy as np
+
 from fastnn.data.files import open_binary
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
@@ -25,6 +27,46 @@ def is_number(cell):
     except ValueError:
         return False
     return "_" not in cell
+
+
+def missing_texts(cells):
+    """The set of those texts in `cells` that stand for a missing value."""
+    return {cell for cell in set(cells) if is_missing(cell)}
+
+
+class NotANumber(ValueError):
+    """A cell that should be a number is none; `position` says which."""
+
+    def __init__(self, position):
+        super().__init__(f"cell {position} is not a number")
+        self.position = position
+
+
+def parse_numbers(cells, decimal="."):
+    """float64 array of the cells, NaN where missing.
+
+    Parameters
+    ----------
+    cells : list of str
+    decimal : str, default "."
+        Decimal sign.
+
+    Raises
+    ------
+    NotANumber
+        With the position of the first cell that is no number.
+    """
+    if decimal != ".":
+        cells = [cell.replace(decimal, ".") for cell in cells]
+    absent = missing_texts(cells)
+    texts = ["nan" if cell in absent else cell for cell in cells] if absent else cells
+    try:
+        values = np.array(list(map(float, texts)), dtype=np.float64)
+    except ValueError:
+        values = None
+    if values is None or any("_" in cell for cell in cells):
+        raise NotANumber(next(i for i, cell in enumerate(cells) if cell not in absent and not is_number(cell)))
+    return values
 
 
 def shorten(names, limit=20):
@@ -50,7 +92,7 @@ class TextTable:
         Line number in the file of every row, for messages.
     """
 
-    __slots__ = ("path", "names", "has_header", "columns", "lines")
+    __slots__ = ("path", "names", "has_header", "columns", "lines", "_missing", "_numbers")
 
     def __init__(self, path, names, has_header, columns, lines):
         self.path = path
@@ -58,6 +100,23 @@ class TextTable:
         self.has_header = has_header
         self.columns = columns
         self.lines = lines
+        self._missing = {}
+        self._numbers = {}
+
+    def missing(self, position):
+        """bool array of shape (rows,): which cells of a column stand for a missing value."""
+        if position not in self._missing:
+            cells = self.columns[position]
+            absent = missing_texts(cells)
+            flags = [cell in absent for cell in cells] if absent else np.zeros(len(cells))
+            self._missing[position] = np.array(flags, dtype=bool)
+        return self._missing[position]
+
+    def numbers(self, position, decimal="."):
+        """`parse_numbers` of a column, done once."""
+        if (position, decimal) not in self._numbers:
+            self._numbers[position, decimal] = parse_numbers(self.columns[position], decimal)
+        return self._numbers[position, decimal]
 
     def find(self, name):
         """Position of the column called `name`, else of the column at integer position `name`; ValueError otherwise.
