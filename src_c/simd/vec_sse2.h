@@ -28,6 +28,8 @@ FNN_INLINE vec v_set1(real x) { return FNN_MM(set1)(x); }
 FNN_INLINE vec v_load(const real *p) { return FNN_MM(loadu)(p); }
 FNN_INLINE void v_store(real *p, vec x) { FNN_MM(storeu)(p, x); }
 #if FNN_REAL == 32
+/* Two floats at a time as __m128i, which may alias anything: a double * would break strict aliasing. */
+FNN_INLINE vec load_two(const real *p) { return _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)p)); }
 FNN_INLINE vec v_load_n(const real *p, int n) {
     switch (n) {
     case 0:
@@ -35,9 +37,9 @@ FNN_INLINE vec v_load_n(const real *p, int n) {
     case 1:
         return _mm_load_ss(p);
     case 2:
-        return _mm_castpd_ps(_mm_load_sd((const double *)(const void *)p));
+        return load_two(p);
     case 3:
-        return _mm_movelh_ps(_mm_castpd_ps(_mm_load_sd((const double *)(const void *)p)), _mm_load_ss(p + 2));
+        return _mm_movelh_ps(load_two(p), _mm_load_ss(p + 2));
     default:
         return v_load(p);
     }
@@ -48,7 +50,7 @@ FNN_INLINE void v_store_n(real *p, vec x, int n) {
         return;
     }
     if (n & 2)
-        _mm_storel_pd((double *)(void *)p, _mm_castps_pd(x));
+        _mm_storel_epi64((__m128i *)(void *)p, _mm_castps_si128(x));
     if (n == 1)
         _mm_store_ss(p, x);
     if (n == 3)
