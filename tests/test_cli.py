@@ -69,7 +69,7 @@ def test_digits(folder, capsys):
 def test_the_same_seed_gives_the_same_file(folder, capsys):
     for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
         assert main(["train", "digits", *QUICK, "--seed", seed, "-o", name]) == 0
-    a, b, c = (open(name, "rb").read() for name in "abc")
+    a, b, c = ((folder / name).read_bytes() for name in "abc")
     assert a == b and a != c
 
 
@@ -166,7 +166,7 @@ def test_idx(folder, capsys):
 
 def test_every_option_of_the_network(folder, capsys):
     options = ["--layers", "12,8", "--activation", "Tanh", "--dropout", "0.1", "--batch-norm", "--epochs", "2",
-               "--batch-size", "50", "--optimizer", "SGD", "--lr", "0.05", "--momentum", "0.5", "--weight-decay", "1e-4",
+               "--batch-size", "50", "--optimizer", "SGD", "--lr", ".05", "--momentum", "0.5", "--weight-decay", "0.1",
                "--seed", "3", "--validation-share", "0.3", "--test-share", "0", "--threads", "1", "--dtype", "float64",
                "--patience", "1", "--no-plot", "-o", "net"]  # fmt: skip
     assert main(["train", "digits", *options]) == 0

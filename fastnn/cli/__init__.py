@@ -21,6 +21,12 @@ def _one_line(error):
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _is_users(error):
+    """False for the failure to import a part of fastnn that is always there: a defect, not a missing package."""
+    name = getattr(error, "name", None) or ""
+    return not (isinstance(error, ImportError) and name.startswith("fastnn") and name != "fastnn._native")
+
+
 def _complain(command, error):
     print(f"fastnn {command}: error: {_one_line(error)}", file=sys.stderr)
     return 2
@@ -69,6 +75,6 @@ def main(argv=None):
         print(f"\nfastnn {options.command}: interrupted", file=sys.stderr)
         return 130
     except _USER_ERRORS as error:
-        if os.environ.get("FASTNN_DEBUG"):
+        if os.environ.get("FASTNN_DEBUG") or not _is_users(error):
             raise
         return _complain(options.command, error)
