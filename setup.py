@@ -23,7 +23,7 @@ TEXTS = sorted(path.relative_to(ROOT).as_posix() for pattern in ("*.h", "*.def")
 BINDING = ["fastnn/_native.pyx", *sorted(path.relative_to(ROOT).as_posix() for path in
                                          (ROOT / "fastnn").glob("_native/*.pxi"))]
 
-COMMON = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden",
+COMMON = ["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden",
           "-Wall", "-Wextra"]
 X86 = {
     "scalar": [],
@@ -60,7 +60,7 @@ class BuildNative(build_ext):
                 objects += self.compile([f"src_c/isa/{isa}.c"], f"{isa}_{dtype}", [("FNN_REAL", bits)], COMMON + flags)
         extension.define_macros += macros
         extension.extra_objects = objects
-        extension.extra_compile_args = ["-std=c11", "-O2", "-fvisibility=hidden", *openmp]
+        extension.extra_compile_args = ["-std=c11", "-O2", "-g0", "-fvisibility=hidden", *openmp]
         extension.extra_link_args = [*openmp, "-Wl,-z,relro,-z,now"] if sys.platform == "linux" else openmp
         super().build_extension(extension)
 

@@ -1,4 +1,4 @@
-/* gemm.h: the matrix product tile and the packing of a strided right operand.
+/* gemm.h: the matrix product tile.
  *
  *   c[rows, cols] (+)= a[rows, depth] @ b[depth, cols] (+ bias[cols]) (then relu)
  *
@@ -134,25 +134,5 @@ static void gemm(const fnn_gemm *g) {
         int64_t left = g->cols - col, width = left >= GEMM_COLS ? GEMM_COLS : left < VLEN ? left : VLEN;
         gemm_panel(g, col, width);
         col += width;
-    }
-}
-
-/* packed[k][j] = b[k * b_depth + j * b_col] for k < depth, j < cols <= GEMM_COLS; the rest of each row is zero.
- * Blocks of depth keep the strided stores in L1 when columns of b, not rows, are contiguous. */
-static void gemm_pack(int64_t depth, int64_t cols, const void *b_data, int64_t b_depth, int64_t b_col, void *out) {
-    const real *b = b_data;
-    real *packed = out;
-    enum { BLOCK = 64 };
-    for (int64_t start = 0; start < depth; start += BLOCK) {
-        int64_t stop = start + BLOCK < depth ? start + BLOCK : depth;
-        if (b_col == 1) {
-            for (int64_t k = start; k < stop; k++)
-                for (int64_t j = 0; j < cols; j++) packed[k * GEMM_COLS + j] = b[k * b_depth + j];
-        } else {
-            for (int64_t j = 0; j < cols; j++)
-                for (int64_t k = start; k < stop; k++) packed[k * GEMM_COLS + j] = b[k * b_depth + j * b_col];
-        }
-        for (int64_t k = start; k < stop; k++)
-            for (int64_t j = cols; j < GEMM_COLS; j++) packed[k * GEMM_COLS + j] = 0;
     }
 }

@@ -5,7 +5,7 @@
  */
 #include "part.h"
 
-enum { REDUCE_RUN = 16, REDUCE_CHAINS = 8, REDUCE_STRIP = 64 };
+enum { REDUCE_RUN = 16, REDUCE_CHAINS = 8, REDUCE_STRIP = 256 };
 
 /* sums[cols] = sum over rows of x, runs of 16 rows: one chain of real additions, added to the double sum. */
 FNN_INLINE void column_sums_run(const int rows, int64_t cols, const real *x, int64_t x_row, double *restrict sums) {
@@ -82,5 +82,14 @@ static void row_maxima(int64_t rows, int64_t cols, const void *x, int64_t x_row,
             maximum[0] = reduce_larger(maximum[0], last);
         });
         maxima[r] = (double)v_reduce_max(reduce_larger(maximum[0], maximum[1]));
+    }
+}
+
+/* y[i * y_step] = x[i] / divisor, or added to it */
+static void store_doubles(int64_t n, const double *x, double divisor, void *y, int64_t y_step, int accumulate) {
+    real *to = y;
+    for (int64_t i = 0; i < n; i++) {
+        const double value = x[i] / divisor;
+        to[i * y_step] = (real)(accumulate ? (double)to[i * y_step] + value : value);
     }
 }

@@ -91,7 +91,7 @@ static void rectangle(const fnn_args *args, int64_t row0, int64_t row1, int64_t 
                 g.c = (char *)args->pointer[C] + (row * g.c_row + col) * item;
                 if (k + block >= depth) finish_block(args, &g, col);
                 if (packed) {
-                    args->table->gemm_pack(g.depth, g.cols, g.b, args->dim[B_DEPTH], args->dim[B_COL], packed);
+                    args->table->copy_2d(g.depth, g.cols, g.b, args->dim[B_DEPTH], args->dim[B_COL], packed, width, 1, 0);
                     g.b = packed;
                     g.b_depth = width;
                 }

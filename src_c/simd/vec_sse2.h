@@ -30,6 +30,10 @@ FNN_INLINE void v_store(real *p, vec x) { FNN_MM(storeu)(p, x); }
 #if FNN_REAL == 32
 /* Two floats at a time as __m128i, which may alias anything: a double * would break strict aliasing. */
 FNN_INLINE vec load_two(const real *p) { return _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)p)); }
+/* The first two lanes. The 64-bit integer load may alias floats; a double load may not. */
+FNN_INLINE vec fnn_load_pair(const real *p) {
+    return _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)p));
+}
 FNN_INLINE vec v_load_n(const real *p, int n) {
     switch (n) {
     case 0:
@@ -37,9 +41,9 @@ FNN_INLINE vec v_load_n(const real *p, int n) {
     case 1:
         return _mm_load_ss(p);
     case 2:
-        return load_two(p);
+        return fnn_load_pair(p);
     case 3:
-        return _mm_movelh_ps(load_two(p), _mm_load_ss(p + 2));
+        return _mm_movelh_ps(fnn_load_pair(p), _mm_load_ss(p + 2));
     default:
         return v_load(p);
     }

@@ -1,0 +1,57 @@
+/* softmax.c: softmax, log-softmax and their gradients: each row by itself, threads take whole rows. */
+#include "grid.h"
+#include "op.h"
+
+enum { ROWS, COLS };
+
+/* The member's rows, in units of about FNN_PIECE elements. */
+static void rows_of(const fnn_args *args, const fnn_team *team, int64_t *begin, int64_t *end) {
+    *begin = *end = 0;
+    if (args->dim[ROWS] > 0 && args->dim[COLS] > 0)
+        fnn_team_range(team, args->dim[ROWS], 1 + FNN_PIECE / args->dim[COLS], begin, end);
+}
+
+static char *row_at(const fnn_args *args, int pointer, int row_dim, int64_t row) {
+    return (char *)args->pointer[pointer] + row * args->dim[row_dim] * args->table->item_size;
+}
+
+void fnn_op_softmax_run(const fnn_args *args, const fnn_team *team) {
+    enum { X_ROW = 2, Y_ROW, KIND };
+    int64_t begin, end;
+    rows_of(args, team, &begin, &end);
+    if (begin < end)
+        (args->dim[KIND] ? args->table->log_softmax
+                         : args->table->softmax)(end - begin, args->dim[COLS], row_at(args, 0, X_ROW, begin),
+                                                 args->dim[X_ROW], row_at(args, 1, Y_ROW, begin), args->dim[Y_ROW]);
+}
+
+void fnn_op_softmax_backward_run(const fnn_args *args, const fnn_team *team) {
+    enum { GRAD_ROW = 2, Y_ROW, DX_ROW, KIND };
+    int64_t begin, end;
+    rows_of(args, team, &begin, &end);
+    if (begin < end)
+        (args->dim[KIND] ? args->table->log_softmax_backward : args->table->softmax_backward)(
+            end - begin, args->dim[COLS], row_at(args, 0, GRAD_ROW, begin), args->dim[GRAD_ROW],
+            row_at(args, 1, Y_ROW, begin), args->dim[Y_ROW], row_at(args, 2, DX_ROW, begin), args->dim[DX_ROW]);
+}
+
+/* A row costs its reductions; an element an exponential in one lane, or half of that where there is none. */
+static fnn_work softmax_work(const fnn_args *args, double operands, double lane_ns) {
+    const double rows = (double)args->dim[ROWS], n = rows * (double)args->dim[COLS];
+    const double bytes = operands * n * args->table->item_size;
+    return fnn_work_of(8 * n, bytes, 20 + 40 * rows + 0.03 * bytes + lane_ns * n / args->table->lanes);
+}
+
+fnn_work fnn_op_softmax_work(const fnn_args *args) { return softmax_work(args, 2, 12); }
+
+fnn_work fnn_op_softmax_backward_work(const fnn_args *args) { return softmax_work(args, 3, args->dim[5] ? 8 : 2); }
+
+int64_t fnn_op_softmax_scratch(const fnn_args *args, int team_size) {
+    (void)args, (void)team_size;
+    return 0;
+}
+
+int64_t fnn_op_softmax_backward_scratch(const fnn_args *args, int team_size) {
+    (void)args, (void)team_size;
+    return 0;
+}
