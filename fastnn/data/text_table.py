@@ -70,8 +70,9 @@ def parse_numbers(cells, decimal="."):
 
 
 def shorten(names, limit=20):
-    """Names joined by commas for an error message, at most `limit` of them."""
-    names = [str(name) for name in names]
+    """Names joined by commas for an error message on one line: at most `limit` of them, long ones cut."""
+    names = [" ".join(str(name).split()) for name in names]
+    names = [name if len(name) <= 60 else name[:59] + "…" for name in names]
     if len(names) <= limit:
         return ", ".join(names)
     return ", ".join(names[:limit]) + f" … ({len(names) - limit} more)"
