@@ -1,13 +1,15 @@
 """What a user's array looks like to a program: its spec, and the one conversion that some dtypes need.
 
 Programs gather rows of the array where it lies and convert them on the way (decision 7), so float32, float64, bool
-and integer arrays are never copied, whatever their row stride. Copied once are: float16 and long double, swapped
-byte order, misaligned data, and rows whose own elements are not contiguous (x[:, ::2], Fortran order).
+and integer arrays are never copied, whatever their row stride. Copied once are: float16, long double and uint64,
+swapped byte order, misaligned data, and rows whose own elements are not contiguous (x[:, ::2], Fortran order).
 """
 
 import numpy as np
 
-_DIRECT = frozenset("?bBhHiIlLqQfd")
+_DIRECT = frozenset(
+    np.dtype(name) for name in ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "f4", "f8")
+)
 
 
 def as_rows(x, what="x"):
@@ -23,15 +25,15 @@ def as_rows(x, what="x"):
     if type(x) is not np.ndarray:
         x = np.asarray(x)
     dtype = x.dtype
-    if dtype.char not in _DIRECT:
-        if dtype.kind == "f":
-            x = x.astype(np.float32 if dtype.itemsize == 2 else np.float64)
+    if dtype not in _DIRECT:
+        if dtype.kind == "f" and not dtype.isnative and dtype.itemsize in (4, 8):
+            x = x.astype(dtype.newbyteorder("="))
+        elif dtype.kind in "fiu":  # half and long double, uint64, swapped integers
+            x = x.astype(np.float32 if dtype.itemsize <= 2 else np.float64)
         elif dtype.kind == "O":
             x = _from_objects(x, what)
         else:
             raise TypeError(f"{what} has dtype {dtype}; fastnn needs real numbers (float, integer or bool)")
-    elif not dtype.isnative:
-        x = x.astype(dtype.newbyteorder("="))
     if x.ndim == 0:
         raise ValueError(f"{what} is a single number; expected an array of shape (rows, ...)")
     if not x.flags.c_contiguous:

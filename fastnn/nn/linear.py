@@ -39,7 +39,7 @@ class Linear(Layer):
         self.bias = Parameter(np.zeros(self.out_features, np.float32), name="bias") if bias else None
         self._draw(0 if seed is None else seed, "")
         if seed is not None:
-            self._drawn = ()
+            self._keep_weights()
 
     def _draw_parameters(self, seed, path):
         bound = initialisers.torch_bound(self.weight.shape) if self.init == "torch" else 0.0

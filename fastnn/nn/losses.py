@@ -1,13 +1,13 @@
-"""Losses as classes: a callable (output, target[, sample_weight]) that also declares its target (decision 15)."""
+"""Losses as classes: a callable (output, target[, sample_weight=]) that also declares its target (decision 15)."""
 
 from .. import functional as F
 
 
 class Loss:
-    """Base of the losses. ``target`` is "class" (integer labels, or rows of probabilities) or "same" (the output's shape).
+    """Base of the losses. ``target`` is "class" (integer labels or rows of probabilities) or "same" (output's shape).
 
     Any function ``loss(output, target)`` of symbolic tensors that returns a scalar is a loss for `Trainer` too; it is
-    taken as "same", and needs a third argument if sample weights are to be used.
+    taken as "same", and needs a third argument ``sample_weight`` if sample weights are to be used.
     """
 
     target = "same"

@@ -8,7 +8,8 @@ import threading
 
 import numpy as np
 
-from ..graph.parameter import Parameter, bump_graph_version, graph_version
+from ..graph import trace
+from ..graph.parameter import Parameter, bump_graph_version
 from .guard import Guard
 
 _trace_state = threading.local()
@@ -18,6 +19,16 @@ _COMPILED_LIMIT = 16  # programs kept per module (least recently used goes first
 def is_symbolic(value):
     """True for the tensors that a trace hands to `forward`."""
     return getattr(value, "_fastnn_symbolic_", False)
+
+
+def _located(error, path, module):
+    """The error, told with the place and the layer where it came up first."""
+    if getattr(error, "_fastnn_located", False) or len(error.args) != 1:
+        return error
+    text = str(error.args[0]).removeprefix(f"{path}: ")
+    located = type(error)(f"layer '{path}', {module._describe()}: {text}" if path else f"{module._describe()}: {text}")
+    located._fastnn_located = located.fastnn_explained = True
+    return located
 
 
 class ModuleList(list):
@@ -52,7 +63,7 @@ class Module:
     * ``model(x, training=True)`` is the Monte-Carlo path: dropout is live (a new mask per call) and batch norm uses
       the statistics of the batch, but nothing is learned and no running statistics change.
     * ``self.training`` exists only inside ``forward``.
-    * Several inputs: ``model(x1, x2)``, ``model((x1, x2))``, or ``model({"a": x1, "b": x2})`` for ``forward(self, a, b)``.
+    * Several inputs: ``model(x1, x2)``, ``model((x1, x2))``; ``model({"a": x1, "b": x2})`` for ``forward(self, a, b)``.
     * Changing an attribute, a sub-module or ``requires_grad`` is seen by the next call.
 
     Examples
@@ -112,7 +123,7 @@ class Module:
                     yield f"{name}.{i}", item
 
     def named_modules(self, prefix=""):
-        """Yield (path, module) of this module ("" is its own path) and of all inside it; a shared one once per place."""
+        """Yield (path, module) of this module ("" is its path) and of all inside it; a shared one once per place."""
         yield prefix, self
         for name, child in self.named_children():
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
@@ -161,39 +172,34 @@ class Module:
     @property
     def training(self):
         """True while the training mode is traced, False while inference is. Exists only inside ``forward``."""
-        mode = getattr(_trace_state, "mode", None)
-        if mode is None:
+        if not trace.is_tracing():
             raise RuntimeError(
                 "self.training exists only while forward is traced; models have no train()/eval() state: "
                 "model(x) infers, model(x, training=True) is the Monte-Carlo path, Trainer trains"
             )
-        return mode
+        return bool(trace.current().training)
 
     def forward(self, *inputs):
         raise NotImplementedError(f"{type(self).__name__} defines no forward(self, x)")
 
-    def _trace(self, inputs, training):
-        """Run forward once on symbolic tensors (called by the graph)."""
-        before = getattr(_trace_state, "mode", None), getattr(_trace_state, "paths", None)
-        _trace_state.mode = bool(training)
-        _trace_state.paths = {id(module): path for path, module in self.named_modules()}
+    def _forward_traced(self, inputs):
+        """forward on symbolic tensors; nodes and errors get the module's path in the model that is traced."""
+        graph = trace.current()
+        outer = getattr(_trace_state, "graph", None), getattr(_trace_state, "paths", None)
+        if outer[0] is not graph:  # the whole model: its sub-modules are known by their paths from here
+            _trace_state.graph = graph
+            _trace_state.paths = {id(module): path for path, module in self.named_modules()}
+        path, scope = _trace_state.paths.get(id(self), ""), graph.scope
+        inner = path[len(scope) + 1 :] if scope and path.startswith(scope + ".") else path
         try:
-            return self._forward_named(inputs)
-        finally:
-            _trace_state.mode, _trace_state.paths = before
-
-    def _forward_named(self, inputs):
-        """forward; an error gets the name of the innermost module that raised it."""
-        try:
-            return self.forward(*inputs)
+            if not inner or inner == scope:
+                return self.forward(*inputs)
+            with graph.module(inner):
+                return self.forward(*inputs)
         except (ValueError, TypeError) as error:
-            if getattr(error, "_fastnn_located", False) or len(error.args) != 1:
-                raise
-            path = (getattr(_trace_state, "paths", None) or {}).get(id(self), "")
-            place = f"layer '{path}' " if path else ""
-            located = type(error)(f"{place}{self._describe()}: {error.args[0]}")
-            located._fastnn_located = True
-            raise located from error
+            raise _located(error, path, self) from error.__cause__
+        finally:
+            _trace_state.graph, _trace_state.paths = outer
 
     def _describe(self):
         return repr(self) if not any(True for _ in self.named_children()) else type(self).__name__
@@ -208,7 +214,7 @@ class Module:
     def __call__(self, *inputs, training=False, out=None):
         first = inputs[0] if inputs else None
         if is_symbolic(first) or (inputs and any(is_symbolic(x) for x in inputs)):
-            return self._forward_named(inputs)
+            return self._forward_traced(inputs)
         if not inputs:
             raise TypeError(f"{type(self).__name__}() needs at least one input")
         from .predict import run_model
@@ -268,10 +274,8 @@ class Module:
 
         Raises
         ------
-        KeyError
-            Missing or unknown names (strict).
         ValueError
-            A shape differs. Nothing is written before everything has been checked.
+            Missing or unknown names (strict), or a shape differs. Everything is checked before the first write.
         """
         from .state import load_state
 
@@ -289,6 +293,9 @@ class Module:
     def _is_untouched(self):
         """Layers with parameters override this: True while nobody has written them since they were drawn."""
         return False
+
+    def _keep_weights(self):
+        """Layers with parameters override this: count as written, so that no later owner draws them again."""
 
     def to(self, dtype):
         """Convert parameters and buffers to "float32" or "float64", in place; sharing is kept. Returns self."""

@@ -15,7 +15,7 @@ class NamedInputs:
         self._module = module
         self._names = names
 
-    def _trace(self, inputs, training):
+    def __call__(self, *inputs):
         import inspect
 
         module = self._module
@@ -23,7 +23,7 @@ class NamedInputs:
             bound = inspect.signature(module.forward).bind(**dict(zip(self._names, inputs, strict=True)))
         except TypeError as error:
             raise TypeError(f"{type(module).__name__}.forward and the inputs {self._names}: {error}") from None
-        return module._trace(bound.args, training)
+        return module(*bound.args)
 
     def __getattr__(self, name):
         return getattr(self._module, name)

@@ -9,10 +9,11 @@ class Sequential(Module):
     Parameters
     ----------
     *layers : Module
-    seed : int, default 0
+    seed : int, optional
         The initial weights are drawn from streams keyed by (seed, name of the parameter), so that equal models get
-        equal weights on every machine, thread count and order of construction. Layers that were written before
-        (``load_state_dict``, ``assign``) or have a seed of their own keep their weights.
+        equal weights on every machine, thread count and order of construction. Default 0, and the names change when
+        this becomes part of a larger model. Layers that were written before (``load_state_dict``, ``assign``) or have
+        a seed of their own keep their weights.
 
     Examples
     --------
@@ -21,13 +22,16 @@ class Sequential(Module):
     (128, 64)
     """
 
-    def __init__(self, *layers, seed=0):
+    def __init__(self, *layers, seed=None):
         for i, layer in enumerate(layers):
             if not isinstance(layer, Module):
                 raise TypeError(f"Sequential: item {i} is {type(layer).__name__}, not a Module; nn.ReLU() needs its ()")
         self._layers = ModuleList(layers)
         for name, child in self.named_children():
-            draw_untouched(child, seed, name)
+            draw_untouched(child, 0 if seed is None else seed, name)
+        if seed is not None:
+            for module in self.modules():
+                module._keep_weights()
         self._changed()
 
     def forward(self, x):

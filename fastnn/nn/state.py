@@ -21,12 +21,12 @@ def load_state(module, state, strict):
     if strict:
         unknown = given.keys() - places.keys()
         if unknown:
-            raise KeyError(f"load_state_dict: unknown names {_listed(unknown)}; this model has {_listed(places)}")
+            raise ValueError(f"load_state_dict: unknown names {_listed(unknown)}; this model has {_listed(places)}")
         covered = {id(places[name]) for name in given}
         missing = [name for name, tensor in module._named_tensors(False) if id(tensor) not in covered]
         missing += [name for name, tensor in module._named_tensors(True) if id(tensor) not in covered]
         if missing:
-            raise KeyError(f"load_state_dict: missing names {_listed(missing)}")
+            raise ValueError(f"load_state_dict: missing names {_listed(missing)}")
     writes = []
     for name, value in given.items():
         tensor = places.get(name)

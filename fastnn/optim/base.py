@@ -32,9 +32,8 @@ class Optimizer:
                 group["params"] = [group["params"]]
             unknown = group.keys() - {"params", *self.options}
             if unknown:
-                raise ValueError(
-                    f"{self._name()}: unknown option {sorted(unknown)[0]!r} in a group; allowed: {', '.join(self.options)}"
-                )
+                wrong, allowed = sorted(unknown)[0], ", ".join(self.options)
+                raise ValueError(f"{self._name()}: unknown option {wrong!r} in a group; allowed: {allowed}")
         self._check(self._own_options())
         for group in self.groups:
             self._check({**self._own_options(), **{k: v for k, v in group.items() if k != "params"}})

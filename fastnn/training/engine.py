@@ -87,17 +87,14 @@ class Engine:
         """
         trainer, training, update = self.trainer, self.training, self.update
         count = len(offsets) - 1
-        done = _native.run_steps(
-            training.program,
+        done = training.run_steps(
             update.program,
             externals,
-            training.index_id,
             index,
             offsets,
             self.gradient_rows(count),
             update.rows(count, trainer._rate()),
             1,
-            training.loss_id,
             losses,
             trainer._stop_flag,
             seconds,
@@ -113,17 +110,14 @@ class Engine:
         if self.micro_step_column is not None:
             scalars[0, self.micro_step_column] = trainer.micro_step
         rate = trainer._rate()
-        _native.run_steps(
-            training.program,
+        training.run_steps(
             update.program,
             externals,
-            training.index_id,
             index,
             offsets,
             scalars,
             update.one_row() if rate is None else update.rows(1, rate),
             1,
-            training.loss_id,
             losses,
             None,
             _NO_LIMIT,

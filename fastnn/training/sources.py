@@ -28,7 +28,7 @@ class Data:
                 label = "x" if len(self.arrays) == 1 else f"input {self.names[i] if self.names else i}"
                 check_finite(array, what + label)
         shape = trainer._output_shape(self.names, self.arrays)
-        self.target, self.spec = prepare_target(y, trainer.loss, shape, rows)
+        self.target, self.spec = prepare_target(y, trainer.loss, shape, rows, trainer.model.dtype)
         if finite and self.spec != LABELS:
             check_finite(self.target, what + "y")
         dtype = trainer.model.dtype
@@ -93,7 +93,7 @@ class ArraySource:
         self.batch_size = check_batch_size(batch_size, rows)
         engine = self._engine()
         trainer._check_rows(engine, min(rows, self.batch_size))
-        merge = engine.training.has_batch_statistics
+        merge = engine.training.needs_two_rows
         self.offsets = batch_offsets(rows, self.batch_size, merge)
         self.steps = len(self.offsets) - 1
         self.chunk = 256
@@ -113,7 +113,7 @@ class ArraySource:
         while at < self.steps:
             engine = self._engine()
             externals = engine.externals(self.data.arrays, self.data.target, self.data.weight)
-            if is_visible(trainer, engine.training):
+            if is_visible(trainer):
                 last = min(at + trainer.accumulate, self.steps)
                 part = slice(at, last)
                 done = run_visible(engine, externals, order, offsets[at : last + 1], losses[part], weights[part])

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..nn.arrays import as_rows, spec_of
 
-LABELS = ("labels",)
+LABELS = ((), np.dtype(np.int64))  # the spec of class labels: one int64 per row
 
 
 def target_kind(loss):
@@ -12,14 +12,16 @@ def target_kind(loss):
     return getattr(loss, "target", "same")
 
 
-def prepare_target(y, loss, output_shape, rows):
+def prepare_target(y, loss, output_shape, rows, dtype):
     """Return (array, spec for the graph): labels as int64, everything else as rows of the output's shape.
 
     Parameters
     ----------
     y : array_like of shape (rows,) or (rows, ...)
     output_shape : tuple
-        Of the model, without rows.
+        Of the model, without rows; None if it has several outputs (the loss then takes y as it is).
+    dtype : numpy.dtype
+        Of the model.
 
     Raises
     ------
@@ -32,7 +34,10 @@ def prepare_target(y, loss, output_shape, rows):
     if target_kind(loss) == "class":
         return _class_target(y, loss, output_shape)
     y = as_rows(y, "y")
-    y = _match_shape(y, output_shape)
+    if output_shape is not None:
+        y = _match_shape(y, output_shape)
+    if y.dtype.kind in "iu" and y.ndim <= 2 and y.size == len(y):
+        y = y.astype(dtype)  # one integer per row means a class label to the graph
     return y, spec_of(y)
 
 
@@ -47,7 +52,7 @@ def _match_shape(y, output_shape):
 
 
 def _class_target(y, loss, output_shape):
-    if len(output_shape) != 1:
+    if output_shape is None or len(output_shape) != 1:
         raise ValueError(f"class targets need a model output of shape (rows, classes), not (rows, {output_shape})")
     classes = output_shape[0]
     if y.dtype.kind == "f":

@@ -22,7 +22,7 @@ class Trainer:
     Parameters
     ----------
     model : nn.Module
-    loss : nn loss, or callable (output, target[, sample_weight]) -> scalar over ``fastnn.functional``
+    loss : nn loss, or callable (output, target[, sample_weight=]) -> scalar over ``fastnn.functional``
     optimizer : optim.Optimizer
         Configuration; its state (moments, step counts) lives here, per parameter name. Attributes may change at any
         time (``trainer.optimizer.lr = 1e-4``) and act at the next step.
@@ -240,7 +240,8 @@ class Trainer:
         rows = len(arrays[0])
         if rows == 0:
             raise ValueError("train_step: x has no rows")
-        target, spec = prepare_target(y, self.loss, self._output_shape(names, arrays), rows)
+        shape = self._output_shape(names, arrays)
+        target, spec = prepare_target(y, self.loss, shape, rows, self.model.dtype)
         weight = None if sample_weight is None else prepare_weight(sample_weight, rows, self.model.dtype)
         engine = find_engine(self, names, arrays, target, spec, weight is not None, rows)
         index = np.arange(rows, dtype=np.int64)
@@ -251,7 +252,7 @@ class Trainer:
         guard.start_writing()
         try:
             with thread_limit(self.num_threads):
-                if is_visible(self, engine.training):
+                if is_visible(self):
                     run_visible(engine, externals, index, offsets, self._one_loss, [1.0])
                     return float(self._one_loss[0])
                 engine.run_one(externals, index, offsets, self._one_loss)
@@ -261,12 +262,12 @@ class Trainer:
         if unconverted and len(externals) == 2:
             if len(self._step_plans) >= 16:
                 self._step_plans.clear()
-            self._step_plans[key] = StepPlan(self, engine, spec, target.shape, index, offsets)
+            self._step_plans[key] = StepPlan(self, engine, spec, shape, target.shape, index, offsets)
         return float(self._one_loss[0])
 
     @staticmethod
     def _check_rows(engine, rows):
-        if rows == 1 and engine.training.has_batch_statistics:
+        if rows == 1 and engine.training.needs_two_rows:
             raise ValueError("batch norm needs at least 2 rows to train on: the statistics of one row do not exist")
 
     def _output_shape(self, names, arrays):
@@ -313,7 +314,8 @@ class Trainer:
         names, arrays = split_inputs(x)
         if len(arrays[0]) == 0:
             raise ValueError("evaluate: x has no rows")
-        target, spec = prepare_target(y, self.loss, self._output_shape(names, arrays), len(arrays[0]))
+        shape = self._output_shape(names, arrays)
+        target, spec = prepare_target(y, self.loss, shape, len(arrays[0]), self.model.dtype)
         weight = None if sample_weight is None else prepare_weight(sample_weight, len(arrays[0]), self.model.dtype)
         return self._measure(x, target, spec, weight)
 
@@ -322,7 +324,7 @@ class Trainer:
             output = self.model.predict(x)
             if spec != LABELS and isinstance(output, np.ndarray):
                 target = np.ascontiguousarray(target, dtype=output.dtype)
-            loss = self.loss(output, target) if weight is None else self.loss(output, target, weight)
+            loss = self.loss(output, target) if weight is None else self.loss(output, target, sample_weight=weight)
         result = {"loss": float(loss)}
         for name, metric in self.metrics:
             result[name] = float(metric(target, output))
@@ -363,7 +365,7 @@ class Trainer:
 class StepPlan:
     """What `train_step` has found out about batches of one form."""
 
-    def __init__(self, trainer, engine, spec, target_shape, index, offsets):
+    def __init__(self, trainer, engine, spec, output_shape, target_shape, index, offsets):
         self.engine = engine
         self.index = index
         self.offsets = offsets
@@ -371,7 +373,7 @@ class StepPlan:
         self.y_id = engine.training.inputs["y"]
         self.labels = spec == LABELS
         self.target_shape = None if spec == LABELS else target_shape
-        self.classes = engine.training.output_shape[-1] if spec == LABELS else 0
+        self.classes = output_shape[-1] if spec == LABELS else 0
         self.ignore_index = getattr(trainer.loss, "ignore_index", None)
         self.version = graph_version()
         self.isa = _native.get_isa()
@@ -383,5 +385,5 @@ class StepPlan:
             self.version == graph_version()
             and self.loss is trainer.loss
             and self.isa == _native.get_isa()
-            and not is_visible(trainer, self.engine.training)
+            and not is_visible(trainer)
         )

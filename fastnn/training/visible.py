@@ -1,4 +1,4 @@
-"""Steps whose gradients something looks at between the two programs: accumulation, clipping, hooks, Python ops.
+"""Steps whose gradients something looks at between the two programs: accumulation, clipping, hooks.
 
 One Python call per batch; the other way to train (`Engine.run`) has none. Both use the same two programs.
 """
@@ -6,11 +6,10 @@ One Python call per batch; the other way to train (`Engine.run`) has none. Both 
 import numpy as np
 
 
-def is_visible(trainer, training):
+def is_visible(trainer):
     """Whether the gradients must pass through Python between the gradient program and the update."""
     return (
-        not training.native
-        or trainer.accumulate > 1
+        trainer.accumulate > 1
         or trainer.clip_grad_norm is not None
         or trainer.clip_grad_value is not None
         or trainer.gradient_hook is not None
@@ -27,8 +26,8 @@ def run_visible(engine, externals, index, offsets, losses, weights):
     count = len(offsets) - 1
     total = None
     for i in range(count):
-        scalars = engine.gradient_rows(1)[0]
-        losses[i] = training.run(index[offsets[i] : offsets[i + 1]], externals, scalars)
+        window, row = offsets[i : i + 2], engine.gradient_rows(1)
+        training.run_steps(None, externals, index, window, row, None, 1, losses[i : i + 1], None, 0.0, False)
         trainer.micro_step += 1
         if count > 1:
             total = np.zeros(arena.shape, np.float64) if total is None else total
