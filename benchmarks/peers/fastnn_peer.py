@@ -24,9 +24,7 @@ def setup(threads):
 
 def _function(name):
     """An eager function by name: a kernel, or arithmetic that only ``functional`` exports."""
-    from fastnn import functional
-
-    return getattr(kernels, name, None) or getattr(functional, name)
+    return getattr(kernels, name) if hasattr(kernels, name) else getattr(fastnn.functional, name)
 
 
 def unary(case):
