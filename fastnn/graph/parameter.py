@@ -59,7 +59,55 @@ def logical_view(storage, shape):
     return storage[:count].reshape(shape)
 
 
-class Parameter:
+def _in_expression(name):
+    """An operator of Parameter: on the parameter's tensor while a model is traced, on its values otherwise."""
+
+    def operate(self, *args, **kwargs):
+        return getattr(self._operand(), name)(*args, **kwargs)
+
+    operate.__name__ = name
+    return operate
+
+
+class _Arithmetic:
+    """What makes a Parameter usable in the expressions of a forward, like a tensor."""
+
+    __slots__ = ()
+    __array_priority__ = 1000.0  # ndarray + Parameter asks the Parameter first
+
+    for _name in (
+        "add radd sub rsub mul rmul truediv rtruediv matmul rmatmul neg abs pow gt ge lt le getitem".split()
+    ):
+        locals()[f"__{_name}__"] = _in_expression(f"__{_name}__")
+    for _name in ("sum", "mean", "max", "reshape", "transpose"):
+        locals()[_name] = _in_expression(_name)
+    del _name
+
+    def _operand(self):
+        from .trace import current, is_tracing
+
+        return current().parameter(self) if is_tracing() else self.numpy()
+
+    @property
+    def T(self):  # noqa: N802 (NumPy's name)
+        """The transposed matrix."""
+        return self._operand().T
+
+    @property
+    def _fastnn_symbolic_(self):
+        from .trace import is_tracing
+
+        if not is_tracing():
+            raise AttributeError("a parameter is symbolic only while a model is traced")
+        return True
+
+    def _apply(self, name, inputs, attrs=None):
+        from .trace import current
+
+        return current().apply(name, inputs, attrs or {})
+
+
+class Parameter(_Arithmetic):
     """An array that a model owns: a weight that is learned, or (``buffer=True``) a statistic that it carries.
 
     Parameters
@@ -134,6 +182,10 @@ class Parameter:
         return view
 
     def __array__(self, dtype=None, copy=None):
+        from .trace import is_tracing
+
+        if is_tracing():
+            raise TypeError("NumPy sees a parameter's values of now: in a forward use fastnn.functional on it")
         array = np.array(self.numpy(), dtype=dtype)
         if copy is False:
             raise ValueError("a parameter is copied when it becomes an array; numpy() gives a read-only view")

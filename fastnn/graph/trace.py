@@ -60,8 +60,13 @@ class Graph:
         What `module.training` is while tracing.
     seed : int
         Philox key of random ops that do not name their own.
-    stand_ins : dict, optional
+
+    Attributes
+    ----------
+    stand_ins : dict
         id(Parameter) -> Tensor used in its place (gradient checks make parameters inputs).
+    values_only : bool
+        Parameters without a stand-in enter as constants, converted (gradient checks are in float64).
     """
 
     def __init__(self, dtype, training=False, seed=0):
@@ -74,6 +79,7 @@ class Graph:
         self.parameters = {}  # id -> (Parameter, Tensor)
         self.states = {}  # id -> (Parameter, latest Tensor)
         self.stand_ins = {}
+        self.values_only = False
         self.random_layers = 0
         self.needs_two_rows = False  # batch statistics are taken
         self._scope = []
@@ -132,6 +138,9 @@ class Graph:
         if key in self.stand_ins:
             return self.stand_ins[key]
         if key not in self.parameters:
+            if self.values_only:
+                self.stand_ins[key] = self._constant(parameter.numpy().astype(self.dtype), "real")
+                return self.stand_ins[key]
             if parameter.dtype != self.dtype:
                 raise TypeError(
                     f"parameter {parameter.name or parameter.shape} is {parameter.dtype} but the model is traced in "

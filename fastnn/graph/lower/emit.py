@@ -325,7 +325,7 @@ def _walk(views, broadcasts):
     axes = coalesce([y.shape[a] for a in order], [[v.strides[a] for a in order] for v in views])
     n = len(views)
     if not axes:
-        axes = [(1, (0,) * n), (1, (1,) * n)]
+        axes = [(1, (1,) * n), (1, (1,) * n)]
     elif len(axes) == 1:
         size, strides = axes[0]
         if strides[-1] == 1:

@@ -15,16 +15,21 @@ _FAMILIES = (
 )  # fmt: skip
 
 
+_loaded = False
+
+
 def _load():
+    global _loaded
     from importlib import import_module
 
     for family in _FAMILIES:
         import_module("." + family, __name__)
+    _loaded = True
 
 
 def recorder(name):
     """The function (graph, *tensors, **attrs) -> tensor(s) that records the public op `name`."""
-    if not RECORDERS:
+    if not _loaded:
         _load()
     try:
         return RECORDERS[name]

@@ -1,0 +1,391 @@
+"""Differentiable functions under PyTorch's names: on arrays they compute now, on symbolic tensors they record an op.
+
+Same names, same semantics: what a model's `forward` is written with. Arrays follow the rules of `fastnn.kernels`
+(float32 or float64, never mixed; integers become float32). Every activation, elementwise function, binary operator
+and pointwise loss (as ``<name>_loss``) of the native lists is here by itself.
+"""
+
+import numpy as np
+from numpy import ndarray
+
+from . import _native, kernels
+
+_ROWS = {which: {row["name"]: row for row in _native.list_rows(which)} for which in
+         ("activations", "elementwise", "binary", "losses")}  # fmt: skip
+
+
+def _tracer(*values):
+    """The first symbolic value among the arguments, or None."""
+    for value in values:
+        if type(value) is not ndarray and hasattr(value, "_fastnn_symbolic_"):
+            return value
+    return None
+
+
+def _array(value):
+    """A parameter as the array it holds; everything else as it is."""
+    return value.numpy() if hasattr(value, "storage") else value
+
+
+# --- products ---------------------------------------------------------------------------------------------------------
+def matmul(a, b):
+    """Matrix product ``a @ b``; at most `a` may have more than two dimensions."""
+    tracer = _tracer(a, b)
+    if tracer is not None:
+        return tracer._apply("matmul", (a, b))
+    return kernels.matmul(_array(a), _array(b))
+
+
+def linear(x, weight, bias=None, activation=None):
+    """Dense layer ``activation(x @ weight.T + bias)``.
+
+    Parameters
+    ----------
+    x : (..., in_features)
+    weight : (out_features, in_features)
+    bias : (out_features,), optional
+    activation : str, optional
+        Name of an activation, with its default parameters.
+    """
+    tracer = _tracer(x, weight, bias)
+    if tracer is not None:
+        return tracer._apply("linear", (x, weight, bias), {"activation": activation})
+    return kernels.linear(_array(x), _array(weight), _array(bias), activation=activation)
+
+
+# --- element by element -----------------------------------------------------------------------------------------------
+def where(mask, a, b):
+    """``a`` where `mask` is not 0, else ``b``, with broadcasting. The mask has no gradient."""
+    tracer = _tracer(mask, a, b)
+    if tracer is not None:
+        return tracer._apply("where", (mask, a, b))
+    return kernels.where(_array(mask), _array(a), _array(b))
+
+
+def power(x, exponent):
+    """``x ** exponent`` for a number `exponent`."""
+    tracer = _tracer(x)
+    if tracer is not None:
+        return tracer._apply("power", (x,), {"exponent": exponent})
+    return np.power(_float_array(x), exponent)
+
+
+def _float_array(x):
+    x = np.asarray(_array(x))
+    return x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)
+
+
+def stop_gradient(x):
+    """`x` as a constant for differentiation."""
+    tracer = _tracer(x)
+    return x if tracer is None else tracer._apply("stop_gradient", (x,))
+
+
+# --- reductions -------------------------------------------------------------------------------------------------------
+def sum(x, axis=None, keepdims=False):
+    """Sum over an axis, several, or all."""
+    return _reduce("sum", x, axis, keepdims)
+
+
+def mean(x, axis=None, keepdims=False):
+    """Mean over an axis, several, or all."""
+    return _reduce("mean", x, axis, keepdims)
+
+
+def max(x, axis=None, keepdims=False):
+    """Largest element over an axis, several, or all; at ties the gradient is shared equally."""
+    return _reduce("max", x, axis, keepdims)
+
+
+def min(x, axis=None, keepdims=False):
+    """Smallest element over an axis, several, or all."""
+    tracer = _tracer(x)
+    if tracer is not None:
+        return tracer._apply("min", (x,), {"axis": axis, "keepdims": keepdims})
+    return kernels.negative(kernels.max(kernels.negative(_array(x)), axis, keepdims=keepdims))
+
+
+def var(x, axis=None, keepdims=False):
+    """Biased variance over an axis, several, or all: the mean squared distance from the mean."""
+    tracer = _tracer(x)
+    if tracer is not None:
+        return tracer._apply("var", (x,), {"axis": axis, "keepdims": keepdims})
+    x = _float_array(x)
+    return kernels.mean(kernels.square(kernels.subtract(x, kernels.mean(x, axis, keepdims=True))), axis, keepdims=keepdims)
+
+
+def _reduce(name, x, axis, keepdims):
+    tracer = _tracer(x)
+    if tracer is not None:
+        return tracer._apply(name, (x,), {"axis": axis, "keepdims": keepdims})
+    return getattr(kernels, name)(_array(x), axis, keepdims=keepdims)
+
+
+# --- shapes -----------------------------------------------------------------------------------------------------------
+def reshape(x, shape):
+    """The same elements in another shape; one size may be -1."""
+    tracer = _tracer(x)
+    if tracer is not None:
+        return tracer._apply("reshape", (x,), {"shape": shape})
+    return np.reshape(_array(x), shape)
+
+
+def flatten(x):
+    """All axes but the first as one."""
+    tracer = _tracer(x)
+    if tracer is not None:
+        return tracer._apply("flatten", (x,))
+    x = np.asarray(_array(x))
+    return x.reshape(x.shape[0], int(np.prod(x.shape[1:])))
+
+
+def transpose(x, axes=None):
+    """Axes in another order; reversed without `axes`."""
+    tracer = _tracer(x)
+    if tracer is not None:
+        return tracer._apply("transpose", (x,), {"axes": axes})
+    return np.transpose(_array(x), axes)
+
+
+def broadcast_to(x, shape):
+    """`x` repeated to `shape` by NumPy's broadcasting."""
+    tracer = _tracer(x)
+    if tracer is not None:
+        return tracer._apply("broadcast_to", (x,), {"shape": tuple(shape)})
+    return np.broadcast_to(_array(x), shape)
+
+
+def concatenate(arrays, axis=0):
+    """Join along an existing axis."""
+    arrays = tuple(arrays)
+    tracer = _tracer(*arrays)
+    if tracer is not None:
+        return tracer._apply("concatenate", arrays, {"axis": axis})
+    return np.concatenate([_array(x) for x in arrays], axis)
+
+
+def stack(arrays, axis=0):
+    """Join along a new axis."""
+    arrays = tuple(arrays)
+    tracer = _tracer(*arrays)
+    if tracer is not None:
+        return tracer._apply("stack", arrays, {"axis": axis})
+    return np.stack([_array(x) for x in arrays], axis)
+
+
+# --- softmax and losses -----------------------------------------------------------------------------------------------
+def softmax(x, axis=-1):
+    """``exp(x) / sum(exp(x))`` along an axis."""
+    tracer = _tracer(x)
+    if tracer is not None:
+        return tracer._apply("softmax", (x,), {"axis": axis})
+    return kernels.softmax(_array(x), axis=axis)
+
+
+def log_softmax(x, axis=-1):
+    """``x - log(sum(exp(x)))`` along an axis."""
+    tracer = _tracer(x)
+    if tracer is not None:
+        return tracer._apply("log_softmax", (x,), {"axis": axis})
+    return kernels.log_softmax(_array(x), axis=axis)
+
+
+def cross_entropy(
+    input, target, weight=None, ignore_index=None, reduction="mean", label_smoothing=0.0, *, sample_weight=None
+):
+    """Softmax cross-entropy of logits: ``-log softmax(input)[target]``.
+
+    Parameters
+    ----------
+    input : (rows, classes)
+        Logits.
+    target : int (rows,), or (rows, classes)
+        Labels, or rows of probabilities.
+    weight : (classes,), optional
+        Class weights; a mean divides by the sum of the weights that were used.
+    ignore_index : int, optional
+        Rows with this label count for nothing.
+    reduction : {"mean", "sum", "none"}
+    label_smoothing : float, default 0
+        Share of the target that is spread evenly over the classes.
+    sample_weight : (rows,), optional
+    """
+    tracer = _tracer(input, target, weight, sample_weight)
+    if tracer is not None:
+        options = {"label_smoothing": label_smoothing, "ignore_index": ignore_index, "reduction": reduction}
+        return tracer._apply("cross_entropy", (input, target, weight, sample_weight), options)
+    loss, _ = kernels.softmax_cross_entropy(
+        _array(input), target, class_weight=weight, sample_weight=sample_weight, label_smoothing=label_smoothing,
+        ignore_index=ignore_index, reduction=reduction, gradient=False,
+    )  # fmt: skip
+    return loss
+
+
+# --- dropout and batch norm -------------------------------------------------------------------------------------------
+def dropout(x, p=0.5, training=True, *, seed=None, layer=None, shared=False):
+    """Drop each element with probability `p` and divide the others by 1 - p; identity unless `training`.
+
+    Parameters
+    ----------
+    x : any shape
+        Axis 0 is the batch.
+    p : float in [0, 1]
+        Probability of dropping.
+    seed : int, optional
+        Key of the random stream. Default: the trainer's seed in a model, 0 on arrays.
+    layer : int, optional
+        Number of the stream; in a model every dropout has its own by default.
+    shared : bool, default False
+        One mask for all rows of the batch.
+    """
+    tracer = _tracer(x)
+    if tracer is not None:
+        return tracer._apply(
+            "dropout", (x,), {"p": p, "training": training, "seed": seed, "layer": layer, "shared": shared}
+        )
+    x = _float_array(x)
+    if not training:
+        return x
+    seed = 0 if seed is None else seed
+    if shared and x.ndim > 1:
+        return x * kernels.dropout(np.ones((1, *x.shape[1:]), x.dtype), p, seed=seed)
+    return kernels.dropout(x, p, seed=seed)
+
+
+def batch_norm(
+    x, running_mean=None, running_var=None, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, *,
+    unbiased=True,
+):  # fmt: skip
+    """Batch normalisation of x (rows, features): ``(x - mean) / sqrt(var + eps) * weight + bias``.
+
+    Training (or without running statistics) uses the batch's mean and biased variance, and moves the running
+    statistics in place, ``running = (1 - momentum) * running + momentum * batch``; inference uses them as they are.
+    In a model they are buffers (Parameters), written when the program runs.
+
+    Parameters
+    ----------
+    unbiased : bool, default True
+        The running variance takes rows/(rows - 1) times the batch's, as PyTorch's does.
+    """
+    tracer = _tracer(x, weight, bias)
+    if tracer is not None:
+        options = {"training": training, "momentum": momentum, "eps": eps, "unbiased": unbiased}
+        options["states"] = (running_mean, running_var)
+        return tracer._apply("batch_norm", (x, running_mean, running_var, weight, bias), options)
+    x, weight, bias = _array(x), _array(weight), _array(bias)
+    if not training and running_mean is not None and running_var is not None:
+        return kernels.batch_norm_inference(x, _array(running_mean), _array(running_var), weight, bias, eps=eps)
+    y, mean, var = kernels.batch_norm(x, weight, bias, eps=eps)
+    if training and running_mean is not None:
+        rows = len(x)
+        _move(running_mean, mean, momentum)
+        _move(running_var, var * (rows / (rows - 1)) if unbiased else var, momentum)
+    return y
+
+
+def _move(running, batch, momentum):
+    """running = (1 - momentum) * running + momentum * batch, in place."""
+    value = (1.0 - momentum) * _array(running) + momentum * batch
+    if hasattr(running, "assign"):
+        running.assign(value)
+    else:
+        running[...] = value
+
+
+# --- Python-defined ops -----------------------------------------------------------------------------------------------
+def python_op(forward, *inputs, vjp=None, jvp=None, shape=None, name=None):
+    """An op written in Python, inside a model: the program is split around it.
+
+    Parameters
+    ----------
+    forward : callable
+        forward(*arrays) -> array, or several as a tuple.
+    *inputs : tensors
+    vjp : callable, optional
+        vjp(grad, *arrays) -> the gradient of each input (None for zero); `grad` is a tuple for several outputs.
+    jvp : callable, optional
+        jvp(tangents, *arrays) -> the tangent of each output; `tangents` is a tuple for several inputs.
+    shape : tuple, optional
+        Shape of the output, by default that of the first input; may use ``x.shape[0]``. A list of shapes declares
+        several outputs.
+    name : str, optional
+        For summaries and messages.
+
+    Notes
+    -----
+    Gradients of a vjp need ops of the graph, so a Python-defined op can be differentiated once.
+    """
+    tracer = _tracer(*inputs)
+    if tracer is not None:
+        options = {"forward": forward, "vjp": vjp, "jvp": jvp, "shape": shape, "name": name}
+        return tracer._apply("python_op", inputs, options)
+    return forward(*[_array(x) for x in inputs])
+
+
+# --- from the lists ---------------------------------------------------------------------------------------------------
+def _unary(row):
+    name, parameters, kernel = row["name"], tuple(row["params"]), getattr(kernels, row["name"])
+
+    def function(x, *args, **options):
+        tracer = _tracer(x)
+        if tracer is None:
+            return kernel(_array(x), *args, **options)
+        if len(args) > len(parameters):
+            raise TypeError(f"{name} takes {len(parameters)} parameters, got {len(args)}")
+        return tracer._apply(name, (x,), {**dict(zip(parameters, args, strict=False)), **options})
+
+    function.__doc__ = kernel.__doc__
+    return function
+
+
+def _binary(row):
+    name, kernel = row["name"], getattr(kernels, row["name"])
+
+    def function(a, b):
+        tracer = _tracer(a, b)
+        return kernel(_array(a), _array(b)) if tracer is None else tracer._apply(name, (a, b))
+
+    function.__doc__ = kernel.__doc__
+    return function
+
+
+def _loss(row):
+    name, kernel = row["name"], getattr(kernels, row["name"])
+
+    def function(input, target, *, sample_weight=None, reduction="mean", **options):
+        tracer = _tracer(input, target, sample_weight)
+        if tracer is not None:
+            return tracer._apply(name + "_loss", (input, target, sample_weight), {"reduction": reduction, **options})
+        loss, _ = kernel(
+            _array(input), target, sample_weight=sample_weight, reduction=reduction, gradient=False, **options
+        )
+        return loss
+
+    function.__doc__ = (
+        f"{row['doc']} over all elements.\n\n    Parameters\n    ----------\n    input, target : the same shape\n"
+        '    sample_weight : (rows,), optional\n    reduction : {"mean", "sum", "none"}\n    '
+    )
+    return function
+
+
+def _from_lists():
+    made = {}
+    for make, which in ((_unary, "activations"), (_unary, "elementwise"), (_binary, "binary"), (_loss, "losses")):
+        for name, row in _ROWS[which].items():
+            public = name + "_loss" if which == "losses" else name
+            made[public] = function = make(row)
+            function.__name__ = function.__qualname__ = public
+            function.__module__ = __name__
+    return made
+
+
+_made = _from_lists()
+globals().update(_made)
+
+__all__ = sorted(
+    [
+        "batch_norm", "broadcast_to", "concatenate", "cross_entropy", "dropout", "flatten", "linear", "log_softmax",
+        "matmul", "max", "mean", "min", "power", "python_op", "reshape", "softmax", "stack", "stop_gradient", "sum",
+        "transpose", "var", "where", *_made,
+    ]  # fmt: skip
+)

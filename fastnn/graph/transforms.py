@@ -1,0 +1,317 @@
+"""compile, grad, value_and_grad, vjp, jvp: functions of NumPy arrays, traced and compiled once per signature.
+
+A function is written with fastnn.functional and operators. It is traced with symbolic tensors the first time that it
+meets a tuple of shapes and dtypes, and its program is kept in a small least-recently-used table (decision 3).
+Everything that is not an argument is a constant of the trace: arrays that the function closes over are copied then.
+Parameters are referenced: programs see their new values. Transforms nest, so that a Hessian-vector product is
+``jvp(grad(f), (x,), (v,))``.
+
+dtypes: float32 stays float32 and float64 stays float64, mixtures raise; float16 counts as float32. Integer arrays
+that are differentiated become float32 (or the type of the others); others may serve as labels and are converted
+where they enter arithmetic. Python floats follow the arrays, and are float64 alone.
+"""
+
+from collections import OrderedDict
+
+import numpy as np
+
+from .differentiate import gradients, tangents_of
+from .executable import Executable
+from .parameter import graph_version
+from .rules.base import full_like
+from .structure import describe, flatten, unflatten
+from .trace import Graph, tracing
+
+CACHE_SIZE = 32
+
+
+def _is_symbolic(value):
+    return hasattr(value, "_fastnn_symbolic_")
+
+
+def _arrays(leaves, real):
+    """(arrays, kinds, dtype) of the arguments of a program; real[i]: leaf i must be floating."""
+    arrays, strong, weak = [], set(), False
+    for leaf in leaves:
+        if hasattr(leaf, "storage"):
+            leaf = leaf.numpy()
+        array = np.asarray(leaf)
+        if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+            raise TypeError(f"arguments must be real arrays or numbers, not {type(leaf).__name__} {array.dtype}")
+        if array.dtype.kind == "f":
+            if isinstance(leaf, float) and not isinstance(leaf, np.floating):
+                weak = True
+            else:
+                strong.add("float64" if array.dtype.itemsize == 8 else "float32")
+        arrays.append(array)
+    if len(strong) > 1:
+        raise TypeError("arguments mix float32 and float64: convert them to one of the two")
+    dtype = np.dtype(strong.pop() if strong else "float64" if weak else "float32")
+    kinds = ["real" if r or a.dtype.kind == "f" or not a.ndim else "int" for r, a in zip(real, arrays, strict=True)]
+    arrays = [
+        np.require(a, np.int64 if kind == "int" else dtype, ("C", "A")) for a, kind in zip(arrays, kinds, strict=True)
+    ]
+    return arrays, kinds, dtype
+
+
+class Compiled:
+    """A function of nested arrays, one program per signature.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes and returns (nested tuples, lists, dicts of) tensors.
+    real_args : set of int, optional
+        Arguments whose integers become floating; None: all of them.
+    effects : bool
+        Whether states that the function changes (running statistics) are written.
+    """
+
+    def __init__(self, fn, real_args=(), effects=False, disabled=()):
+        self.fn = fn
+        self.real_args = real_args
+        self.effects = effects
+        self.disabled = tuple(disabled)
+        self.last = None
+        self._cache = OrderedDict()
+
+    def prepare(self, args):
+        """(executable, arrays, structure of the result) for these arguments."""
+        from .. import _native
+
+        leaves, structure = flatten(args)
+        real = []
+        for i, arg in enumerate(args):
+            real += [self.real_args is None or i in self.real_args] * len(flatten(arg)[0])
+        arrays, kinds, dtype = _arrays(leaves, real)
+        closure = getattr(self.fn, "__closure__", None) or ()
+        key = (
+            describe(structure), tuple(a.shape for a in arrays), tuple(kinds), dtype, _native.get_isa(),
+            graph_version(), tuple(id(cell.cell_contents) for cell in closure if _filled(cell)),
+        )  # fmt: skip
+        entry = self._cache.get(key)
+        if entry is None:
+            entry = self._trace(arrays, kinds, dtype, structure)
+            self._cache[key] = entry
+            while len(self._cache) > CACHE_SIZE:
+                self._cache.popitem(last=False)
+        else:
+            self._cache.move_to_end(key)
+        self.last = entry[0]
+        return entry[0], arrays, entry[1]
+
+    def _trace(self, arrays, kinds, dtype, structure):
+        graph = Graph(dtype)
+        inputs = [graph.input(a.shape, kind, f"argument {i}") for i, (a, kind) in enumerate(zip(arrays, kinds, strict=True))]
+        with tracing(graph):
+            result = self.fn(*unflatten(structure, inputs))
+        leaves, result_structure = flatten(result)
+        outputs = [graph.tensor(_not_none(leaf)) for leaf in leaves]
+        effects = [t for _, t in graph.states.values()] if self.effects else []
+        return Executable(graph, inputs, outputs, self.disabled, effects), result_structure
+
+    def __call__(self, *args):
+        if any(_is_symbolic(leaf) for leaf in flatten(args)[0]):
+            return self.fn(*args)
+        executable, arrays, structure = self.prepare(args)
+        return unflatten(structure, [array if array.ndim else array[()] for array in executable(arrays)])
+
+
+def _filled(cell):
+    try:
+        cell.cell_contents  # noqa: B018 (an empty cell raises)
+    except ValueError:
+        return False
+    return True
+
+
+def _not_none(leaf):
+    if leaf is None:
+        raise TypeError("the function returned None: return a tensor (or a tuple, list or dict of them)")
+    return leaf
+
+
+# --- reverse mode -----------------------------------------------------------------------------------------------------
+def _graph_of(leaves):
+    return next(leaf.graph for leaf in leaves if hasattr(leaf, "graph"))
+
+
+def _differentiable(args, which):
+    """(args with fresh points to differentiate at, those points per argument of `which`)."""
+    leaves, _ = flatten(args)
+    graph = _graph_of(leaves)
+    args, points = list(args), []
+    for i in which:
+        own, structure = flatten(args[i])
+        fresh = [graph.apply("alias", (leaf,), {}) for leaf in own]
+        args[i] = unflatten(structure, fresh)
+        points.append((fresh, structure))
+    return graph, args, points
+
+
+def _zeros_for_none(found, points):
+    return [full_like(p, 0.0) if g is None else g for g, p in zip(found, points, strict=True)]
+
+
+def value_and_grad(fn, argnums=0):
+    """A function that returns (fn(*args), gradient of it).
+
+    Parameters
+    ----------
+    fn : callable
+        Returns one number.
+    argnums : int or tuple of int, default 0
+        Arguments to differentiate with respect to; a tuple gives a tuple of gradients. An argument may be a nested
+        tuple, list or dict of arrays: its gradient has the same structure.
+    """
+    which = argnums if isinstance(argnums, tuple) else (argnums,)
+
+    def run(*args):
+        missing = [i for i in which if not -len(args) <= i < len(args)]
+        if missing:
+            raise ValueError(f"argnums names argument {missing[0]}, but {len(args)} were given")
+        graph, args, points = _differentiable(args, [i % len(args) for i in which])
+        value = graph.real(graph.tensor(_not_none(fn(*args))))
+        if value.shape not in ((), (1,), (1, 1)):
+            raise ValueError(f"only a function of one number has a gradient; this one returned shape {value.shape} (use vjp)")
+        flat = [p for own, _ in points for p in own]
+        found = _zeros_for_none(gradients([value], [full_like(value, 1.0)], flat), flat)
+        rest = iter(found)
+        grads = tuple(unflatten(structure, [next(rest) for _ in own]) for own, structure in points)
+        return value.reshape(()), grads if isinstance(argnums, tuple) else grads[0]
+
+    return _named(Compiled(run, _Which(which)), fn, "value_and_grad")
+
+
+class _Which:
+    """Membership in argnums; negative numbers make every argument floating, which is what they may mean."""
+
+    def __init__(self, which):
+        self.which = which
+
+    def __contains__(self, i):
+        return i in self.which or any(w < 0 for w in self.which)
+
+
+def grad(fn, argnums=0):
+    """A function that returns the gradient of fn; arguments as for `value_and_grad`."""
+    both = value_and_grad(fn, argnums)
+
+    def run(*args):
+        return both.fn(*args)[1]
+
+    return _named(Compiled(run, both.real_args), fn, "grad")
+
+
+def _named(compiled, fn, what):
+    compiled.__name__ = f"{what}({getattr(fn, '__name__', 'function')})"
+    return compiled
+
+
+# vjp and jvp get the function anew at each call: their programs are found by its identity
+_by_function = OrderedDict()
+
+
+def _cached(kind, fn, make):
+    key = (kind, id(fn))
+    entry = _by_function.get(key)
+    if entry is None or entry[0] is not fn:
+        entry = _by_function[key] = (fn, make())
+        while len(_by_function) > 2 * CACHE_SIZE:
+            _by_function.popitem(last=False)
+    else:
+        _by_function.move_to_end(key)
+    return entry[1]
+
+
+def vjp(fn, *x):
+    """(y, pullback): y = fn(*x), and pullback(cotangent of y) -> tuple of gradients, one per argument.
+
+    Examples
+    --------
+    >>> y, pullback = fastnn.vjp(lambda a, b: a @ b, a, b)
+    >>> da, db = pullback(np.ones_like(y))
+    """
+    forward = _cached("forward", fn, lambda: Compiled(fn, None))
+
+    def run(cotangent, *args):
+        graph, args, points = _differentiable(args, range(len(args)))
+        outputs, structure = flatten(fn(*args))
+        outputs = [graph.real(graph.tensor(_not_none(y))) for y in outputs]
+        cotangents, given = flatten(cotangent)
+        if describe(given) != describe(structure) and len(cotangents) != len(outputs):
+            raise ValueError("the cotangent must have the structure of the function's result")
+        cotangents = [graph.real(graph.tensor(c)) for c in cotangents]
+        for y, c in zip(outputs, cotangents, strict=True):
+            if c.shape != y.shape:
+                raise ValueError(f"the cotangent of an output of shape {y.shape} has shape {c.shape}")
+        flat = [p for own, _ in points for p in own]
+        found = iter(_zeros_for_none(gradients(outputs, cotangents, flat), flat))
+        return tuple(unflatten(structure, [next(found) for _ in own]) for own, structure in points)
+
+    back = _cached("vjp", fn, lambda: Compiled(run, None))
+    y = forward(*x)
+    dtypes = [leaf.dtype for leaf in flatten(y)[0] if not _is_symbolic(leaf)]
+
+    def pullback(cotangent):
+        leaves, structure = flatten(cotangent)
+        if dtypes and not any(map(_is_symbolic, leaves)):
+            cotangent = unflatten(structure, [np.asarray(c, d) for c, d in zip(leaves, dtypes, strict=True)])
+        return back(cotangent, *x)
+
+    return y, pullback
+
+
+def jvp(fn, x, v):
+    """(y, dy): y = fn(*x) and its derivative along the tangents v, in forward mode.
+
+    Parameters
+    ----------
+    x, v : tuple
+        Arguments and their tangents, of the same shapes (a single argument may come without the tuple).
+    """
+    x = x if isinstance(x, tuple) else (x,)
+    v = v if isinstance(v, tuple) else (v,)
+    if len(x) != len(v):
+        raise ValueError(f"{len(x)} arguments but {len(v)} tangents")
+
+    def run(x, v):
+        graph, args, points = _differentiable(x, range(len(x)))
+        flat = [p for own, _ in points for p in own]
+        tangents = [graph.real(graph.tensor(t)) for t in flatten(v)[0]]
+        if len(tangents) != len(flat):
+            raise ValueError("the tangents must have the structure of the arguments")
+        for p, t in zip(flat, tangents, strict=True):
+            if p.shape != t.shape:
+                raise ValueError(f"the tangent of an argument of shape {p.shape} has shape {t.shape}")
+        outputs, structure = flatten(fn(*args))
+        outputs = [graph.real(graph.tensor(_not_none(y))) for y in outputs]
+        found = tangents_of(outputs, dict(zip(flat, tangents, strict=True)))
+        return (
+            unflatten(structure, outputs),
+            unflatten(structure, _zeros_for_none(found, outputs)),
+        )
+
+    return _cached("jvp", fn, lambda: Compiled(run, None))(x, v)
+
+
+def compile(fn, *example_inputs, disabled=()):
+    """Trace and compile a function or a module.
+
+    Parameters
+    ----------
+    fn : callable
+        A function of tensors, compiled per tuple of shapes and dtypes; or a module, compiled for inference with any
+        number of rows.
+    *example_inputs : arrays
+        Only their shapes and dtypes matter. Without them the first call compiles.
+    disabled : iterable of str
+        Passes to leave out ("merge_common", "fuse_activation").
+
+    Returns
+    -------
+    Program
+    """
+    from .program import Program
+
+    return Program(fn, example_inputs, disabled)
