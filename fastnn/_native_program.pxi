@@ -226,7 +226,7 @@ cdef class Program:
         return 0
 
     def op_report(self, int64_t rows):
-        """One dict per op for this many rows: name, sizes, FLOPs, bytes, estimated ns on one thread, threads and why."""
+        """One dict per op for so many rows: name, sizes, FLOPs, bytes, estimated ns on one thread, threads and why."""
         cdef _Workspace workspace = self.take()
         cdef _c.fnn_workspace *w = workspace.workspace
         cdef _c.fnn_work work
@@ -297,7 +297,8 @@ def run_steps(Program gradient not None, Program update, dict externals, int ind
         second.point(update, {})
         steps.update = second.workspace
     steps.index_buffer = index_id
-    steps.index = NULL if index is None else <const int64_t *> cnp.PyArray_DATA(index)
+    if index is not None:
+        steps.index = <const int64_t *> cnp.PyArray_DATA(index)
     steps.offsets = <const int64_t *> cnp.PyArray_DATA(offsets)
     steps.steps = offsets.shape[0] - 1
     if losses.shape[0] < steps.steps:
@@ -314,7 +315,8 @@ def run_steps(Program gradient not None, Program update, dict externals, int ind
     steps.update_every = update_every
     steps.loss_buffer = loss_id
     steps.losses = <double *> cnp.PyArray_DATA(losses)
-    steps.stop = NULL if stop is None else <const int32_t *> cnp.PyArray_DATA(stop)
+    if stop is not None:
+        steps.stop = <const int32_t *> cnp.PyArray_DATA(stop)
     steps.seconds = seconds
     steps.check_nan = check_nan
     with nogil:

@@ -29,7 +29,8 @@ static void after_fork_in_child(void) {
 static void initialise(void) {
     const char *text = getenv("FASTNN_NUM_THREADS");
     int n = text ? atoi(text) : 0;
-    if (n >= 1) atomic_store(&explicit_threads, n < MAX_TEAM ? n : MAX_TEAM);
+    if (n >= 1)
+        atomic_store(&explicit_threads, n < MAX_TEAM ? n : MAX_TEAM);
     pthread_atfork(NULL, NULL, after_fork_in_child);
 }
 
@@ -52,10 +53,13 @@ int fnn_threads_forced(void) { return local_force; }
 
 int fnn_get_num_threads(void) {
     initialise_once();
-    if (local_threads > 0) return local_threads;
+    if (local_threads > 0)
+        return local_threads;
     int n = atomic_load(&explicit_threads);
-    if (n > 0) return n;
-    if (atomic_load(&forked_child)) return 1;
+    if (n > 0)
+        return n;
+    if (atomic_load(&forked_child))
+        return 1;
 #ifdef _OPENMP
     int usable = fnn_usable_cores(), allowed = omp_get_max_threads();
     return usable < allowed ? usable : allowed;
@@ -80,7 +84,8 @@ static inline void pause_briefly(void) {
 }
 
 void fnn_team_barrier(const fnn_team *team) {
-    if (team->size == 1) return;
+    if (team->size == 1)
+        return;
     fnn_barrier *barrier = team->barrier;
     int generation = atomic_load_explicit(&barrier->generation, memory_order_acquire);
     if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) == team->size - 1) {
@@ -114,7 +119,8 @@ typedef struct spawned {
 static void *spawned_main(void *argument) {
     spawned *region = argument;
     int size, rank = atomic_fetch_add(&region->next_rank, 1);
-    while ((size = atomic_load_explicit(&region->size, memory_order_acquire)) == 0) sched_yield();
+    while ((size = atomic_load_explicit(&region->size, memory_order_acquire)) == 0)
+        sched_yield();
     fnn_team team = {rank, size, &region->barrier};
     region->body(region->context, &team);
     return NULL;
@@ -124,10 +130,12 @@ static void run_on_threads(int threads, fnn_team_body body, void *context) {
     spawned region = {.body = body, .context = context};
     pthread_t handles[MAX_TEAM];
     int started = 0;
-    while (started < threads - 1 && !pthread_create(&handles[started], NULL, spawned_main, &region)) started++;
+    while (started < threads - 1 && !pthread_create(&handles[started], NULL, spawned_main, &region))
+        started++;
     atomic_store_explicit(&region.size, started + 1, memory_order_release);
     spawned_main(&region);
-    for (int i = 0; i < started; i++) pthread_join(handles[i], NULL);
+    for (int i = 0; i < started; i++)
+        pthread_join(handles[i], NULL);
 }
 #endif
 

@@ -29,7 +29,8 @@ void fnn_team_range(const fnn_team *team, int64_t n, int64_t unit, int64_t *begi
 typedef void (*fnn_team_body)(void *context, const fnn_team *team);
 void fnn_team_run(int threads, fnn_team_body body, void *context);
 
-/* The team size in use: explicit setting, else min(affinity, cgroup quota, OpenMP's current maximum); 1 in a forked child. */
+/* The team size in use: explicit setting, else min(affinity, cgroup quota, OpenMP's current maximum); 1 in a forked
+ * child. */
 int fnn_get_num_threads(void);
 /* n >= 1 sets it, 0 returns to the default; process-wide. */
 void fnn_set_num_threads(int n);

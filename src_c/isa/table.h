@@ -7,22 +7,23 @@
 #include "../kernels/kernel_types.h"
 
 typedef struct fnn_table {
-    const char *isa;  /* "avx512", ... */
-    int item_size;    /* 4 or 8 bytes per real */
-    int lanes;        /* reals per vector */
+    const char *isa;          /* "avx512", ... */
+    int item_size;            /* 4 or 8 bytes per real */
+    int lanes;                /* reals per vector */
     int gemm_rows, gemm_cols; /* the register tile */
-    double flops_per_ns; /* rough multiply-add rate of one core, for the thread decision only */
+    double flops_per_ns;      /* rough multiply-add rate of one core, for the thread decision only */
 #define FNN_KERNEL(name, result, arguments) result(*name) arguments;
 #include "../kernels/kernels.def"
 #undef FNN_KERNEL
-    fnn_unary_fn unary[FNN_UNARY_COUNT];                       /* y = f(x) */
-    fnn_unary_backward_fn unary_backward[FNN_UNARY_COUNT];     /* NULL where the list has no derivative */
+    fnn_unary_fn unary[FNN_UNARY_COUNT];                   /* y = f(x) */
+    fnn_unary_backward_fn unary_backward[FNN_UNARY_COUNT]; /* NULL where the list has no derivative */
     fnn_binary_fn binary[FNN_BINARY_COUNT];
-    fnn_loss_fn loss[FNN_LOSS_COUNT];                          /* pointwise losses */
+    fnn_loss_fn loss[FNN_LOSS_COUNT]; /* pointwise losses */
     fnn_optimizer_fn optimizer[FNN_OPTIMIZER_COUNT];
 } fnn_table;
 
-/* The table in use for a dtype (0 float32, 1 float64): the best one that CPU and OS support, or the one that was forced. */
+/* The table in use for a dtype (0 float32, 1 float64): the best one that CPU and OS support, or the one that was
+ * forced. */
 const fnn_table *fnn_table_for(int dtype);
 
 #endif

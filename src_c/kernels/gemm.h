@@ -25,16 +25,16 @@
 #endif
 #define GEMM_COLS (2 * VLEN)
 
-
 typedef struct gemm_tile {
     int64_t depth, a_row, a_depth, b_depth, c_row;
     const real *a, *b, *bias;
     real *c;
-    int tail;         /* columns in the last vector of the tile */
-    int add, relu;    /* c is added to the product; relu after the bias */
+    int tail;      /* columns in the last vector of the tile */
+    int add, relu; /* c is added to the product; relu after the bias */
 } gemm_tile;
 
-/* vectors (1 or 2) and rows are compile-time constants at every call; with `masked` the last vector has t->tail lanes. */
+/* vectors (1 or 2) and rows are compile-time constants at every call; with `masked` the last vector has t->tail lanes.
+ */
 FNN_INLINE void gemm_tile_body(const int rows, const int vectors, const int masked, const gemm_tile *t) {
     vec sum[GEMM_ROWS][2];
     const real *a = t->a, *b = t->b;
@@ -43,7 +43,8 @@ FNN_INLINE void gemm_tile_body(const int rows, const int vectors, const int mask
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 2
-        for (int j = 0; j < vectors; j++) sum[i][j] = v_zero();
+        for (int j = 0; j < vectors; j++)
+            sum[i][j] = v_zero();
 
     for (int64_t k = t->depth; k > 0; k--) {
         vec right[2];
@@ -54,7 +55,8 @@ FNN_INLINE void gemm_tile_body(const int rows, const int vectors, const int mask
         for (int i = 0; i < rows; i++) {
             vec left = v_pin(v_set1(a[i * a_row]));
 #pragma GCC unroll 2
-            for (int j = 0; j < vectors; j++) sum[i][j] = v_fma(left, right[j], sum[i][j]);
+            for (int j = 0; j < vectors; j++)
+                sum[i][j] = v_fma(left, right[j], sum[i][j]);
         }
         a += a_depth;
         b += b_depth;
@@ -64,14 +66,18 @@ FNN_INLINE void gemm_tile_body(const int rows, const int vectors, const int mask
     for (int j = 0; j < vectors; j++) {
         const int partial = masked && j == vectors - 1;
         vec bias = v_zero();
-        if (t->bias) bias = partial ? v_load_n(t->bias + j * VLEN, tail) : v_load(t->bias + j * VLEN);
+        if (t->bias)
+            bias = partial ? v_load_n(t->bias + j * VLEN, tail) : v_load(t->bias + j * VLEN);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
             real *c = t->c + i * t->c_row + j * VLEN;
             vec value = sum[i][j];
-            if (t->add) value = v_add(partial ? v_load_n(c, tail) : v_load(c), value);
-            if (t->bias) value = v_add(value, bias);
-            if (t->relu) value = v_max(v_zero(), value);
+            if (t->add)
+                value = v_add(partial ? v_load_n(c, tail) : v_load(c), value);
+            if (t->bias)
+                value = v_add(value, bias);
+            if (t->relu)
+                value = v_max(v_zero(), value);
             if (partial)
                 v_store_n(c, value, tail);
             else

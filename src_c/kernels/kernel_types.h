@@ -43,7 +43,8 @@ typedef double (*fnn_loss_fn)(int64_t n, const void *x, const void *target, cons
                               double scale, double p0, double p1);
 #define FNN_LOSS_CHUNK 1024
 /* scalars: the values that the row of optimizers.def names, in order */
-typedef void (*fnn_optimizer_fn)(int64_t n, void *param, const void *grad, void *s0, void *s1, void *s2, const double *scalars);
+typedef void (*fnn_optimizer_fn)(int64_t n, void *param, const void *grad, void *s0, void *s1, void *s2,
+                                 const double *scalars);
 
 /* One serial piece of a product (kernels/gemm.h): strides in elements, rows of b contiguous. */
 typedef struct fnn_gemm {
@@ -54,8 +55,8 @@ typedef struct fnn_gemm {
     int64_t b_depth;
     void *c; /* [rows, cols] */
     int64_t c_row;
-    const void *bias; /* [cols] or NULL */
-    int add, relu;    /* c is added to the product; relu in registers */
+    const void *bias;        /* [cols] or NULL */
+    int add, relu;           /* c is added to the product; relu in registers */
     fnn_unary_fn activation; /* NULL, or applied to each stored row while it is in L1 */
     double p0, p1;
 } fnn_gemm;
@@ -80,18 +81,19 @@ typedef struct fnn_cross_entropy {
 
 /* One block of rows and one strip of columns of batch norm (kernels/batch_norm.h). Strides in elements. */
 typedef struct fnn_batch_norm {
-    int64_t rows, cols;       /* at most FNN_BATCH_NORM_ROWS in a statistic, any number elsewhere; at most _COLS */
-    const void *x;            /* [rows, cols] */
-    const void *grad;         /* [rows, cols], backward only */
-    void *y;                  /* [rows, cols], or dx; may be x or grad */
+    int64_t rows, cols; /* at most FNN_BATCH_NORM_ROWS in a statistic, any number elsewhere; at most _COLS */
+    const void *x;      /* [rows, cols] */
+    const void *grad;   /* [rows, cols], backward only */
+    void *y;            /* [rows, cols], or dx; may be x or grad */
     int64_t x_row, grad_row, y_row;
-    const double *shift;      /* [cols] subtracted from x: the first row, or the mean */
+    const double *shift; /* [cols] subtracted from x: the first row, or the mean */
 } fnn_batch_norm;
 #define FNN_BATCH_NORM_ROWS 64
 #define FNN_BATCH_NORM_COLS 64
 
 /* Columns as vectors see them: y = (x - mean_high - mean_low) * factor + offset, and backward
- * dx = factor * (grad - offset - (x - mean_high - mean_low) * slope). The low part keeps what rounding the mean loses. */
+ * dx = factor * (grad - offset - (x - mean_high - mean_low) * slope). The low part keeps what rounding the mean loses.
+ */
 typedef struct fnn_batch_norm_columns {
     double mean[FNN_BATCH_NORM_COLS], mean_low[FNN_BATCH_NORM_COLS];
     double factor[FNN_BATCH_NORM_COLS], offset[FNN_BATCH_NORM_COLS], slope[FNN_BATCH_NORM_COLS];

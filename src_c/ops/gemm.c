@@ -27,7 +27,8 @@ static int64_t panel_bytes(const fnn_args *args) {
 /* A column panel of b is packed when its columns are strided, or when it is read often enough (many row tiles) and
  * too far apart in memory to stay in L1 and the first TLB. */
 static int needs_packing(const fnn_args *args) {
-    if (args->dim[B_COL] != 1) return 1;
+    if (args->dim[B_COL] != 1)
+        return 1;
     int64_t bytes = args->dim[DEPTH] * args->dim[B_DEPTH] * args->table->item_size;
     return args->dim[ROWS] >= 8 * args->table->gemm_rows && bytes > fnn_cache_size(2);
 }
@@ -46,7 +47,8 @@ static void share(const fnn_args *args, const fnn_team *team, int64_t row[2], in
     row[0] = col[0] = 0;
     row[1] = rows;
     col[1] = cols;
-    if (team->size == 1) return;
+    if (team->size == 1)
+        return;
     int64_t by_cols = ceil_div(ceil_div(cols, panel), team->size) * panel * rows;
     int64_t by_rows = ceil_div(ceil_div(rows, tile), team->size) * tile * ceil_div(cols, panel) * panel;
     if (by_cols <= by_rows)
@@ -89,9 +91,11 @@ static void rectangle(const fnn_args *args, int64_t row0, int64_t row1, int64_t 
                 g.cols = smaller(width, col1 - col);
                 g.b = (const char *)args->pointer[B] + (k * args->dim[B_DEPTH] + col * args->dim[B_COL]) * item;
                 g.c = (char *)args->pointer[C] + (row * g.c_row + col) * item;
-                if (k + block >= depth) finish_block(args, &g, col);
+                if (k + block >= depth)
+                    finish_block(args, &g, col);
                 if (packed) {
-                    args->table->copy_2d(g.depth, g.cols, g.b, args->dim[B_DEPTH], args->dim[B_COL], packed, width, 1, 0);
+                    args->table->copy_2d(g.depth, g.cols, g.b, args->dim[B_DEPTH], args->dim[B_COL], packed, width, 1,
+                                         0);
                     g.b = packed;
                     g.b_depth = width;
                 }
@@ -104,7 +108,8 @@ static void rectangle(const fnn_args *args, int64_t row0, int64_t row1, int64_t 
 void fnn_op_gemm_run(const fnn_args *args, const fnn_team *team) {
     int64_t row[2], col[2];
     share(args, team, row, col);
-    if (row[0] >= row[1] || col[0] >= col[1]) return;
+    if (row[0] >= row[1] || col[0] >= col[1])
+        return;
     void *packed = needs_packing(args) ? (char *)args->scratch + team->rank * panel_bytes(args) : NULL;
     rectangle(args, row[0], row[1], col[0], col[1], packed);
 }

@@ -5,7 +5,6 @@
 
 #include "../kernels/kernel_types.h"
 
-
 static const fnn_list_row activations[] = {
 #define FNN_ACTIVATION(name, cls, nparams, names, defaults, forward, derivative, doc, citation)                        \
     {#name, #cls, names, defaults, "", doc, citation},

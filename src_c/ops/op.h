@@ -19,11 +19,11 @@
 enum { FNN_IEEE = 0, FNN_FLUSH = 1 };
 
 typedef struct fnn_args {
-    const fnn_table *table;           /* kernels of the ISA in use, for the op's dtype */
-    void *pointer[FNN_MAX_POINTERS];  /* slots as named in ops.def */
+    const fnn_table *table;          /* kernels of the ISA in use, for the op's dtype */
+    void *pointer[FNN_MAX_POINTERS]; /* slots as named in ops.def */
     int64_t dim[FNN_MAX_DIMS];
     double scalar[FNN_MAX_SCALARS];
-    void *scratch;                    /* shared by the team, at least scratch() bytes, 64-byte aligned */
+    void *scratch; /* shared by the team, at least scratch() bytes, 64-byte aligned */
 } fnn_args;
 
 typedef struct fnn_work {
@@ -49,14 +49,15 @@ enum {
 
 extern const fnn_op fnn_ops[FNN_OP_COUNT];
 
-#define FNN_OP(name, pointers, dims, scalars, mode)                        \
-    void fnn_op_##name##_run(const fnn_args *args, const fnn_team *team); \
-    fnn_work fnn_op_##name##_work(const fnn_args *args);                   \
+#define FNN_OP(name, pointers, dims, scalars, mode)                                                                    \
+    void fnn_op_##name##_run(const fnn_args *args, const fnn_team *team);                                              \
+    fnn_work fnn_op_##name##_work(const fnn_args *args);                                                               \
     int64_t fnn_op_##name##_scratch(const fnn_args *args, int team_size);
 #include "ops.def"
 #undef FNN_OP
 
-/* Estimated ns for memory-bound work at a few bytes per ns; per-element cost for transcendental work is added by the caller. */
+/* Estimated ns for memory-bound work at a few bytes per ns; per-element cost for transcendental work is added by the
+ * caller. */
 static inline fnn_work fnn_work_of(double flops, double bytes, double ns) {
     fnn_work work = {flops, bytes, ns};
     return work;

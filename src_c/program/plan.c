@@ -14,7 +14,8 @@ typedef struct piece {
 
 static int larger_first(const void *left, const void *right) {
     const piece *a = left, *b = right;
-    if (a->bytes != b->bytes) return a->bytes < b->bytes ? 1 : -1;
+    if (a->bytes != b->bytes)
+        return a->bytes < b->bytes ? 1 : -1;
     return a->buffer - b->buffer;
 }
 
@@ -25,14 +26,17 @@ static int lives_overlap(const piece *a, const piece *b) { return a->first <= b-
 static int64_t lowest_offset(const piece *placed, int count, const piece *one) {
     int64_t best = INT64_MAX;
     for (int candidate = -1; candidate < count; candidate++) {
-        if (candidate >= 0 && !lives_overlap(&placed[candidate], one)) continue;
+        if (candidate >= 0 && !lives_overlap(&placed[candidate], one))
+            continue;
         int64_t offset = candidate < 0 ? 0 : placed[candidate].offset + placed[candidate].bytes;
-        if (offset >= best) continue;
+        if (offset >= best)
+            continue;
         int free_here = 1;
         for (int i = 0; i < count && free_here; i++)
             free_here = !lives_overlap(&placed[i], one) || placed[i].offset >= offset + one->bytes ||
                         placed[i].offset + placed[i].bytes <= offset;
-        if (free_here) best = offset;
+        if (free_here)
+            best = offset;
     }
     return best;
 }
@@ -43,8 +47,10 @@ static int64_t most_alive(const piece *pieces, int count, int nodes) {
     for (int node = 0; node < nodes; node++) {
         int64_t alive = 0;
         for (int i = 0; i < count; i++)
-            if (pieces[i].first <= node && node <= pieces[i].last) alive += pieces[i].bytes;
-        if (alive > most) most = alive;
+            if (pieces[i].first <= node && node <= pieces[i].last)
+                alive += pieces[i].bytes;
+        if (alive > most)
+            most = alive;
     }
     return most;
 }
@@ -52,11 +58,13 @@ static int64_t most_alive(const piece *pieces, int count, int nodes) {
 fnn_status fnn_plan_memory(fnn_program *program) {
     int64_t rows = program->chunk > 0 ? program->chunk : program->capacity;
     piece *pieces = calloc((size_t)program->buffer_count + 1, sizeof *pieces);
-    if (!pieces) return FNN_ERROR_MEMORY;
+    if (!pieces)
+        return FNN_ERROR_MEMORY;
     int count = 0;
     for (int i = 0; i < program->buffer_count; i++) {
         const fnn_buffer *buffer = &program->buffers[i];
-        if (buffer->kind == FNN_BUFFER_EXTERNAL || buffer->first < 0) continue;
+        if (buffer->kind == FNN_BUFFER_EXTERNAL || buffer->first < 0)
+            continue;
         int64_t bytes = fnn_affine_at(buffer->bytes, rows);
         if (bytes < 0) {
             snprintf(program->problem, sizeof program->problem, "buffer %d has a negative size", i);
@@ -73,7 +81,8 @@ fnn_status fnn_plan_memory(fnn_program *program) {
         pieces[i].offset = lowest_offset(pieces, i, &pieces[i]);
         program->buffers[pieces[i].buffer].offset = pieces[i].offset;
         int64_t end = pieces[i].offset + pieces[i].bytes;
-        if (end > program->arena_bytes) program->arena_bytes = end;
+        if (end > program->arena_bytes)
+            program->arena_bytes = end;
     }
     program->lower_bound_bytes = most_alive(pieces, count, program->node_count);
     free(pieces);

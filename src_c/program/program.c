@@ -7,12 +7,14 @@
 
 fnn_program *fnn_program_new(int dtype) {
     fnn_program *program = calloc(1, sizeof *program);
-    if (program) program->dtype = dtype;
+    if (program)
+        program->dtype = dtype;
     return program;
 }
 
 void fnn_program_free(fnn_program *program) {
-    if (!program) return;
+    if (!program)
+        return;
     free(program->nodes);
     free(program->buffers);
     free(program);
@@ -20,10 +22,12 @@ void fnn_program_free(fnn_program *program) {
 
 /* Room for one more item of a growing array; 0 when out of memory. */
 static int grow(void **items, int count, int *room, size_t item_size) {
-    if (count < *room) return 1;
+    if (count < *room)
+        return 1;
     int wanted = *room ? 2 * *room : 16;
     void *moved = realloc(*items, (size_t)wanted * item_size);
-    if (!moved) return 0;
+    if (!moved)
+        return 0;
     *items = moved;
     *room = wanted;
     return 1;
@@ -31,7 +35,8 @@ static int grow(void **items, int count, int *room, size_t item_size) {
 
 int fnn_program_buffer(fnn_program *program, fnn_buffer_kind kind, fnn_affine bytes, int64_t rows_bytes) {
     void *items = program->buffers;
-    if (!grow(&items, program->buffer_count, &program->buffer_room, sizeof *program->buffers)) return -1;
+    if (!grow(&items, program->buffer_count, &program->buffer_room, sizeof *program->buffers))
+        return -1;
     program->buffers = items;
     program->buffers[program->buffer_count] = (fnn_buffer){kind, bytes, rows_bytes, -1, -1, 0};
     return program->buffer_count++;
@@ -39,7 +44,8 @@ int fnn_program_buffer(fnn_program *program, fnn_buffer_kind kind, fnn_affine by
 
 int fnn_program_append(fnn_program *program, const fnn_node *node) {
     void *items = program->nodes;
-    if (!grow(&items, program->node_count, &program->node_room, sizeof *program->nodes)) return -1;
+    if (!grow(&items, program->node_count, &program->node_room, sizeof *program->nodes))
+        return -1;
     program->nodes = items;
     fnn_node *copy = &program->nodes[program->node_count];
     *copy = *node;
@@ -47,7 +53,8 @@ int fnn_program_append(fnn_program *program, const fnn_node *node) {
     for (int i = 0; i < FNN_MAX_SCALARS; i++)
         if (copy->slot[i] >= 0) {
             copy->varies = 1;
-            if (copy->slot[i] >= program->slot_count) program->slot_count = copy->slot[i] + 1;
+            if (copy->slot[i] >= program->slot_count)
+                program->slot_count = copy->slot[i] + 1;
         }
     return program->node_count++;
 }
@@ -60,8 +67,10 @@ static fnn_status refuse(fnn_program *program, int index, const char *op, const 
 /* Steps through the words of a slot list such as "x weight? y="; returns 0 at the end. */
 static int next_slot(const char **list, int *optional, int *written) {
     const char *p = *list;
-    while (*p == ' ') p++;
-    if (!*p) return 0;
+    while (*p == ' ')
+        p++;
+    if (!*p)
+        return 0;
     *optional = *written = 0;
     for (; *p && *p != ' '; p++) {
         *optional |= *p == '?';
@@ -73,15 +82,19 @@ static int next_slot(const char **list, int *optional, int *written) {
 
 static fnn_status check_node(fnn_program *program, int index) {
     const fnn_node *node = &program->nodes[index];
-    if (node->op < 0 || node->op >= FNN_OP_COUNT) return refuse(program, index, "?", "unknown op");
+    if (node->op < 0 || node->op >= FNN_OP_COUNT)
+        return refuse(program, index, "?", "unknown op");
     const fnn_op *op = &fnn_ops[node->op];
     const char *list = op->pointers;
     int optional, written, slot = 0;
     for (; next_slot(&list, &optional, &written); slot++) {
         int id = node->operand[slot].buffer;
-        if (id < 0 && !optional) return refuse(program, index, op->name, "a required operand is missing");
-        if (id >= program->buffer_count) return refuse(program, index, op->name, "unknown buffer");
-        if (id < 0) continue;
+        if (id < 0 && !optional)
+            return refuse(program, index, op->name, "a required operand is missing");
+        if (id >= program->buffer_count)
+            return refuse(program, index, op->name, "unknown buffer");
+        if (id < 0)
+            continue;
         fnn_buffer *buffer = &program->buffers[id];
         if (buffer->first < 0) {
             buffer->first = index;
@@ -91,7 +104,8 @@ static fnn_status check_node(fnn_program *program, int index) {
         buffer->last = index;
     }
     for (; slot < FNN_MAX_POINTERS; slot++)
-        if (node->operand[slot].buffer >= 0) return refuse(program, index, op->name, "too many operands");
+        if (node->operand[slot].buffer >= 0)
+            return refuse(program, index, op->name, "too many operands");
     return FNN_OK;
 }
 
@@ -105,7 +119,8 @@ fnn_status fnn_program_finish(fnn_program *program, int64_t capacity, int64_t ch
     program->chunk = chunk;
     for (int i = 0; i < program->node_count; i++) {
         fnn_status status = check_node(program, i);
-        if (status != FNN_OK) return status;
+        if (status != FNN_OK)
+            return status;
     }
     fnn_status status = fnn_plan_memory(program);
     program->finished = status == FNN_OK;

@@ -70,7 +70,7 @@ typedef struct fnn_workspace {
     int *threads;    /* per op */
     char *scratch;
     int64_t scratch_bytes;
-    int64_t rows;    /* the rows that args are resolved for, -1: none */
+    int64_t rows; /* the rows that args are resolved for, -1: none */
     int team_size, region_size;
     double *seconds; /* per op when profiling, else NULL */
 } fnn_workspace;
