@@ -16,7 +16,7 @@ def _choose(name, known, option):
         if key.replace("_", "") == wanted:
             return key, value
     near = difflib.get_close_matches(name, known, 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = f" (did you mean {near[0]}?)" if near else ""
     raise ValueError(f"{option} {name!r} is unknown{hint}; choose one of {', '.join(known)}")
 
 
