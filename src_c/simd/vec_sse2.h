@@ -28,8 +28,6 @@ FNN_INLINE vec v_set1(real x) { return FNN_MM(set1)(x); }
 FNN_INLINE vec v_load(const real *p) { return FNN_MM(loadu)(p); }
 FNN_INLINE void v_store(real *p, vec x) { FNN_MM(storeu)(p, x); }
 #if FNN_REAL == 32
-/* Two floats at a time as __m128i, which may alias anything: a double * would break strict aliasing. */
-FNN_INLINE vec load_two(const real *p) { return _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)p)); }
 /* The first two lanes. The 64-bit integer load may alias floats; a double load may not. */
 FNN_INLINE vec fnn_load_pair(const real *p) {
     return _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)p));
