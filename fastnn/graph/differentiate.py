@@ -30,14 +30,14 @@ def _between(outputs, inputs):
     depends = set(stop)
     on_path = []
     for node in reached:
-        if any(id(x) in depends for x in node.inputs):
+        if node.op != "stop_gradient" and any(id(x) in depends for x in node.inputs):
             on_path.append(node)
             depends.update(id(y) for y in node.outputs if id(y) not in stop)
     return on_path, depends
 
 
 def _ancestors(outputs, stop):
-    """All nodes that outputs need, ending at the tensors in `stop`, in order of recording."""
+    """Nodes that outputs need, up to the tensors in `stop` and to constants, in order of recording."""
     seen, found = set(), []
     stack = [t.node for t in outputs if id(t) not in stop]
     while stack:
@@ -46,7 +46,8 @@ def _ancestors(outputs, stop):
             continue
         seen.add(node.index)
         found.append(node)
-        stack.extend(x.node for x in node.inputs if id(x) not in stop)
+        if node.op != "stop_gradient":
+            stack.extend(x.node for x in node.inputs if id(x) not in stop)
     found.sort(key=_index)
     return found
 

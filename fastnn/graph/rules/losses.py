@@ -53,15 +53,15 @@ class _Loss(Rule):
 
 
 def _reduced(node, per_row, gradient, weight_sum):
-    """(loss, gradient, weight_sum) from per-row losses and the gradient of their sum."""
+    """(loss, gradient, None) from per-row losses and the gradient of their sum."""
     reduction = node.attrs["reduction"]
     if reduction == "none":
-        return [per_row, gradient, weight_sum]
+        return [per_row, gradient, None]
     loss = per_row.sum()
     if reduction == "mean":
         divisor = weight_sum._apply("stop_gradient", (weight_sum,))
         loss, gradient = loss / divisor, gradient / divisor
-    return [loss, gradient, weight_sum]
+    return [loss, gradient, None]
 
 
 # --- cross-entropy ------------------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ class PointwiseLoss(_Loss):
         if attrs["reduction"] == "mean":
             divisor = weight_sum._apply("stop_gradient", (weight_sum,))
             loss, gradient = loss / divisor, gradient / divisor
-        return [loss, gradient, weight_sum]
+        return [loss, gradient, None]
 
     def lower(self, node, low):
         given, attrs = slots(node), node.attrs
