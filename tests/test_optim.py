@@ -180,6 +180,13 @@ def test_group_that_matches_nothing_raises():
 # ---- PyTorch ----------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def torch():
+    module = pytest.importorskip("torch")
+    module.set_num_threads(1)  # tiny tensors; more threads only wait for each other
+    return module
+
+
 def torch_optimizer(torch, case, parameters):
     if case in ("sgd", "momentum", "nesterov"):
         return torch.optim.SGD(parameters, **CASES[case][2])
@@ -187,8 +194,7 @@ def torch_optimizer(torch, case, parameters):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_fifty_steps_equal_pytorchs(case):
-    torch = pytest.importorskip("torch")
+def test_fifty_steps_equal_pytorchs(case, torch):
     peer = torch.nn.Sequential(torch.nn.Linear(6, 12), torch.nn.Tanh(), torch.nn.Linear(12, 4)).double()
     model = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 4)).to("float64")
     peer.load_state_dict({name: torch.from_numpy(a) for name, a in model.state_dict().items()})
