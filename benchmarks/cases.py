@@ -158,25 +158,32 @@ ELEMENT_PASSES = {
 
 
 def work(case):
-    """``(flops, bytes)`` of one call: multiply-adds of products count two; each operand is moved once."""
+    """``(flops, bytes, working set)`` of one call.
+
+    Multiply-adds of products count two. Bytes are reads plus writes, each operand once; the working set counts an array
+    that is read and written once. A training step has no bytes: its limit here is arithmetic alone.
+    """
     item = 8 if case.get("dtype") == "float64" else 4
     kind = case["kind"]
     if kind in ("linear", "matmul", "linear_backward"):
         rows, depth, cols = case["rows"], case["in"], case["out"]
         passes = 2 if kind == "linear_backward" else 1
-        return 2.0 * rows * depth * cols * passes, item * (rows * depth + depth * cols + rows * cols) * passes
+        moved = item * (rows * depth + depth * cols + rows * cols) * passes
+        return 2.0 * rows * depth * cols * passes, moved, moved
     if kind in ("train_step", "predict"):
         pairs = layer_products(case)
         flops = sum(2.0 * case["batch"] * a * b for a, b in pairs)
         if kind == "train_step":  # forward and two gradients, but no input gradient in the first layer
             flops = 3 * flops - 2.0 * case["batch"] * pairs[0][0] * pairs[0][1]
-        return flops, item * sum(a * b + b for a, b in pairs)
+        moved = item * sum(a * b + b for a, b in pairs) if kind == "predict" else 0
+        return flops, moved, moved
     if kind == "optimizer":
         states = len(list_row("optimizers", case["name"])["states"])
-        return 10.0 * case["n"], item * case["n"] * (3 + 2 * states)
+        return 0.0, item * case["n"] * (3 + 2 * states), item * case["n"] * (2 + states)
     if kind in ELEMENT_PASSES:
-        return 1.0 * case["rows"] * case["cols"], item * ELEMENT_PASSES[kind] * case["rows"] * case["cols"]
-    return 0.0, 0
+        moved = item * ELEMENT_PASSES[kind] * case["rows"] * case["cols"]
+        return 0.0, moved, moved
+    return 0.0, 0, 0
 
 
 def label(case):

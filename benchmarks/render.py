@@ -23,13 +23,18 @@ def text(number):
 
 
 def share(row, suite, limits):
-    """fastnn's share of the peak (products, steps) or of the triad bandwidth (memory-bound), or None."""
+    """fastnn's share of what the machine allows, and which limit that is: ``"84 % of peak"``; None without fastnn.
+
+    The limit is the slower of the arithmetic at the FMA peak and the bytes at the triad bandwidth of a working set of
+    this size (the roofline).
+    """
     if "fastnn" not in row["peers"]:
         return None
     seconds, threads = row["peers"]["fastnn"]["seconds"], suite["threads"]
-    if suite["unit"] == "GB/s":
-        return row["bytes"] / seconds * 1e-9 / limits.bandwidth(threads, row["bytes"])
-    return row["flops"] / seconds * 1e-9 / limits.peak(threads, row["case"]["dtype"])
+    arithmetic = row["flops"] * 1e-9 / limits.peak(threads, row["case"]["dtype"])
+    memory = row["bytes"] * 1e-9 / limits.bandwidth(threads, row["working_set"])
+    limit = "peak" if arithmetic >= memory else "bandwidth"
+    return f"{100 * max(arithmetic, memory) / seconds:.0f} % of {limit}"
 
 
 def ratio(row):
@@ -54,8 +59,7 @@ def table(lines):
 
 def suite_table(suite, order, limits):
     names, unit = peer_names(suite["rows"], order), suite["unit"]
-    of = "share of bandwidth" if unit == "GB/s" else "share of peak"
-    lines = [["", *names, of, "best peer / fastnn"]]
+    lines = [["", *names, "fastnn's share", "best peer / fastnn"]]
     for row in suite["rows"]:
         best = min(row["peers"], key=lambda name: row["peers"][name]["seconds"])
         cells = [row["label"]]
@@ -64,7 +68,7 @@ def suite_table(suite, order, limits):
             shown = text(value(row, figure, unit)) if figure else "-"
             cells.append(f"**{shown}**" if name == best else shown)
         part, against = share(row, suite, limits), ratio(row)
-        cells.append(f"{part:.0%}" if part is not None else "-")
+        cells.append(part or "-")
         cells.append(f"{against[0]:.2f}x ({against[1]})" if against else "-")
         lines.append(cells)
     return table(lines)
@@ -117,7 +121,7 @@ def markdown(report, chart_name):
         "Every library runs in a process of its own on the same processors with the same number of threads. Figures "
         f"are medians of {report['rounds'] * report['samples']} samples in {report['rounds']} interleaved rounds, "
         "after a warm-up; the best of each row is bold. Shares are of this machine's own limits, measured in the "
-        "same run: a memory-bound kernel can exceed the triad's bandwidth where the output stays in a cache."
+        "same run: the slower of the arithmetic at the FMA peak and the bytes at the triad bandwidth of that working set."
     )
     lines.append("")
     if report["absent"]:
@@ -186,7 +190,10 @@ def chart(report, path):
         return None
     chosen = []
     for title in ("Products", "Training step"):
-        chosen += [suite for suite in report["suites"] if suite["title"] == title][:1]
+        chosen += [
+            suite for suite in report["suites"]
+            if suite["title"] == title and any("fastnn" in row["peers"] for row in suite["rows"])
+        ][:1]  # fmt: skip
     if not chosen:
         return None
     figure, axes = pyplot.subplots(len(chosen), 1, figsize=(11, 4.2 * len(chosen)), squeeze=False)
@@ -203,12 +210,12 @@ def _bars(axis, suite, order, limits):
     width = 0.8 / len(names)
     for index, name in enumerate(names):
         found = [(i, row) for i, row in enumerate(rows) if name in row["peers"]]
-        places = [i + (index - (len(names) - 1) / 2) * width for i, _ in found]
         if suite["unit"] == "us":  # steps per second of fastnn = 1: comparable over sizes
-            heights = [rows[i]["peers"]["fastnn"]["seconds"] / row["peers"][name]["seconds"]
-                       if "fastnn" in row["peers"] else 0 for i, row in found]  # fmt: skip
+            found = [(i, row) for i, row in found if "fastnn" in row["peers"]]
+            heights = [row["peers"]["fastnn"]["seconds"] / row["peers"][name]["seconds"] for _, row in found]
         else:
             heights = [value(row, row["peers"][name], suite["unit"]) for _, row in found]
+        places = [i + (index - (len(names) - 1) / 2) * width for i, _ in found]
         axis.bar(places, heights, width, label=name)
     if suite["unit"] == "us":
         axis.set_ylabel("steps per second, fastnn = 1")

@@ -144,7 +144,7 @@ def run_suites(suites, running, threads, options, failures):
             for case in suite["cases"]:
                 row = {"label": cases.label(case), "case": case}
                 row["peers"] = measure(prepared(case, running, failures), options.rounds, options.samples)
-                row["flops"], row["bytes"] = cases.work(case)
+                row["flops"], row["bytes"], row["working_set"] = cases.work(case)
                 rows.append(row)
                 figures = {name: f"{figure['seconds'] * 1e6:.1f} us" for name, figure in row["peers"].items()}
                 print(f"  {threads} threads  {row['label']}: {figures}", file=sys.stderr, flush=True)
