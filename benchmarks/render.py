@@ -17,7 +17,7 @@ def value(row, figure, unit):
 
 
 def text(number):
-    if number >= 10_000:
+    if number >= 1000:
         return f"{number:,.0f}"
     return f"{number:.0f}" if number >= 100 else f"{number:.1f}" if number >= 1 else f"{number:.2f}"
 
@@ -121,7 +121,7 @@ def markdown(report, chart_name):
         "Every library runs in a process of its own on the same processors with the same number of threads. Figures "
         f"are medians of {report['rounds'] * report['samples']} samples in {report['rounds']} interleaved rounds, "
         "after a warm-up; the best of each row is bold. Shares are of this machine's own limits, measured in the "
-        "same run: the slower of the arithmetic at the FMA peak and the bytes at the triad bandwidth of that working set."
+        "same run: the slower of the arithmetic at the FMA peak and the bytes at the triad bandwidth of that size."
     )
     lines.append("")
     if report["absent"]:
