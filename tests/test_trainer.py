@@ -410,6 +410,7 @@ def test_train_step_takes_batches_of_any_form():
         (np.float32, np.int64, 200), (np.float16, np.uint8, 32), (np.float32, bool, 32), (np.float32, np.int64, 32),
     ]  # fmt: skip
     fresh, planned = [], trainer()
+    planned.optimizer.lr = 0.0
     for _ in range(2):
         for x_type, y_type, rows in forms:
             x = rng.integers(0, 5, (rows, 6)).astype(x_type)
@@ -419,6 +420,8 @@ def test_train_step_takes_batches_of_any_form():
                 start.model.load_state_dict(planned.model.state_dict())
                 fresh.append(start.train_step(x.astype(np.float32), y.astype(np.int64)))
                 assert planned.train_step(layout, y) == fresh[-1]
+                assert planned.train_step(layout, np.repeat(y, 2)[::2]) == fresh[-1]
+                assert planned.train_step(layout, y[:, None]) == fresh[-1]
 
 
 def test_train_step_follows_changes_of_the_model():

@@ -69,7 +69,7 @@ def _class_target(y, loss, output_shape):
         y = y[:, 0]
     if y.ndim != 1:
         raise ValueError(f"class labels must have shape (rows,), got {y.shape}; one-hot rows must be floats")
-    labels = np.ascontiguousarray(y, dtype=np.int64)
+    labels = np.require(y, np.int64, ("C", "A"))
     check_labels(labels, classes, getattr(loss, "ignore_index", None))
     return labels, LABELS
 
@@ -88,7 +88,7 @@ def check_labels(labels, classes, ignore_index=None):
 
 def prepare_weight(weight, rows, dtype):
     """Sample weights as a contiguous array of the model's dtype; finite, >= 0 and not all zero."""
-    weight = np.ascontiguousarray(weight, dtype=dtype)
+    weight = np.require(weight, dtype, ("C", "A"))
     if weight.shape != (rows,):
         raise ValueError(f"sample_weight has shape {weight.shape}, expected ({rows},)")
     bad = ~(np.isfinite(weight) & (weight >= 0))

@@ -208,7 +208,7 @@ class Trainer:
         if type(x) is np.ndarray and type(y) is np.ndarray and sample_weight is None:
             key = (x.shape, x.dtype, x.strides, y.shape, y.dtype, y.strides)
             plan = self._step_plans.get(key)
-            if plan is not None and plan.is_valid(self) and x.flags.aligned:
+            if plan is not None and plan.is_valid(self) and x.flags.aligned and y.flags.aligned:
                 return self._run_plan(plan, x, y)
         else:
             key = None
@@ -217,8 +217,8 @@ class Trainer:
     def _run_plan(self, plan, x, y):
         plan.engine.refresh()
         if plan.labels:
-            if y.dtype != np.int64 or y.ndim != 1:
-                y = y.reshape(-1).astype(np.int64)
+            if y.dtype != np.int64 or y.ndim != 1 or not y.flags.c_contiguous:
+                y = np.ascontiguousarray(y.reshape(-1), dtype=np.int64)
             check_labels(y, plan.classes, plan.ignore_index)
         elif plan.target_shape is not None:
             y = y.reshape(plan.target_shape)
