@@ -111,7 +111,8 @@ def var(x, axis=None, keepdims=False):
     if tracer is not None:
         return tracer._apply("var", (x,), {"axis": axis, "keepdims": keepdims})
     x = _float_array(x)
-    return kernels.mean(kernels.square(kernels.subtract(x, kernels.mean(x, axis, keepdims=True))), axis, keepdims=keepdims)
+    centred = kernels.subtract(x, kernels.mean(x, axis, keepdims=True))
+    return kernels.mean(kernels.square(centred), axis, keepdims=keepdims)
 
 
 def _reduce(name, x, axis, keepdims):
@@ -384,8 +385,28 @@ globals().update(_made)
 
 __all__ = sorted(
     [
-        "batch_norm", "broadcast_to", "concatenate", "cross_entropy", "dropout", "flatten", "linear", "log_softmax",
-        "matmul", "max", "mean", "min", "power", "python_op", "reshape", "softmax", "stack", "stop_gradient", "sum",
-        "transpose", "var", "where", *_made,
+        "batch_norm",
+        "broadcast_to",
+        "concatenate",
+        "cross_entropy",
+        "dropout",
+        "flatten",
+        "linear",
+        "log_softmax",
+        "matmul",
+        "max",
+        "mean",
+        "min",
+        "power",
+        "python_op",
+        "reshape",
+        "softmax",
+        "stack",
+        "stop_gradient",
+        "sum",
+        "transpose",
+        "var",
+        "where",
+        *_made,
     ]  # fmt: skip
 )

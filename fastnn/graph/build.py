@@ -1,4 +1,4 @@
-"""Models as programs: build_inference for predictions of any number of rows, build_training for whole training steps."""
+"""Models as programs: build_inference for predictions of any number of rows, build_training for training steps."""
 
 import threading
 
@@ -363,9 +363,7 @@ def _finish_training(graph, value, specs, capacity, gather, accumulate, disabled
     names = {id_: spec[0] for id_, spec in specs.items()}
     checks = [(names[id(node.outputs[0])], classes, ignore) for node, classes, ignore in graph.label_checks]
     gradient_list = [(p, view) for (p, _), view in zip(pairs, views, strict=True)]
-    return TrainingProgram(
-        plan, arena, gradient_list, source.buffers, source.index, value, graph, capacity, checks
-    )
+    return TrainingProgram(plan, arena, gradient_list, source.buffers, source.index, value, graph, capacity, checks)
 
 
 def _arena(parameters, dtype):

@@ -75,7 +75,8 @@ def gradients(outputs, cotangents, inputs):
         if all(g is None for g in grads):
             continue
         needs = tuple(id(x) in depends for x in node.inputs)
-        results = node.rule.vjp(node, grads, needs)
+        with _derivative_of(node):
+            results = node.rule.vjp(node, grads, needs)
         if results is None:
             continue
         for x, need, gradient in zip(node.inputs, needs, results, strict=True):
@@ -105,13 +106,33 @@ def tangents_of(outputs, seeds):
         tangents = [_tangent(known, x) for x in node.inputs]
         if all(t is None for t in tangents):
             continue
-        results = node.rule.jvp(node, tangents)
+        with _derivative_of(node):
+            results = node.rule.jvp(node, tangents)
         if results is None:
             continue
         for y, tangent in zip(node.outputs, results, strict=True):
             if tangent is not None and id(y) not in known:
                 known[id(y)] = tangent
     return [_tangent(known, y) for y in outputs]
+
+
+class _derivative_of:
+    """While a rule is at work: what it records belongs to the node's module, marked as its derivative."""
+
+    __slots__ = ("graph", "node", "outer")
+
+    def __init__(self, node):
+        self.node = node
+        self.graph = node.graph
+
+    def __enter__(self):
+        self.outer = self.graph.derived
+        scope = self.node.scope
+        if self.outer is None and scope:
+            self.graph.derived = scope if scope.endswith("'") else scope + "'"
+
+    def __exit__(self, *_):
+        self.graph.derived = self.outer
 
 
 def _tangent(known, tensor):

@@ -33,7 +33,6 @@ class ParameterCheck:
         self.worst = tuple(int(i) for i in np.unravel_index(indices[at], shape)) if len(exact) else ()
         self.worst_exact, self.worst_approx = (exact[at], approx[at]) if len(exact) else (0.0, 0.0)
 
-
     def forgive(self, noise):
         """A gradient that is zero but for round-off has no score of its own."""
         if max(np.linalg.norm(self.exact), np.linalg.norm(self.approx)) <= noise:

@@ -75,9 +75,7 @@ class _Arithmetic:
     __slots__ = ()
     __array_priority__ = 1000.0  # ndarray + Parameter asks the Parameter first
 
-    for _name in (
-        "add radd sub rsub mul rmul truediv rtruediv matmul rmatmul neg abs pow gt ge lt le getitem".split()
-    ):
+    for _name in "add radd sub rsub mul rmul truediv rtruediv matmul rmatmul neg abs pow gt ge lt le getitem".split():
         locals()[f"__{_name}__"] = _in_expression(f"__{_name}__")
     for _name in ("sum", "mean", "max", "reshape", "transpose"):
         locals()[_name] = _in_expression(_name)

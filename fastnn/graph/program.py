@@ -105,8 +105,9 @@ def describe_ops(plan, rows):
             label, shape = "layout", ""
             if node is not None:
                 activation = node.attrs.get("activation")
-                label = node.label + (f"+{activation}" if activation else "")
-                label = f"{node.scope}.{label}" if node.scope else label
+                label = node.attrs.get("label") or node.label
+                label += f"+{activation}" if activation else ""
+                label = f"{node.scope} {label}" if node.scope else label
                 shape = shape_text(node.outputs[0].shape)
             table.append({**entry, "label": label, "shape": shape})
     return table
@@ -124,7 +125,8 @@ def _table(header, lines):
     widths = [max(len(str(line[i])) for line in [header, *lines]) for i in range(len(header))]
     text = []
     for line in [header, ["-" * w for w in widths], *lines]:
-        cells = [str(c).ljust(w) if i < 3 else str(c).rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
+        cells = [str(c).ljust(w) for c, w in zip(line[:3], widths, strict=False)]
+        cells += [str(c).rjust(w) for c, w in zip(line[3:], widths[3:], strict=True)]
         text.append("  ".join(cells).rstrip())
     return "\n".join(text)
 

@@ -82,6 +82,7 @@ class Graph:
         self.values_only = False
         self.random_layers = 0
         self.needs_two_rows = False  # batch statistics are taken
+        self.derived = None  # while differentiating: the scope of the node whose rule is at work
         self._scope = []
         self._constants = {}
         self.label_checks = []  # (input node, classes, ignore_index): to check before each run
@@ -95,9 +96,10 @@ class Graph:
         except (ValueError, TypeError, IndexError) as error:
             raise self._explain(error, name, inputs) from None
 
-    def emit(self, op, inputs, attrs, outputs):
+    def emit(self, op, inputs, attrs, outputs, scope=None):
         """Append a node; outputs is a list of (shape, kind)."""
-        node = Node(self, len(self.nodes), op, tuple(inputs), attrs, outputs, self.scope)
+        scope = self.derived if scope is None and self.derived is not None else scope
+        node = Node(self, len(self.nodes), op, tuple(inputs), attrs, outputs, self.scope if scope is None else scope)
         self.nodes.append(node)
         return node
 

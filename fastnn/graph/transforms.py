@@ -102,7 +102,8 @@ class Compiled:
 
     def _trace(self, arrays, kinds, dtype, structure):
         graph = Graph(dtype)
-        inputs = [graph.input(a.shape, kind, f"argument {i}") for i, (a, kind) in enumerate(zip(arrays, kinds, strict=True))]
+        named = enumerate(zip(arrays, kinds, strict=True))
+        inputs = [graph.input(array.shape, kind, f"argument {i}") for i, (array, kind) in named]
         with tracing(graph):
             result = self.fn(*unflatten(structure, inputs))
         leaves, result_structure = flatten(result)
@@ -173,7 +174,7 @@ def value_and_grad(fn, argnums=0):
         graph, args, points = _differentiable(args, [i % len(args) for i in which])
         value = graph.real(graph.tensor(_not_none(fn(*args))))
         if value.shape not in ((), (1,), (1, 1)):
-            raise ValueError(f"only a function of one number has a gradient; this one returned shape {value.shape} (use vjp)")
+            raise ValueError(f"only one number has a gradient, but the function returned shape {value.shape}: use vjp")
         flat = [p for own, _ in points for p in own]
         found = _zeros_for_none(gradients([value], [full_like(value, 1.0)], flat), flat)
         rest = iter(found)

@@ -69,7 +69,10 @@ case("linear no bias", F.linear, normal(6, 3), normal(4, 3))
 case("linear deep", F.linear, normal(2, 3, 3), normal(4, 3), normal(4))
 case("linear vector", F.linear, normal(3), normal(4, 3), normal(4))
 for _name in ("relu", "sigmoid", "tanh"):
-    case(f"linear {_name}", lambda x, w, b, n=_name: F.linear(x, w, b, activation=n), normal(6, 3), normal(4, 3), normal(4))
+    case(
+        f"linear {_name}",
+        lambda x, w, b, n=_name: F.linear(x, w, b, activation=n), normal(6, 3), normal(4, 3), normal(4),
+    )  # fmt: skip
 
 for _axis in (None, 0, 1, -1, (0, 2), (1, 2), (0, 1, 2)):
     for _keep in (False, True):
@@ -117,8 +120,11 @@ for _reduction in ("mean", "sum", "none"):
         f"cross_entropy ignore {_reduction}",
         lambda x, o=_o: F.cross_entropy(x, LABELS, ignore_index=2, label_smoothing=0.2, **o), normal(6, 4),
     )  # fmt: skip
-    case(f"cross_entropy probabilities {_reduction}", lambda x, o=_o: F.cross_entropy(x, PROBABILITIES, **o), normal(6, 4))
-    case(f"cross_entropy target {_reduction}", lambda x, t, o=_o: F.cross_entropy(x, t, **o), normal(6, 4), PROBABILITIES)
+    case(f"cross_entropy rows {_reduction}", lambda x, o=_o: F.cross_entropy(x, PROBABILITIES, **o), normal(6, 4))
+    case(
+        f"cross_entropy target {_reduction}",
+        lambda x, t, o=_o: F.cross_entropy(x, t, **o), normal(6, 4), PROBABILITIES,
+    )  # fmt: skip
     for _row in _native.list_rows("losses"):
         _f = getattr(F, _row["name"] + "_loss")
         if _reduction == "none" and _row["name"] != "mse":

@@ -113,9 +113,7 @@ class Plan:
                     node = x.node
                     if node.index in present or home.get(node.index, index) >= index:
                         continue
-                    if node.op in ("parameter", "constant", "size") or (
-                        node.op in _VIEW_OPS and _from_leaf(node)
-                    ):
+                    if node.op in ("parameter", "constant", "size") or (node.op in _VIEW_OPS and _from_leaf(node)):
                         present.add(node.index)
                         segment.nodes.append(node)
                         stack.append(node)

@@ -24,9 +24,7 @@ class View:
         return len(self.shape)
 
     def transpose(self, axes):
-        return View(
-            self.buffer, self.offset, [self.shape[a] for a in axes], [self.strides[a] for a in axes], self.kind
-        )
+        return View(self.buffer, self.offset, [self.shape[a] for a in axes], [self.strides[a] for a in axes], self.kind)
 
     def broadcast_to(self, shape):
         strides = [0] * (len(shape) - self.ndim)
@@ -71,9 +69,7 @@ class View:
         """Leading axes as one, the last axis as columns: a 2-d view, or None. Vectors become one row."""
         if self.ndim <= 2:
             lead = 2 - self.ndim
-            return View(
-                self.buffer, self.offset, (1,) * lead + self.shape, (0,) * lead + self.strides, self.kind
-            )
+            return View(self.buffer, self.offset, (1,) * lead + self.shape, (0,) * lead + self.strides, self.kind)
         axes = coalesce(self.shape[:-1], [self.strides[:-1]])
         if len(axes) > 1:
             return None
@@ -114,9 +110,7 @@ def coalesce(shape, all_strides):
         if axes:
             outer_size, outer = axes[-1]
             merged = times(outer_size, size)
-            if merged is not None and all(
-                o == times(s, size) for o, s in zip(outer, strides, strict=True)
-            ):
+            if merged is not None and all(o == times(s, size) for o, s in zip(outer, strides, strict=True)):
                 axes[-1] = (merged, strides)
                 continue
         axes.append((size, strides))
@@ -125,6 +119,7 @@ def coalesce(shape, all_strides):
 
 def memory_order(view):
     """Axes of a view, outermost (largest stride) first."""
+
     def key(axis):
         stride = view.strides[axis]
         return (-stride.a, -stride.b) if isinstance(stride, Dim) else (0, -stride)

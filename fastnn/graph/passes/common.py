@@ -3,7 +3,7 @@
 State edges keep effects apart: two batch norms over one buffer differ in the state that they take.
 """
 
-from .rebuild import rebuild
+from .rebuild import clone, rebuild
 
 _LEAVES = frozenset(("input", "parameter", "constant", "python_op"))
 
@@ -21,7 +21,7 @@ def merge_common(graph, outputs):
         if all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
             known[key] = node.outputs
             return None
-        fresh = graph.emit(node.op, inputs, node.attrs, [(y.shape, y.kind) for y in node.outputs])
+        fresh = clone(node, inputs)
         known[key] = fresh.outputs
         return fresh.outputs
 

@@ -4,7 +4,7 @@ The fused kernel keeps y = f(z) only. That is enough if nothing reads z, or if t
 an activation whose derivative is the same from z and from y: for ReLU, z > 0 exactly where y > 0.
 """
 
-from .rebuild import needed, rebuild, uses
+from .rebuild import clone, needed, rebuild, uses
 
 _HOSTS = frozenset(("linear", "batch_norm", "batch_norm_inference"))
 _SAME_FROM_OUTPUT = frozenset(("identity", "relu"))
@@ -56,7 +56,7 @@ def fuse_activation(graph, outputs):
             unary = plan[node.index]
             attrs = {**node.attrs, "activation": unary.attrs["name"], "code": unary.attrs["code"]}
             attrs["params"] = unary.attrs["params"]
-            made = graph.emit(node.op, inputs, attrs, [(y.shape, y.kind) for y in node.outputs]).outputs
+            made = clone(node, inputs, attrs).outputs
             fused[unary.index] = made[:1]
             return made
         return fused.get(node.index)

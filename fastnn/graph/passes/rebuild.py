@@ -24,6 +24,12 @@ def uses(nodes):
     return users
 
 
+def clone(node, inputs, attrs=None):
+    """The node again on other inputs."""
+    outputs = [(y.shape, y.kind) for y in node.outputs]
+    return node.graph.emit(node.op, inputs, node.attrs if attrs is None else attrs, outputs, node.scope)
+
+
 def rebuild(outputs, replace):
     """Outputs again, with replace(node, inputs) -> tensors (or None: the node as it is, on its new inputs)."""
     mapping = {}
@@ -33,7 +39,7 @@ def rebuild(outputs, replace):
         if made is None:
             if all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
                 continue
-            made = node.graph.emit(node.op, inputs, node.attrs, [(y.shape, y.kind) for y in node.outputs]).outputs
+            made = clone(node, inputs).outputs
         for old, new in zip(node.outputs, made, strict=True):
             if new is not None and new is not old:
                 mapping[id(old)] = new

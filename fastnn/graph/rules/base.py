@@ -100,9 +100,9 @@ def sum_to(tensor, shape):
         return tensor
     extra = tensor.ndim - len(shape)
     axes = [*range(extra)]
-    axes += [
-        extra + i for i, size in enumerate(shape) if isinstance(size, int) and size == 1 and tensor.shape[extra + i] != 1
-    ]
+    for i, size in enumerate(shape):
+        if isinstance(size, int) and size == 1 and tensor.shape[extra + i] != 1:
+            axes.append(extra + i)
     if axes:
         tensor = tensor.sum(axis=tuple(axes))
     return tensor if tensor.shape == tuple(shape) else tensor.reshape(tuple(shape))

@@ -45,9 +45,7 @@ class Binary(Rule):
             return [None]
         (a, b), y = node.inputs, node.outputs[0]
         parts = [
-            rule(tangent, a, b, y)
-            for rule, tangent in zip(_VJP[name], tangents, strict=True)
-            if tangent is not None
+            rule(tangent, a, b, y) for rule, tangent in zip(_VJP[name], tangents, strict=True) if tangent is not None
         ]
         total = add_all(parts)
         if total.shape != y.shape:

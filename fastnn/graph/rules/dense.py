@@ -127,7 +127,8 @@ def linear(graph, x, weight, bias=None, activation=None, **params):
     if weight.ndim != 2:
         raise ValueError(f"weight must have shape (out, in), not {weight.shape}")
     if not x.ndim or x.shape[-1] != weight.shape[1]:
-        raise ValueError(f"the input has {x.shape[-1] if x.ndim else 'no'} features, the weight expects {weight.shape[1]}")
+        features = x.shape[-1] if x.ndim else "no"
+        raise ValueError(f"the input has {features} features, the weight expects {weight.shape[1]}")
     inputs = [x, weight]
     if bias is not None:
         bias = graph.real(bias)

@@ -50,7 +50,7 @@ def derivative(name, x, params):
     made = derivative_from_list(name, x, params)
     if made is None:
         raise ValueError(
-            f"the second derivative of {name} is not known: give its derivative in primitives in graph/rules/elementwise.py"
+            f"the second derivative of {name} is not known: give its derivative in graph/rules/elementwise.py"
         )
     return made
 

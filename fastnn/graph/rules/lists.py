@@ -5,7 +5,7 @@ import functools
 ACTIVATION, ELEMENTWISE, BINARY, LOSS = "activations", "elementwise", "binary", "losses"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _rows(which):
     from ... import _native
 

@@ -1,7 +1,7 @@
 """Losses with their gradient computed in the same visit: cross_entropy and the pointwise losses of losses.def.
 
-Both nodes give (loss, gradient, weight_sum). The first derivative uses the gradient output; anything beyond (a cotangent
-of the gradient output) goes through `decompose`. weight_sum, the divisor of a mean, is a constant to differentiation.
+Both nodes give (loss, gradient, weight_sum). The first derivative uses the gradient output; anything beyond (a
+cotangent of that output) goes through `decompose`. weight_sum, a mean's divisor, is a constant to differentiation.
 """
 
 import math
@@ -311,4 +311,3 @@ def _recorder(name):
 
 for _name in losses():
     RECORDERS[_name + "_loss"] = _recorder(_name)
-

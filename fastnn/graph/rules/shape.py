@@ -277,7 +277,8 @@ def concatenate(graph, *tensors, axis=0):
     first = tensors[0]
     axis = normalize_axis(axis, first.ndim)
     for x in tensors[1:]:
-        if x.ndim != first.ndim or any(a != b for i, (a, b) in enumerate(zip(x.shape, first.shape, strict=True)) if i != axis):
+        others = [i for i in range(first.ndim) if i != axis]
+        if x.ndim != first.ndim or any(x.shape[i] != first.shape[i] for i in others):
             raise ValueError(f"shapes differ off axis {axis}")
     if any(isinstance(x.shape[axis], Dim) for x in tensors[:-1]):
         raise ValueError("only the last part may have a symbolic number of rows along the concatenated axis")
