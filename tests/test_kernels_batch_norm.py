@@ -30,7 +30,8 @@ def test_forward(shape, ratio, dtype, isa, rng):
         exact = twin.batch_norm(*wide)
         eps = np.finfo(dtype).eps
         assert y.dtype == mean.dtype == var.dtype == dtype
-        assert_within(mean, exact[1], eps * (np.abs(exact[1]) + 0.01))
+        # the mean is a sum in double of deviations from the first row: visible in float64 only
+        assert_within(mean, exact[1], eps * (np.abs(exact[1]) + (0.01 if dtype == np.float32 else 8)))
         # float64 statistics are sums in float64, so that the ratio of mean and deviation shows there
         slack = 2.5 if dtype == np.float32 else 20 + 2 * ratio
         assert_within(var, exact[2], slack * eps * exact[2])
@@ -148,7 +149,7 @@ def test_errors():
         kernels.batch_norm(np.ones(3, np.float32))
     with pytest.raises(ValueError, match="eps is -1.0"):
         kernels.batch_norm(np.ones((2, 3), np.float32), eps=-1)
-    with pytest.raises(TypeError, match="needs running_mean"):
+    with pytest.raises(TypeError, match="running_mean is None: expected an array"):
         kernels.batch_norm_inference(x, None, None)
     with pytest.raises(ValueError, match="mean has shape"):
         kernels.batch_norm_backward(x, x, np.ones(2), np.ones(3))

@@ -107,7 +107,7 @@ def test_backward(name, dtype, isa, rng):
     x = inputs(name, rng, dtype, 1000)
     grad = rng.standard_normal(x.size).astype(dtype)
     exact = grad.astype(wider_than(dtype)) * exact_of(name + "_derivative", x)
-    bound = np.finfo(dtype).eps * np.abs(grad)  # absolute in the cancellation zone of 1 - tanh^2
+    bound = 1.5 * np.finfo(dtype).eps * np.abs(grad)  # the derivative within 1 eps, the product rounded
     got = getattr(kernels, name + "_backward")(grad, x)
     assert_within(got, exact, bound, sparse=name == "relu")
     whole = got.copy()

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from compare import assert_norm_within, assert_within, same_bits
+from compare import assert_within, same_bits
 from reference import cross_entropy as twin
 from reference import pointwise_losses
+from reference.precision import wider_than
 
 from fastnn import _native, kernels
 
@@ -35,7 +36,7 @@ def check(logits, labels, extra):
         assert gradient.dtype == dtype
         terms = max(1, len(logits)) if reduction == "sum" else 1
         assert_within(loss, exact_loss, 8 * eps * np.maximum(terms, np.abs(exact_loss)), sparse=True)
-        scale = np.abs(exact_gradient).max(initial=0)
+        scale = max(np.abs(exact_gradient).max(initial=0), 1 / len(logits) if reduction == "mean" else 1)
         assert_within(gradient, exact_gradient, 12 * eps * scale, sparse=True)
 
 
@@ -44,11 +45,11 @@ def test_labels(rows, classes, dtype, isa, rng):
     logits = (3 * rng.standard_normal((rows, classes))).astype(dtype)
     labels = rng.integers(0, classes, rows)
     for extra in options(rng, dtype, rows, classes):
+        given = labels.copy()
         if "ignore_index" in extra and rows > 1:
-            labels = labels.copy()
-            labels[rows // 2] = extra["ignore_index"]
-            labels[0] = classes - 1
-        check(logits, labels, extra)
+            given[rows // 2] = extra["ignore_index"]
+            given[0] = classes - 1
+        check(logits, given, extra)
 
 
 @pytest.mark.parametrize(("rows", "classes"), [(1, 2), (17, 10), (66, 33)])
@@ -115,7 +116,7 @@ def test_extreme_logits(dtype, isa, rng):
         assert np.isfinite(loss)
         assert abs(loss - exact[0]) <= 1e-6 * max(1, exact[0])
         assert np.all(np.abs(gradient.astype(float).sum(axis=1)) < 1e-6)
-        assert_norm_within(gradient, exact[1], 1e-6)
+        assert_within(gradient, exact[1], 1e-6 * np.linalg.norm(exact[1]), sparse=True)  # one-hot rows
     masked = np.array([[0, -np.inf, 1]], dtype)
     loss, gradient = kernels.softmax_cross_entropy(masked, [2])
     assert np.isfinite(loss)
@@ -223,14 +224,16 @@ def test_pointwise(name, shape, dtype, isa, rng):
     for weights in (None, rng.uniform(0, 2, shape[0]).astype(dtype)):
         for reduction in REDUCTIONS:
             loss, gradient = f(x, target, sample_weight=weights, reduction=reduction)
-            exact = pointwise_losses.reduce(name, x.reshape(flat), target.reshape(flat), weights, reduction)
+            wide = (None if v is None else v.astype(wider_than(dtype)) for v in (x.reshape(flat), target.reshape(flat), weights))
+            exact = pointwise_losses.reduce(name, *wide, reduction)
             if reduction == "none":
                 assert_within(loss.reshape(flat), exact[0], 4 * eps * np.abs(exact[0]))
             else:
                 assert isinstance(loss, float)
                 assert abs(loss - exact[0]) <= 16 * eps * exact[0]
             assert gradient.shape == shape
-            assert_within(gradient.reshape(flat), exact[1], 4 * eps * np.abs(exact[1]))
+            limit = 4 if dtype == np.float32 else 16  # the sum of the weights is in double: seen in float64 only
+            assert_within(gradient.reshape(flat), exact[1], limit * eps * np.abs(exact[1]))
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -36,19 +36,21 @@ def test_one_step(name, settings, step, dtype, isa, rng):
     eps = np.finfo(dtype).eps
     for n in SIZES:
         given = arrays(rng, name, n, dtype)
-        exact = getattr(twin, name)(*(v.astype(wider_than(dtype)) for v in given), step=step, **settings)
+        wide = [v.astype(wider_than(dtype)) for v in given]
+        exact = getattr(twin, name)(*wide, step=step, **settings)
+        positive = getattr(twin, name)(*map(np.abs, wide), step=step, **settings)  # no sum cancels
         before = [v.copy() for v in given]
         assert getattr(kernels, name)(*given, step=step, **settings) is None
         assert same_bits(given[1], before[1])  # the gradient stays
-        update = np.abs(exact[0] - before[0])
-        assert_within(given[0], exact[0], eps * (np.abs(exact[0]) + np.abs(before[0]) + 6 * update))
+        update = np.abs(exact[0] - wide[0]) + np.abs(positive[0] - np.abs(wide[0]))
+        assert_within(given[0], exact[0], eps * (np.abs(exact[0]) + np.abs(wide[0]) + 8 * update))
         for got, state in zip(given[2:], exact[1:]):
             if state is not None and not (name == "sgd" and settings.get("momentum", 0) == 0):
                 assert_within(got, state, 4 * eps * (np.abs(state) + np.abs(before[1]) + 0.1))
 
 
 def test_adam_within_the_error_model(isa, rng):
-    """Second moment within 3 ulp, update within 4 ulp, for gradients from 1e-15 to 1e15."""
+    """Second moment within 3 ulp, update within 4 ulp (5 without FMA), for gradients from 1e-15 to 1e15."""
     n = 4000
     grad = (rng.choice([-1, 1], n) * 10 ** rng.uniform(-15, 15, n)).astype(np.float32)
     m, v = (0.1 * grad).astype(np.float32), (grad.astype(float) ** 2 * rng.uniform(0.1, 2, n)).astype(np.float32)
@@ -59,7 +61,7 @@ def test_adam_within_the_error_model(isa, rng):
         kernels.adam(param, grad, got_m, got_v, step=step)
         exact = twin.adam(np.zeros_like(grad), grad, m, v, step=step)
         assert_ulp(got_v, exact[2], 3)
-        assert_ulp(param, exact[0], 4)
+        assert_ulp(param, exact[0], 4 if isa in ("avx2", "avx512", "neon") else 5)  # without FMA two more roundings
 
 
 @pytest.mark.parametrize(("name", "settings"), CASES)

@@ -28,10 +28,14 @@ _may_share_memory = np.may_share_memory
 
 
 def reals(names, *values):
-    """Arrays of one native dtype: ``(arrays, dtype, code)``; ``None`` stays ``None``; code is 0 float32, 1 float64."""
+    """Arrays of one native dtype: ``(arrays, dtype, code)``; code is 0 float32, 1 float64.
+
+    An argument whose name ends in "?" may be ``None`` and stays so.
+    """
     dtype = None
     for value in values:
         if value is None:
+            _refuse_missing(names, values)
             continue
         if type(value) is not ndarray:
             return _converted(names, values)
@@ -42,9 +46,17 @@ def reals(names, *values):
     return values, dtype, 0 if dtype is FLOAT32 else 1
 
 
+def _refuse_missing(names, values):
+    for name, value in zip(names, values, strict=True):
+        if value is None and not name.endswith("?"):
+            raise TypeError(f"{name} is None: expected an array")
+
+
 def _converted(names, values):
+    _refuse_missing(names, values)
     arrays, found, first = [], None, ""
-    for name, value in zip(names, values):
+    for name, value in zip(names, values, strict=True):
+        name = name.rstrip("?")
         if value is None:
             arrays.append(None)
             continue
@@ -95,7 +107,7 @@ def row_stride(array):
 def collapse(shape, strides, itemsize):
     """One stride in elements that walks all of ``shape`` in C order; None if there is none or it splits an element."""
     step, count = None, 1
-    for size, stride in zip(reversed(shape), reversed(strides)):
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
         if size == 1:
             continue
         if step is None:
@@ -151,14 +163,7 @@ def output(out, shape, dtype, inputs=(), same=None, name="out", contiguous=False
     """
     if out is None:
         return np.empty(shape, dtype)
-    if not isinstance(out, ndarray) or hasattr(out, "mask"):
-        raise TypeError(f"{name} is {type(out).__name__}: expected a NumPy array")
-    if out.dtype != dtype:
-        raise TypeError(f"{name} is {out.dtype} but the result is {dtype}")
-    if out.shape != shape:
-        raise ValueError(f"{name} has shape {out.shape} but the result has {shape}")
-    if not out.flags.writeable:
-        raise ValueError(f"{name} is read-only")
+    check_out(out, shape, dtype, name)
     stride = row_stride(out)
     if out.flags.num & READY != READY:
         refuse_self_overlap(name, out)
@@ -173,6 +178,18 @@ def output(out, shape, dtype, inputs=(), same=None, name="out", contiguous=False
     return out
 
 
+def check_out(out, shape, dtype, name="out"):
+    """Refuse what a result of this shape and dtype cannot be written to."""
+    if not isinstance(out, ndarray) or hasattr(out, "mask"):
+        raise TypeError(f"{name} is {type(out).__name__}: expected a NumPy array")
+    if out.dtype != dtype:
+        raise TypeError(f"{name} is {out.dtype} but the result is {dtype}")
+    if out.shape != shape:
+        raise ValueError(f"{name} has shape {out.shape} but the result has {shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} is read-only")
+
+
 def outputs(out, shapes, dtype, inputs=(), names=(), contiguous=False):
     """A target for each of several results; ``out`` is None or a tuple with an array or None for each."""
     if out is None:
@@ -180,7 +197,7 @@ def outputs(out, shapes, dtype, inputs=(), names=(), contiguous=False):
     if not isinstance(out, (tuple, list)) or len(out) != len(shapes):
         raise TypeError(f"out must be a tuple of {len(shapes)} arrays or None: ({', '.join(names)})")
     given = []
-    for array, shape, name in zip(out, shapes, names):
+    for array, shape, name in zip(out, shapes, names, strict=True):
         if array is None:
             continue
         if shape is None:
@@ -191,7 +208,7 @@ def outputs(out, shapes, dtype, inputs=(), names=(), contiguous=False):
         given.append(array)
     targets = tuple(
         None if shape is None else output(array, shape, dtype, inputs, None, f"out ({name})", contiguous)
-        for array, shape, name in zip(out, shapes, names)
+        for array, shape, name in zip(out, shapes, names, strict=True)
     )
     return targets, tuple(out)
 
@@ -228,7 +245,7 @@ def overlapping(a, b):
 def refuse_self_overlap(name, array):
     """Raise ValueError if two indices of ``array`` may be the same memory (a broadcast or sliding view)."""
     reach = array.itemsize
-    axes = sorted((abs(stride), size) for size, stride in zip(array.shape, array.strides) if size > 1)
+    axes = sorted((abs(stride), size) for size, stride in zip(array.shape, array.strides, strict=True) if size > 1)
     for stride, size in axes:
         if stride < reach:
             raise ValueError(f"{name} overlaps itself (a broadcast or sliding view): pass an array of its own")

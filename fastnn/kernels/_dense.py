@@ -100,7 +100,7 @@ def linear(x, weight, bias=None, *, activation=None, out=None):
     ValueError
         If shapes disagree or the activation is unknown.
     """
-    (x, weight, bias), dtype, code = reals(("x", "weight", "bias"), x, weight, bias)
+    (x, weight, bias), dtype, code = reals(("x", "weight", "bias?"), x, weight, bias)
     epilogue = _NO_EPILOGUE if activation is None else _epilogue(activation)
     _check_linear(x, weight)
     out_features, in_features = weight.shape
@@ -178,4 +178,4 @@ def linear_backward(grad, x, weight, *, bias=True, input_grad=True, out=None):
     if bias:
         g, g_row = rows_of(grad)
         _run_op("sum_rows", (g, dbias), (rows, out_features, g_row, 0, 0), (), code)
-    return tuple(None if t is None else finish(o, t) for o, t in zip(given, (dx, dweight, dbias)))
+    return tuple(None if t is None else finish(o, t) for o, t in zip(given, (dx, dweight, dbias), strict=True))

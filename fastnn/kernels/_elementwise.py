@@ -160,7 +160,7 @@ def where(mask, a, b, *, out=None):
     (a, b), dtype, code = reals(("a", "b"), a, b)
     mask = plain_array("mask", mask)
     if mask.dtype is not dtype:
-        mask = (mask != 0).astype(dtype)
+        mask = np.asarray(mask != 0, dtype=dtype)
     return _broadcast_run("where", (mask, a, b), None, dtype, code, out, ())
 
 
@@ -265,7 +265,7 @@ def named(template, name, parameters, defaults, doc, module):
 
 def parameter_lines(names, defaults):
     """numpydoc lines of a row's parameters."""
-    return "".join(f"{n} : float, default {d:g}\n    Parameter of the formula.\n" for n, d in zip(names, defaults))
+    return "".join(f"{n} : float, default {d:g}\n    Parameter of the formula.\n" for n, d in zip(names, defaults, strict=True))
 
 
 def source_line(row):

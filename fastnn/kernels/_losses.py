@@ -62,7 +62,7 @@ def softmax_cross_entropy(
     -----
     ``loss_i = -sample_weight_i * sum_j class_weight_j q_ij log p_ij``; for plain labels the gradient is ``p - q``.
     """
-    names = ("logits", "class_weight", "sample_weight")
+    names = ("logits", "class_weight?", "sample_weight?")
     code_of_reduction = reduction_code(reduction)
     smoothing = probability("label_smoothing", label_smoothing)
     ignored = ignored_label(ignore_index)
@@ -149,7 +149,7 @@ dx : ndarray of the shape of ``x``, or None
 
 def _pointwise(kind, x, target, sample_weight, reduction, gradient, out, p0, p1):
     code_of_reduction = reduction_code(reduction)
-    found, dtype, code = reals(("x", "target", "sample_weight"), x, target, sample_weight)
+    found, dtype, code = reals(("x", "target", "sample_weight?"), x, target, sample_weight)
     x, target, sample_weight = found
     if target.shape != x.shape:
         if target.size != x.size or {target.ndim, x.ndim} != {1, 2} or 1 not in (*target.shape[1:], *x.shape[1:]):

@@ -37,7 +37,7 @@ def batch_norm(x, weight=None, bias=None, *, eps=1e-5, out=None):
     -----
     Ioffe & Szegedy 2015, algorithm 1.
     """
-    (x, weight, bias), dtype, code = reals(("x", "weight", "bias"), x, weight, bias)
+    (x, weight, bias), dtype, code = reals(("x", "weight?", "bias?"), x, weight, bias)
     rows, features = _check_rows(x)
     if rows == 1:
         raise ValueError(
@@ -89,12 +89,10 @@ def batch_norm_inference(x, running_mean, running_var, weight=None, bias=None, *
     -------
     ndarray, shape (rows, features)
     """
-    names = ("x", "running_mean", "running_var", "weight", "bias")
+    names = ("x", "running_mean", "running_var", "weight?", "bias?")
     (x, *vectors), dtype, code = reals(names, x, running_mean, running_var, weight, bias)
     rows, features = _check_rows(x)
-    if vectors[0] is None or vectors[1] is None:
-        raise TypeError("batch_norm_inference needs running_mean and running_var")
-    vectors = [vector(name, v, features, "feature") for name, v in zip(names[1:], vectors)]
+    vectors = [vector(name.rstrip("?"), v, features, "feature") for name, v in zip(names[1:], vectors, strict=True)]
     y = output(out, x.shape, dtype, (x, *vectors), same=x)
     if x.size:
         x, x_row = rows_of(x)
@@ -127,7 +125,7 @@ def batch_norm_backward(grad, x, mean, var, weight=None, *, eps=1e-5, out=None):
     dweight, dbias : ndarray, shape (features,)
         ``sum(grad * xhat)`` and ``sum(grad)``, with ``xhat = (x - mean) / sqrt(var + eps)``
     """
-    (grad, x, weight), dtype, code = reals(("grad", "x", "weight"), grad, x, weight)
+    (grad, x, weight), dtype, code = reals(("grad", "x", "weight?"), grad, x, weight)
     rows, features = _check_rows(x)
     if grad.shape != x.shape:
         raise ValueError(f"grad has shape {grad.shape} but x has {x.shape}")

@@ -66,7 +66,7 @@ def _update_copies(kind, names, arrays, scalars, code):
             refuse_self_overlap(names[i], array)
     copies = tuple(None if array is None else np.array(array, order="C", copy=True, subok=False) for array in arrays)
     _run_op("optimizer", copies, (copies[0].size, kind), scalars, code)
-    for i, (array, copy) in enumerate(zip(arrays, copies)):
+    for i, (array, copy) in enumerate(zip(arrays, copies, strict=True)):
         if array is not None and i != 1:
             array[...] = copy
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from fastnn import _native
 
-from ._arrays import finish, output, reals, row_stride, rows_of
+from ._arrays import check_out, finish, output, reals, row_stride, rows_of
 
 _run_op = _native.run_op
 _SUM, _MAX = 0, 1
@@ -102,7 +102,7 @@ def _product(sizes):
 
 def _as_matrix(x, rows, cols):
     """``(array, row stride)`` of x read as (rows, cols), copied unless its strides allow it."""
-    if x.ndim == 2:
+    if x.shape == (rows, cols):
         return rows_of(x)
     return rows_of(np.ascontiguousarray(x).reshape(rows, cols))
 
@@ -157,7 +157,7 @@ def _softmax(x, axis, out, kind):
     (x,), dtype, code = reals(("x",), x)
     if axis != -1 and axis != x.ndim - 1:
         _check_axis(axis, x.ndim)
-        moved = None if out is None else np.moveaxis(out, axis, -1)
+        moved = _moved_out(out, axis, x.shape, dtype)
         y = np.moveaxis(_softmax(np.moveaxis(x, axis, -1), -1, moved, kind), -1, axis)
         return y if out is None else out
     if x.ndim == 0:
@@ -178,7 +178,7 @@ def _softmax_backward(grad, x, axis, forward, out, kind):
         raise ValueError(f"grad has shape {grad.shape} but x has {y.shape}")
     if axis != -1 and axis != y.ndim - 1:
         _check_axis(axis, y.ndim)
-        moved = None if out is None else np.moveaxis(out, axis, -1)
+        moved = _moved_out(out, axis, y.shape, dtype)
         grad, y = np.moveaxis(grad, axis, -1), np.moveaxis(y, axis, -1)
         dx = np.moveaxis(_softmax_backward(grad, None, -1, y, moved, kind), -1, axis)
         return dx if out is None else out
@@ -190,6 +190,14 @@ def _softmax_backward(grad, x, axis, forward, out, kind):
         dims = (y.size // cols, cols, grad_row, y_row, row_stride(dx), kind)
         _run_op("softmax_backward", (grad, y, dx), dims, (), code)
     return finish(out, dx)
+
+
+def _moved_out(out, axis, shape, dtype):
+    """``out`` with the axis last, checked under its own shape first."""
+    if out is None:
+        return None
+    check_out(out, shape, dtype)
+    return np.moveaxis(out, axis, -1)
 
 
 def _check_axis(axis, ndim):

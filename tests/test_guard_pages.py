@@ -1,0 +1,30 @@
+"""No kernel touches a byte outside its arrays: operands flush against pages that may not be read or written.
+
+A stray access ends the process, so the work is done in a child; its last line says which call it was in.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ISAS
+
+CHILD = Path(__file__).parent / "helpers" / "guard_pages_child.py"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs mmap and mprotect of Linux")
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_access_outside(isa, dtype):
+    done = subprocess.run([sys.executable, str(CHILD), isa, dtype], capture_output=True, text=True, timeout=120)
+    last = done.stdout.strip().splitlines()[-1:]
+    assert done.returncode == 0, f"exit code {done.returncode} in {last}\n{done.stderr[-2000:]}"
+    assert last == ["done"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs mmap and mprotect of Linux")
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_the_guard_itself_bites(side):
+    done = subprocess.run([sys.executable, str(CHILD), "bite", side], capture_output=True, text=True, timeout=60)
+    assert done.returncode == -11, "reading next to a guarded array must be a segmentation fault"
