@@ -70,8 +70,8 @@ class BatchNorm(Rule):
         buffers = {"x": x, "y": y}
         buffers |= {name: low.flat_view(given[name]) for name in ("weight", "bias") if name in given}
         for slot, name in ((1, "mean"), (2, "var")):
-            buffers[name] = low.allocate((features,), "stat")
-            low.alias(node.outputs[slot], buffers[name])
+            buffers[name] = low.result(node.outputs[slot])
+            low.done(node.outputs[slot], buffers[name])
         for slot, name in ((3, "running_mean"), (4, "running_var")):
             if name in given and low.is_live(node.outputs[slot]):
                 buffers[name] = low.state(given[name], node.outputs[slot])
