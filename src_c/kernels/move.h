@@ -20,7 +20,9 @@ FNN_INLINE void copy_runs(const copy_block *b, const int accumulate) {
     for (int64_t r = 0; r < b->rows; r++) {
         const real *x = b->x + r * b->x_row;
         real *y = b->y + r * b->y_row;
-        if (b->x_col)
+        if (b->x_col && !accumulate && b->cols >= 64)
+            memcpy(y, x, (size_t)b->cols * sizeof *y);
+        else if (b->x_col)
             FOR_PARTS(b->cols, copy_store(y + i, part_load(x + i, count), count, accumulate));
         else
             FOR_PARTS(b->cols, copy_store(y + i, v_set1(*x), count, accumulate));

@@ -60,7 +60,7 @@ static int merge(dimension *d, int count) {
 
 /* The last dimension becomes the columns; which one becomes the rows. */
 static int choose_rows(const dimension *d, int count) {
-    if (d[count - 1].x != 1 && d[count - 1].y == 1)
+    if (count > 1 && d[count - 1].x != 1 && d[count - 1].y == 1)
         for (int i = count - 2; i >= 0; i--)
             if (d[i].x == 1)
                 return i;
@@ -150,7 +150,8 @@ fnn_work fnn_op_copy_work(const fnn_args *args) {
     make_plan(args, &p);
     const double bytes = (args->dim[ACCUMULATE] ? 3 : 2) * n * args->table->item_size;
     const int fast = p.cols.y == 1 && (p.cols.x == 1 || p.cols.x == 0 || p.rows.x == 1);
-    return fnn_work_of(args->dim[ACCUMULATE] ? n : 0, bytes, 30 + 20 * (double)p.blocks + (fast ? 0.03 * bytes : n));
+    return fnn_work_of(args->dim[ACCUMULATE] ? n : 0, bytes,
+                       30 + 20 * (double)p.blocks + (fast ? 0.03 * bytes : 0.6 * n));
 }
 
 int64_t fnn_op_copy_scratch(const fnn_args *args, int team_size) {

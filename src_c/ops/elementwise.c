@@ -72,7 +72,7 @@ static double unary_lane_ns(int64_t kind) {
     case FNN_UNARY_heaviside:
         return 0;
     default:
-        return 8;
+        return 5;
     }
 }
 
@@ -116,7 +116,7 @@ void fnn_op_binary_run(const fnn_args *args, const fnn_team *team) {
 }
 
 fnn_work fnn_op_binary_work(const fnn_args *args) {
-    return elementwise_work(args, 3, args->dim[7] == FNN_BINARY_divide ? 4 : 0);
+    return elementwise_work(args, 3, args->dim[7] == FNN_BINARY_divide ? 1 : 0);
 }
 
 void fnn_op_where_run(const fnn_args *args, const fnn_team *team) {

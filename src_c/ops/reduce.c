@@ -66,7 +66,7 @@ void fnn_op_sum_rows_run(const fnn_args *args, const fnn_team *team) {
 fnn_work fnn_op_sum_rows_work(const fnn_args *args) {
     const double n = (double)args->dim[ROWS] * (double)args->dim[COLS];
     const double bytes = (n + (double)args->dim[COLS]) * args->table->item_size;
-    return fnn_work_of(n, bytes, 50 + 2 * (double)args->dim[COLS] + 0.03 * bytes);
+    return fnn_work_of(n, bytes, 50 + 2 * (double)args->dim[COLS] + 0.02 * bytes);
 }
 
 int64_t fnn_op_sum_rows_scratch(const fnn_args *args, int team_size) {
@@ -134,7 +134,7 @@ void fnn_op_reduce_cols_run(const fnn_args *args, const fnn_team *team) {
 fnn_work fnn_op_reduce_cols_work(const fnn_args *args) {
     const double rows = (double)args->dim[ROWS], n = rows * (double)args->dim[COLS];
     const double bytes = (n + rows) * args->table->item_size;
-    return fnn_work_of(n, bytes, 20 + 8 * rows + 0.03 * bytes);
+    return fnn_work_of(n, bytes, 20 + 12 * rows + 0.02 * bytes);
 }
 
 int64_t fnn_op_reduce_cols_scratch(const fnn_args *args, int team_size) {

@@ -39,12 +39,12 @@ void fnn_op_softmax_backward_run(const fnn_args *args, const fnn_team *team) {
 static fnn_work softmax_work(const fnn_args *args, double operands, double lane_ns) {
     const double rows = (double)args->dim[ROWS], n = rows * (double)args->dim[COLS];
     const double bytes = operands * n * args->table->item_size;
-    return fnn_work_of(8 * n, bytes, 20 + 40 * rows + 0.03 * bytes + lane_ns * n / args->table->lanes);
+    return fnn_work_of(8 * n, bytes, 20 + 25 * rows + 0.02 * bytes + lane_ns * n / args->table->lanes);
 }
 
-fnn_work fnn_op_softmax_work(const fnn_args *args) { return softmax_work(args, 2, 12); }
+fnn_work fnn_op_softmax_work(const fnn_args *args) { return softmax_work(args, 2, 6); }
 
-fnn_work fnn_op_softmax_backward_work(const fnn_args *args) { return softmax_work(args, 3, args->dim[5] ? 8 : 2); }
+fnn_work fnn_op_softmax_backward_work(const fnn_args *args) { return softmax_work(args, 3, args->dim[5] ? 5 : 1); }
 
 int64_t fnn_op_softmax_scratch(const fnn_args *args, int team_size) {
     (void)args, (void)team_size;

@@ -19,7 +19,8 @@
 #define TABLES(isa) extern const fnn_table fnn_table_##isa##_f32, fnn_table_##isa##_f64;
 #if defined(__x86_64__)
 TABLES(scalar)
-TABLES(sse2) TABLES(avx2) TABLES(avx512)
+TABLES(sse2)
+TABLES(avx2) TABLES(avx512)
 #else
 TABLES(scalar)
 TABLES(neon)
