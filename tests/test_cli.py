@@ -78,7 +78,7 @@ def test_table_of_classes(folder, capsys):
     (folder / "flowers.csv").write_text(text)
     assert main(["train", "flowers.csv", "--target", "kind", "--epochs", "60", "--no-plot"]) == 0
     out = capsys.readouterr().out
-    assert "task: classification" in out and "3 classes" in out
+    assert "classification, from the values of 'kind'\n" in out and "3 classes" in out
     model = load_model_file("flowers.safetensors")
     assert model.training["results"]["test"]["accuracy"] > 0.9
     assert model.preprocessing["class_names"] == ["iris", "rose", "tulip"]
@@ -108,7 +108,7 @@ def test_table_of_numbers(folder, capsys):
     (folder / "prices.csv").write_text(line_fit())
     assert main(["train", "prices.csv", "--target", "price", "--layers", "none", "--lr", "0.01", "--no-plot"]) == 0
     out = capsys.readouterr().out
-    assert "RMSE" in out and "task: regression" in out
+    assert "RMSE" in out and "regression, from the values of 'price'" in out
     results = load_model_file("prices.safetensors").training["results"]["test"]
     assert results["rmse"] < 30 and results["r2"] > 0.99  # of a target whose deviation is 360
     assert main(["predict", "prices.safetensors", "prices.csv"]) == 0

@@ -114,9 +114,10 @@ def _add_train(commands):
     model = parser.add_argument_group("model")
     model.add_argument("--layers", type=_layers, metavar="N,…", help="hidden layers (default 256,128; tables 128,64)")
     model.add_argument("--activation", default="relu", metavar="NAME", help="default relu")
-    model.add_argument("--dropout", type=_share, metavar="P", help="share dropped after each hidden layer "
-                       "(default 0.2; regressions 0)")  # fmt: skip
-    model.add_argument("--batch-norm", action="store_true", help="batch normalisation before each activation")
+    model.add_argument("--dropout", type=_share, metavar="P", help="share dropped after each hidden layer (default 0.2;"
+                       " digits 0.3, regressions 0)")  # fmt: skip
+    model.add_argument("--batch-norm", action=argparse.BooleanOptionalAction, default=None,
+                       help="batch normalisation before each activation (default: only for digits)")  # fmt: skip
     model.add_argument("--dtype", choices=("float32", "float64"), default="float32")
 
     fit = parser.add_argument_group("training")

@@ -40,7 +40,7 @@ def _cell(name, value):
         return f"{100.0 * value:.2f} %"
     if name in ("loss", "r2"):
         return f"{value:.4f}"
-    return f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def table(results):

@@ -146,10 +146,11 @@ def _table_notes(table, policy, options):
         filled = "means put in" if policy == "mean" else ""
         notes.append(f"missing values: {describe_missing(table.missing)}: {' and '.join(filter(None, (filled, done)))}")
     if options.task == "auto":
+        # Whole numbers can be meant either way; texts and fractions cannot.
+        whole = table.encoder.target.get("numbers", False) or bool(np.all(table.y == np.floor(table.y)))
         other = "regression" if table.task == "classification" else "classification"
-        notes.append(
-            f"task: {table.task}, from the values of {table.encoder.target['name']!r} (--task {other} overrides)"
-        )
+        hint = f" (--task {other} overrides)" if whole and table.encoder.target.get("numbers", True) else ""
+        notes.append(f"{table.task}, from the values of {table.encoder.target['name']!r}{hint}")
     return notes
 
 

@@ -8,8 +8,8 @@ from fastnn.cli import report
 from fastnn.cli.outputs import model_path, picture_of
 from fastnn.cli.sources import PARTS, load_training
 
-# Steps that a small network needs on small data; a run of default length makes about so many.
-_DEFAULT_STEPS = 4000
+# A run of default length makes about so many steps, unless early stopping ends it.
+_DEFAULT_STEPS = 8000
 
 # Up to so many rows the curves show the training part's scores in inference mode as well; it costs a pass an epoch.
 _CURVE_ROWS = 20_000
@@ -22,12 +22,14 @@ def _set_defaults(options, data):
     if options.layers is None:
         options.layers = (128, 64) if table else (256, 128)
     if options.dropout is None:
-        options.dropout = 0.2 if made.task == "classification" else 0.0
+        options.dropout = {"digits": 0.3}.get(made.kind, 0.2) if made.task == "classification" else 0.0
+    if options.batch_norm is None:
+        options.batch_norm = made.kind == "digits"
     if options.batch_size is None:
         options.batch_size = 32 if rows < 10_000 else 128
     if options.epochs is None:
         steps = math.ceil(rows / options.batch_size)
-        options.epochs = {"digits": 40, "images": 10}.get(made.kind, min(200, max(10, round(_DEFAULT_STEPS / steps))))
+        options.epochs = {"digits": 50, "images": 10}.get(made.kind, min(200, max(10, round(_DEFAULT_STEPS / steps))))
     if options.patience is None:
         options.patience = 20 if table else 0
 

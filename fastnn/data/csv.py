@@ -72,7 +72,7 @@ def _rows_to_keep(path, lacking, encoder, policy, rows):
     if policy == "error" and counts:
         raise ValueError(
             f"{path}: missing values in {len(counts)} column{'s' if len(counts) > 1 else ''}: "
-            f"{describe_missing(counts)}; choose what to do: missing = drop (leave such rows out) or mean (replace)"
+            f"{describe_missing(counts)}; choose missing=drop (leave such rows out) or missing=mean (replace)"
         )
     keep = np.ones(rows, dtype=bool)
     for name, flags in lacking.items():
