@@ -143,7 +143,7 @@ def show_config(mode="stdout"):
         return info
     width = max(map(len, info))
     for key, value in info.items():
-        text = ", ".join(value) if isinstance(value, (list, tuple)) else value
+        text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
         print(f"{key:<{width}}  {text}")
     return None
 

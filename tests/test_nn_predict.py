@@ -2,12 +2,12 @@
 
 import threading
 
-import fastnn.functional as F
 import numpy as np
 import pytest
 from reference import activations, batch_norm
 from reference.linear import linear
 
+import fastnn.functional as F
 from fastnn import nn
 
 
@@ -75,6 +75,18 @@ def test_strided_swapped_and_read_only_inputs(rng):
     }
     for name, other in others.items():
         np.testing.assert_array_equal(model(other), expected, err_msg=name)
+
+
+def test_large_data_of_another_dtype_are_converted_in_parts(rng):
+    model = small()
+    x = rng.integers(0, 100, (20_001, 7), dtype=np.uint8)
+    expected = model(x.astype(np.float32))
+    np.testing.assert_array_equal(model(x), expected)
+    out = np.empty_like(expected)
+    assert model.predict(np.asfortranarray(x.astype(np.float32)), out=out) is out
+    np.testing.assert_array_equal(out, expected)
+    with pytest.raises(ValueError, match="out"):
+        model.predict(x, out=out[:-1])
 
 
 def test_out_is_filled_and_returned(rng):
@@ -159,6 +171,8 @@ def test_shape_errors_name_the_layer():
         model(np.zeros((2, 7), np.float32))
     with pytest.raises(ValueError, match="8"):
         small()(np.zeros((2, 8), np.float32))
+    with pytest.raises(ValueError, match="one dimension"):
+        small()(np.zeros(7, np.float32))
     with pytest.raises(TypeError, match="dtype <U1"):
         small()(np.array([["a"] * 7]))
     with pytest.raises(TypeError, match="not numbers"):

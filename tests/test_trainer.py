@@ -275,6 +275,13 @@ def test_any_function_is_a_loss():
     assert t.evaluate(x, target)["loss"] == pytest.approx(float(exact), rel=1e-5)
 
 
+def test_loss_without_weights_says_so():
+    x, y = blobs(20)
+    t = Trainer(nn.Sequential(nn.Linear(6, 1)), lambda output, target: (output - target).sum(), optim.SGD())
+    with pytest.raises(TypeError, match="the loss takes no sample weights"):
+        t.train_step(x, y, np.ones(20))
+
+
 def test_column_targets_match_flat_ones():
     x, y = blobs(64)
     results = []

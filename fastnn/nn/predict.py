@@ -4,8 +4,10 @@ import numpy as np
 
 from .. import _native, graph
 from ..graph.parameter import graph_version
-from .arrays import spec_of, split_inputs
+from .arrays import split_inputs
 from .module import _COMPILED_LIMIT
+
+_PART_ROWS = 8192  # rows converted at a time when the data have another dtype than the model
 
 
 class NamedInputs:
@@ -40,7 +42,7 @@ def _find_compiled(module, names, arrays, training):
     if cache is None:
         cache = module.__dict__.setdefault("_compiled", {})
     version = graph_version()
-    key = (training, names, _native.get_isa(), *[(a.shape[1:], a.dtype, spec_of(a)[2]) for a in arrays])
+    key = (training, names, _native.get_isa(), *[array.shape[1:] for array in arrays])
     entry = cache.get(key)
     if entry is not None and entry[0] == version:
         return entry[2]
@@ -49,8 +51,14 @@ def _find_compiled(module, names, arrays, training):
     if entry is not None and entry[1] == signature:  # some other model changed
         compiled = entry[2]
     else:
-        specs = tuple(spec_of(array) for array in arrays)
-        compiled = graph.build_inference(with_names(module, names), specs, dtype, training=training)
+        specs = tuple((array.shape[1:], array.dtype) for array in arrays)
+        try:
+            compiled = graph.build_inference(with_names(module, names), specs, dtype, training=training)
+        except ValueError as error:
+            if any(array.ndim == 1 for array in arrays):
+                hint = "the input has one dimension; models take (rows, features), x.reshape(1, -1) is one row"
+                raise ValueError(f"{error} ({hint})") from None
+            raise
     cache.pop(key, None)
     cache[key] = (version, signature, compiled)
     while len(cache) > _COMPILED_LIMIT:
@@ -65,6 +73,22 @@ def _check_out(out, dtype):
         raise ValueError(f"out must be a writeable C-contiguous {dtype} array, got {out.dtype} of shape {out.shape}")
 
 
+def _convert_in_parts(compiled, arrays, out):
+    """Predict on arrays of another dtype, a part of the rows at a time, so that only a part is ever converted."""
+    rows = len(arrays[0])
+    for start in range(0, rows, _PART_ROWS):
+        part = tuple(array[start : start + _PART_ROWS] for array in arrays)
+        if out is not None:
+            compiled.run(part, out=out[start : start + _PART_ROWS])
+            continue
+        first = compiled.run(part)
+        if not isinstance(first, np.ndarray):  # several outputs
+            return compiled.run(arrays)
+        out = np.empty((rows, *first.shape[1:]), first.dtype)
+        out[:_PART_ROWS] = first
+    return out
+
+
 def run_model(module, x, training, out):
     """Run `module` on arrays; see `Module.predict`."""
     names, arrays = split_inputs(x)
@@ -76,10 +100,14 @@ def run_model(module, x, training, out):
     guard = module._guard
     guard.start_reading()
     try:
-        if not training:
-            return compiled.run(arrays, out=out)
-        step = module._mc_calls
-        object.__setattr__(module, "_mc_calls", step + 1)
-        return compiled.run(arrays, out=out, step=step)
+        if training:
+            step = module._mc_calls
+            object.__setattr__(module, "_mc_calls", step + 1)
+            return compiled.run(arrays, out=out, step=step)
+        large = len(arrays[0]) > _PART_ROWS and compiled.chunk_rows and not isinstance(out, tuple)
+        if large and any(array.dtype != compiled.dtype or not array.flags.c_contiguous for array in arrays):
+            if out is None or len(out) == len(arrays[0]):
+                return _convert_in_parts(compiled, arrays, out)
+        return compiled.run(arrays, out=out)
     finally:
         guard.stop_reading()

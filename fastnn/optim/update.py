@@ -97,14 +97,12 @@ class Update:
 
     def one_row(self):
         """`rows(1)` in a reused array: the fast path of a single step."""
-        table = self._one_row
-        column = 0
+        row = []
         for group, decays, slots in self.segments:
-            values = self.optimizer.scalars(self.optimizer.options_of(group, decays), slots.steps + 1, 1)
-            for value in values:
-                table[0, column] = value if type(value) is not list else value[0]
-                column += 1
-        return table
+            for value in self.optimizer.scalars(self.optimizer.options_of(group, decays), slots.steps + 1, 1):
+                row.append(value[0] if type(value) is list else value)
+        self._one_row[0, : len(row)] = row
+        return self._one_row
 
     def advance(self, count):
         """Count steps that have been made."""

@@ -37,7 +37,7 @@ class Data:
                 raise ValueError("class_weight needs class labels")
             per_row = class_weights(class_weight, self.target, shape[0])
             sample_weight = per_row if sample_weight is None else per_row * np.asarray(sample_weight)
-        self.weight = None if sample_weight is None else prepare_weight(sample_weight, rows, dtype)
+        self.weight = None if sample_weight is None else prepare_weight(sample_weight, rows, dtype, trainer.loss)
         self.rows = rows
 
     def part(self, rows):

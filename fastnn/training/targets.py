@@ -86,8 +86,22 @@ def check_labels(labels, classes, ignore_index=None):
         raise IndexError(f"label {labels[first]} of row {first} is out of range for {classes} classes")
 
 
-def prepare_weight(weight, rows, dtype):
+def _takes_weights(loss):
+    import inspect
+
+    try:
+        inspect.signature(loss).bind(None, None, sample_weight=None)
+    except TypeError:
+        return False
+    except ValueError:  # a callable without a signature
+        return True
+    return True
+
+
+def prepare_weight(weight, rows, dtype, loss):
     """Sample weights as a contiguous array of the model's dtype; finite, >= 0 and not all zero."""
+    if not _takes_weights(loss):
+        raise TypeError("the loss takes no sample weights: define it as loss(output, target, sample_weight)")
     weight = np.require(weight, dtype, ("C", "A"))
     if weight.shape != (rows,):
         raise ValueError(f"sample_weight has shape {weight.shape}, expected ({rows},)")

@@ -242,7 +242,7 @@ class Trainer:
             raise ValueError("train_step: x has no rows")
         shape = self._output_shape(names, arrays)
         target, spec = prepare_target(y, self.loss, shape, rows, self.model.dtype)
-        weight = None if sample_weight is None else prepare_weight(sample_weight, rows, self.model.dtype)
+        weight = None if sample_weight is None else prepare_weight(sample_weight, rows, self.model.dtype, self.loss)
         engine = find_engine(self, names, arrays, target, spec, weight is not None, rows)
         index = np.arange(rows, dtype=np.int64)
         offsets = np.array([0, rows], dtype=np.int64)
@@ -316,7 +316,11 @@ class Trainer:
             raise ValueError("evaluate: x has no rows")
         shape = self._output_shape(names, arrays)
         target, spec = prepare_target(y, self.loss, shape, len(arrays[0]), self.model.dtype)
-        weight = None if sample_weight is None else prepare_weight(sample_weight, len(arrays[0]), self.model.dtype)
+        weight = (
+            None
+            if sample_weight is None
+            else prepare_weight(sample_weight, len(arrays[0]), self.model.dtype, self.loss)
+        )
         return self._measure(x, target, spec, weight)
 
     def _measure(self, x, target, spec, weight):
