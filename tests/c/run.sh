@@ -4,7 +4,7 @@
 #   CC=clang tests/c/run.sh                                    another compiler
 #   CC=aarch64-linux-gnu-gcc RUN=qemu-aarch64 tests/c/run.sh   another processor (needs -static: set LINK=-static)
 #
-# stride: every stride-th float32 goes through each function of vec_math.h (default 20011; 1 takes hours, 101 minutes).
+# stride: every stride-th float32 goes through each function of vec_math.h (default 20011; 1 takes an hour).
 set -eu
 cc=${CC:-gcc} run=${RUN:-} link=${LINK:-} stride=${1:-20011}
 root=$(cd "$(dirname "$0")/../.." && pwd)
