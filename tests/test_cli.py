@@ -46,7 +46,7 @@ def line_fit(rows=200, seed=1):
 def test_digits(folder, capsys):
     assert main(["train", "digits", "--epochs", "8", "--no-plot"]) == 0
     out = capsys.readouterr().out
-    for text in ("1,797 rows, 64 features, 10 classes", "training 1,078, validation 360, test 359", "Linear(64, 256)",
+    for text in ("1,797 rows, 64 features, 10 classes", "training 1,078, validation 360, test 359", "Linear(64, 256",
                  "samples/s", "digits.safetensors"):  # fmt: skip
         assert text in out
     assert os.listdir(folder) == ["digits.safetensors"]
@@ -64,6 +64,18 @@ def test_digits(folder, capsys):
     scale = fastnn.data.StandardScale.from_dict(file.preprocessing["scale"])
     right = fastnn.load("digits.safetensors")(scale.transform(x[rows])).argmax(1) == y[rows]
     assert right.mean() == pytest.approx(results["test"]["accuracy"])
+
+
+def test_digits_reach_97_percent_in_3_seconds(folder, capsys):
+    accuracies, seconds = [], []
+    for seed in "01234":
+        # One thread: what is measured here is the network, not how busy the machine is.
+        assert main(["train", "digits", "--seed", seed, "--threads", "1", "--no-plot", "-o", seed]) == 0
+        line = next(line for line in capsys.readouterr().out.splitlines() if "samples/s" in line)
+        seconds.append(float(line.split()[1]))
+        accuracies.append(load_model_file(seed).training["results"]["test"]["accuracy"])
+    assert np.mean(accuracies) >= 0.97 and min(accuracies) >= 0.96
+    assert min(seconds) < 3.0
 
 
 def test_the_same_seed_gives_the_same_file(folder, capsys):
@@ -177,7 +189,6 @@ def test_every_option_of_the_network(folder, capsys):
     assert kinds == ["Linear", "BatchNorm1d", "Tanh", "Dropout"] * 2 + ["Linear"]
     assert file.model.state_dict()["0.weight"].dtype == np.float64
     assert file.training["settings"]["layers"] == [12, 8] and "test" not in file.training["results"]
-    fastnn.set_num_threads(None)
 
 
 def test_names_of_new_files(folder, capsys):

@@ -43,7 +43,10 @@ def _run(options):
 
     command = {"evaluate": "predict"}.get(options.command, options.command)
     module = import_module("fastnn.cli." + command)
-    return getattr(module, options.command)(options)
+    from fastnn.threads import num_threads
+
+    with num_threads(getattr(options, "threads", None)):
+        return getattr(module, options.command)(options)
 
 
 def main(argv=None):

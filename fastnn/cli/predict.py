@@ -17,10 +17,6 @@ def _load(options):
     file = load_model_file(options.model)
     if not file.preprocessing:
         raise ValueError(f"{options.model} holds a model without preprocessing: use it from Python, with fastnn.load")
-    if options.threads:
-        from fastnn.threads import set_num_threads
-
-        set_num_threads(options.threads)
     return file
 
 

@@ -237,9 +237,10 @@ def _new_digits(file, made, dtype, with_target):
 
     x, y = load_digits()
     notes = []
-    if with_target and made.kind == DIGITS:
+    seed, shares = file.training.get("seed"), file.training.get("shares")
+    if with_target and made.kind == DIGITS and isinstance(seed, int) and isinstance(shares, list):
         # Training rows would flatter the model: the same seed and shares give back the part it has not seen.
-        _, _, rows = split_indices(len(x), sizes=file.training["shares"], seed=file.training["seed"], stratify=y)
+        _, _, rows = split_indices(len(x), sizes=shares, seed=seed, stratify=y)
         if len(rows):
             x, y = x[rows], y[rows]
             notes.append("the part of the digits that was kept for the test")

@@ -142,10 +142,6 @@ def train(options):
 
     path = model_path(options.output, options.idx_dir or options.data, options.force)
     optimizer = make_optimizer(options)
-    if options.threads:
-        from fastnn.threads import set_num_threads
-
-        set_num_threads(options.threads)
     data = load_training(options)
     _set_defaults(options, data)
     made = data.preprocessing
