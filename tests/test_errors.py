@@ -252,6 +252,17 @@ def test_unknown_instruction_set(folder):
     assert "Traceback" not in run.stderr and len(run.stderr.strip().splitlines()) == 1
 
 
+def test_not_built(folder, capsys, monkeypatch):
+    import sys
+
+    for name in [name for name in sys.modules if name == "fastnn.threads" or name == "fastnn.cli.info"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "fastnn._native", None)
+    monkeypatch.delattr("fastnn._native")
+    assert main(["info"]) == 2
+    assert "not built: run pip install" in capsys.readouterr().err
+
+
 def test_debug_shows_the_traceback(folder, monkeypatch):
     monkeypatch.setenv("FASTNN_DEBUG", "1")
     with pytest.raises(FileNotFoundError):

@@ -18,13 +18,19 @@ def _one_line(error):
         return f"{' -> '.join(names)}: {error.strerror}" if names else error.strerror
     if isinstance(error, MemoryError):
         return f"not enough memory ({error})" if str(error) else "not enough memory"
+    if _lacks_native(error):
+        return "the native module is not built: run pip install . in the source folder (it needs a C compiler)"
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def _is_users(error):
     """False for the failure to import a part of fastnn that is always there: a defect, not a missing package."""
     name = getattr(error, "name", None) or ""
-    return not (isinstance(error, ImportError) and name.startswith("fastnn") and name != "fastnn._native")
+    return not (isinstance(error, ImportError) and name.startswith("fastnn")) or _lacks_native(error)
+
+
+def _lacks_native(error):
+    return isinstance(error, ImportError) and "_native" in str(error)
 
 
 def _complain(command, error):

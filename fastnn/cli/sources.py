@@ -298,7 +298,9 @@ def _new_table(options, made, dtype, with_target):
     made.scale.missing = "mean" if policy == "mean" else "error"
     notes = []
     if table.missing:
-        notes.append(f"missing values: {describe_missing(table.missing)}")
+        dropped = table.file_rows - len(table)
+        left_out = f": {dropped:,} rows left out" if dropped else ""
+        notes.append(f"missing values: {describe_missing(table.missing)}{left_out}")
     for column, texts in table.unknown.items():
         notes.append(
             f"column {column!r}: {sum(texts.values()):,} rows hold a text the model has not seen: {shorten(texts, 5)}"

@@ -70,7 +70,7 @@ def _fit(trainer, data, options):
         interrupted = True
     seconds = time.perf_counter() - start
     _check_finite(trainer, options)
-    _say_stop(stop, options)
+    _say_stop(stop, options, len(trainer.history))
     return trainer.history, seconds, interrupted
 
 
@@ -83,12 +83,14 @@ def _check_finite(trainer, options):
         )
 
 
-def _say_stop(stop, options):
+def _say_stop(stop, options, epochs):
+    """Tell where early stopping ended, and whose weights are kept."""
     for callback in stop:
-        if getattr(callback, "stopped_epoch", None) is not None:
-            why = f"no better validation loss for {options.patience} epochs"
-            kept = f"the weights of epoch {callback.best_epoch + 1} are kept"
-            print(f"stopped    after epoch {callback.stopped_epoch + 1}: {why}; {kept}")
+        best = getattr(callback, "best_epoch", None)
+        if best is None or best + 1 == epochs:
+            continue
+        why = "" if callback.stopped_epoch is None else f": no better validation loss for {options.patience} epochs"
+        print(f"best       epoch {best + 1} by validation loss, its weights are kept; stopped after epoch {epochs}{why}")
 
 
 def _summary_for_file(options, data, results, history, seconds, interrupted):
