@@ -449,7 +449,9 @@ def test_python_ops_in_training(rng):
         program = train(forward, F.cross_entropy, [(4,)])
         assert program.segmented == (f is softsign)
         losses = steps(program, data, batches)
-        results.append([losses, logical(program, w1).copy(), logical(program, w2).copy(), layer.running_mean.numpy().copy()])
+        results.append(
+            [losses, logical(program, w1).copy(), logical(program, w2).copy(), layer.running_mean.numpy().copy()]
+        )
     for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
 
@@ -485,8 +487,8 @@ def test_python_op_with_several_outputs(rng):
 # --- passes and bits --------------------------------------------------------------------------------------------------
 def deep_model(dtype):
     model = nn.Sequential(
-        nn.Linear(6, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 16),
-        nn.ReLU(), nn.Linear(16, 3),
+        nn.Linear(6, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 32), nn.Tanh(),
+        nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 3),
     )  # fmt: skip
     return model.to(dtype)
 

@@ -241,7 +241,7 @@ class TrainingProgram:
         )  # fmt: skip
 
     def validate_labels(self, name, labels):
-        """Raise ValueError if the labels of data set `name` are outside the loss's classes."""
+        """Raise IndexError if the labels of data set `name` are outside the loss's classes."""
         for checked, classes, ignore_index in self.label_checks:
             if checked == name:
                 validate_labels(np.asarray(labels), classes, ignore_index)

@@ -5,6 +5,8 @@ follow from it are affine in it, and stay so under the arithmetic that shapes ne
 A size that does not mention `rows` is a plain int, so that most code never meets a Dim.
 """
 
+import numpy as np
+
 from .errors import user_line
 
 
@@ -32,6 +34,7 @@ class Dim:
         return self.a * rows + self.b
 
     def __add__(self, other):
+        other = _plain(other)
         if isinstance(other, Dim):
             return dim(self.a + other.a, self.b + other.b)
         if isinstance(other, int):
@@ -44,6 +47,7 @@ class Dim:
         return Dim(-self.a, -self.b)
 
     def __sub__(self, other):
+        other = _plain(other)
         if isinstance(other, (Dim, int)):
             return self + (-other)
         return _as_tensor(self, other, "-") - other
@@ -52,6 +56,7 @@ class Dim:
         return -(self - other)
 
     def __mul__(self, other):
+        other = _plain(other)
         if isinstance(other, int):
             return dim(self.a * other, self.b * other)
         if isinstance(other, Dim):
@@ -61,6 +66,7 @@ class Dim:
     __rmul__ = __mul__
 
     def __floordiv__(self, other):
+        other = _plain(other)
         if isinstance(other, int) and other != 0 and self.a % other == 0 and self.b % other == 0:
             return dim(self.a // other, self.b // other)
         if isinstance(other, Dim) and self.a * other.b == self.b * other.a and self.a % other.a == 0:
@@ -68,9 +74,11 @@ class Dim:
         raise ValueError(f"({self}) // {other} is not exact for every number of rows")
 
     def __truediv__(self, other):
+        other = _plain(other)
         return _as_tensor(self, other, "/") / other
 
     def __rtruediv__(self, other):
+        other = _plain(other)
         return other / _as_tensor(self, other, "/")
 
     def _refuse(self, *_):
@@ -90,11 +98,16 @@ def dim(a, b):
 ROWS = Dim(1, 0)
 
 
+def _plain(value):
+    """NumPy's integers and floats as Python's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _as_tensor(size, other, symbol):
     """A size in floating-point arithmetic becomes a scalar tensor of the graph being traced."""
     from .trace import current
 
-    if not hasattr(other, "_fastnn_symbolic_") and not isinstance(other, (float, Dim)):
+    if not hasattr(other, "_fastnn_symbolic_") and not isinstance(other, (int, float, Dim)):
         raise TypeError(f"unsupported operand for ({size}) {symbol}: {type(other).__name__}")
     return current().size_tensor(size)
 

@@ -4,6 +4,8 @@ A Tensor has a shape and a dtype but no value. Operators and functional calls re
 Kinds of a tensor: "real" (the graph's dtype), "int" (int64 labels), "stat" (double statistics of batch norm).
 """
 
+import math
+
 import numpy as np
 
 from . import rules
@@ -134,6 +136,11 @@ class Tensor:
 
     def __pow__(self, exponent):
         return self._apply("power", (self,), {"exponent": exponent})
+
+    def __rpow__(self, base):
+        if not isinstance(base, (int, float)) or base <= 0:
+            raise TypeError(f"only a positive number can be raised to a tensor, not {base!r}")
+        return self._apply("exp", (self * math.log(base),))
 
     def __gt__(self, other):
         return self._apply("greater", (self, other))

@@ -185,8 +185,11 @@ class Graph:
             return tensor
         if tensor.kind == "int" and tensor.node.op == "constant":
             return self.constant(tensor.node.attrs["value"], "real")
-        if tensor.kind == "int" and tensor.node.op == "input":
+        node = tensor.node
+        if tensor.kind == "int" and node.op == "input":
             return self.emit("cast", (tensor,), {}, [(tensor.shape, "real")]).outputs[0]
+        if tensor.kind == "int" and len(node.inputs) == 1:  # a view: convert what it looks at
+            return self.emit(node.op, (self.real(node.inputs[0]),), node.attrs, [(tensor.shape, "real")]).outputs[0]
         raise TypeError(f"{tensor.node.label} gives {tensor.dtype}, which cannot enter arithmetic")
 
     # --- effects and names ------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """What a rule is, and the shape arithmetic that rules share."""
 
+from numpy.exceptions import AxisError
+
 from ..errors import shape_text
 from ..symbols import ROWS, Dim, is_symbolic
 
@@ -79,7 +81,7 @@ def normalize_axis(axis, ndim):
     """An axis as a number in 0..ndim-1."""
     axis = axis.__index__()
     if not -ndim <= axis < ndim:
-        raise IndexError(f"axis {axis} is out of range for {ndim} dimensions")
+        raise AxisError(axis, ndim)
     return axis % ndim
 
 

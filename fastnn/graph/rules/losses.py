@@ -189,7 +189,7 @@ def check_labels(graph, labels, classes, ignore_index):
 
 
 def validate_labels(labels, classes, ignore_index=None):
-    """Raise ValueError if a label lies outside 0..classes-1 (and is not ignore_index)."""
+    """Raise IndexError if a label lies outside 0..classes-1 (and is not ignore_index)."""
     if not labels.size:
         return
     low, high = int(labels.min()), int(labels.max())
@@ -199,8 +199,8 @@ def validate_labels(labels, classes, ignore_index=None):
     if ignore_index is not None:
         bad &= labels != ignore_index
     if bad.any():
-        value = labels.ravel()[np.argmax(bad.ravel())]
-        raise ValueError(f"label {value} is out of range: there are {classes} classes, numbered from 0")
+        row = int(np.argmax(bad.ravel()))
+        raise IndexError(f"label {labels.ravel()[row]} of row {row} is out of range for {classes} classes")
 
 
 # --- pointwise losses ---------------------------------------------------------------------------------------------

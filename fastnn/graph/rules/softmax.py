@@ -3,7 +3,7 @@
 vjp from the output y: softmax dx = y (g - sum(g y)); log-softmax dx = g - exp(y) sum(g).
 """
 
-from .base import Rule, is_local_shape, records, register
+from .base import Rule, is_local_shape, normalize_axis, records, register
 
 _KIND = {"softmax": 0, "log_softmax": 1}
 
@@ -69,9 +69,7 @@ def _record(graph, x, axis, name):
     x = graph.real(x)
     if x.ndim == 0:
         raise ValueError(f"{name} needs at least one dimension")
-    axis = axis % x.ndim if -x.ndim <= axis < x.ndim else None
-    if axis is None:
-        raise IndexError(f"axis is out of range for {x.ndim} dimensions")
+    axis = normalize_axis(axis, x.ndim)
     if axis == x.ndim - 1:
         return graph.emit("softmax", (x,), {"name": name}, [(x.shape, "real")]).outputs[0]
     order = [i for i in range(x.ndim) if i != axis] + [axis]
