@@ -275,6 +275,21 @@ def test_any_function_is_a_loss():
     assert t.evaluate(x, target)["loss"] == pytest.approx(float(exact), rel=1e-5)
 
 
+def test_changed_loss_is_seen():
+    x, y = blobs(32)
+    t = trainer()
+    t.optimizer.lr = 0.0
+    exact = {s: softmax_cross_entropy(t.model.predict(x), y, label_smoothing=s)[0] for s in (0.0, 0.3)}
+    assert t.train_step(x, y) == pytest.approx(exact[0.0], rel=1e-5)
+    t.loss.label_smoothing = 0.3
+    assert t.train_step(x, y) == pytest.approx(exact[0.3], rel=1e-5)
+    t.loss = nn.CrossEntropyLoss()
+    assert t.train_step(x, y) == pytest.approx(exact[0.0], rel=1e-5)
+    t.loss = lambda output, target: 2.0 * F.cross_entropy(output, target)
+    t.loss.target = "class"
+    assert t.train_step(x, y) == pytest.approx(2 * exact[0.0], rel=1e-5)
+
+
 def test_loss_without_weights_says_so():
     x, y = blobs(20)
     t = Trainer(nn.Sequential(nn.Linear(6, 1)), lambda output, target: (output - target).sum(), optim.SGD())

@@ -1,6 +1,7 @@
 """Guard: many threads may predict on a model, one may train it, and not both at once (decision 3)."""
 
 import threading
+from contextlib import ExitStack, contextmanager
 
 
 class Guard:
@@ -44,3 +45,13 @@ class Guard:
             self._depth -= 1
             if self._depth == 0:
                 self._writer = 0
+
+
+@contextmanager
+def writing(guards):
+    """Hold several guards as their writer; if one refuses, none is held."""
+    with ExitStack() as held:
+        for guard in guards:
+            guard.start_writing()
+            held.callback(guard.stop_writing)
+        yield

@@ -1,6 +1,7 @@
 """Losses as classes: a callable (output, target[, sample_weight=]) that also declares its target (decision 15)."""
 
 from .. import functional as F
+from ..graph.parameter import bump_graph_version
 
 
 class Loss:
@@ -11,6 +12,10 @@ class Loss:
     """
 
     target = "same"
+
+    def __setattr__(self, name, value):
+        object.__setattr__(self, name, value)
+        bump_graph_version()  # a program that was traced with the old value is stale
 
     def __call__(self, output, target, sample_weight=None):
         raise NotImplementedError

@@ -9,8 +9,8 @@ class Optimizer:
     A subclass names the row of the native list (``kind``), its options with defaults, and computes the row's scalars
     for the next steps in double precision. It holds no state of any model: one object may serve several trainers.
 
-    Parameters (all subclasses)
-    ---------------------------
+    Parameters
+    ----------
     groups : sequence of dict
         ``{"params": glob or list of globs, option: value, ...}``; the first group that matches a parameter's name
         wins, the others get the optimizer's own options.

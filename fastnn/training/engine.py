@@ -9,6 +9,7 @@ import numpy as np
 from .. import _native, graph
 from ..graph.parameter import graph_version
 from ..nn.arrays import spec_of
+from ..nn.losses import Loss
 from ..nn.predict import with_names
 from ..optim.update import Update
 from .targets import LABELS
@@ -134,24 +135,30 @@ class Engine:
             tensor.version += 1
 
 
+def _signature(trainer):
+    """What a gradient program depends on, besides the form of the data."""
+    loss = trainer.loss
+    return trainer.model._signature(), trainer.model.dtype, repr(loss) if isinstance(loss, Loss) else loss
+
+
 def find_engine(trainer, names, arrays, target, target_spec, weighted, rows):
     """The engine for data of this form with at least `rows` rows per step: cached, or compiled now."""
     cache, model = trainer._engines, trainer.model
     specs = tuple(spec_of(array) for array in arrays)
     isa = _native.get_isa()
-    key = (names, specs, target_spec, weighted, isa)
+    key = (names, specs, target_spec, weighted, isa, trainer.seed)
     entry = cache.get(key)
     version = graph_version()
     if entry is not None and entry[2].training.capacity >= rows:
         if entry[0] != version:  # something changed somewhere: this model?
-            if entry[1] == (model._signature(), model.dtype):
+            if entry[1] == _signature(trainer):
                 entry[0] = version
             else:
                 entry = None
         if entry is not None:
             entry[2].refresh()
             return entry[2]
-    signature = (model._signature(), model.dtype)
+    signature = _signature(trainer)
     trainer._optimizer_state.start(trainer.optimizer)
     training = graph.build_training(
         with_names(model, names),

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from ..nn.guard import writing
 from ..threads import num_threads
 from .batches import check_shuffle
 from .callbacks import Callback
@@ -65,15 +66,17 @@ class Fit:
 
     def run(self):
         trainer = self.trainer
-        guards = [module._guard for module in trainer.model.modules()]
-        held = []
         trainer._stop_flag[0] = 0
         for callback in self.callbacks:
             callback.trainer = trainer
+        with writing(module._guard for module in trainer.model.modules()):
+            self._run_guarded()
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def _run_guarded(self):
+        trainer = self.trainer
         try:
-            for guard in guards:
-                guard.start_writing()
-                held.append(guard)
             with self._catch_interrupt():
                 self._run_epochs()
         except BaseException as error:
@@ -82,14 +85,8 @@ class Fit:
         finally:
             trainer.history.stop_reason = self.reason
             self.bar.close()
-            try:
-                for callback in self.callbacks:
-                    callback.on_fit_end()
-            finally:
-                for guard in reversed(held):
-                    guard.stop_writing()
-        if self.interrupted:
-            raise KeyboardInterrupt
+            for callback in self.callbacks:
+                callback.on_fit_end()
 
     def _run_epochs(self):
         trainer = self.trainer
