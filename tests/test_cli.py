@@ -176,6 +176,32 @@ def test_idx(folder, capsys):
     assert len(capsys.readouterr().out.split()) == 31
 
 
+def test_pixels_in_a_table(folder, capsys):
+    assert main(["train", "digits", *QUICK]) == 0
+    x, y = fastnn.data.load_digits()
+    np.savetxt("labelled.csv", np.column_stack([x, y])[:50], fmt="%d", delimiter=",")
+    np.savetxt("pixels.csv", x[:50], fmt="%d", delimiter=" ")
+    capsys.readouterr()
+    assert main(["predict", "digits.safetensors", "pixels.csv"]) == 0
+    predicted = np.array(capsys.readouterr().out.split()[1:], int)
+    assert main(["predict", "digits.safetensors", "labelled.csv"]) == 0
+    assert np.array_equal(np.array(capsys.readouterr().out.split()[1:], int), predicted)
+    assert main(["evaluate", "digits.safetensors", "labelled.csv"]) == 0
+    assert f"{100 * np.mean(predicted == y[:50]):.2f} %" in capsys.readouterr().out
+    assert main(["evaluate", "digits.safetensors", "pixels.csv"]) == 2
+    assert "no column of labels" in capsys.readouterr().err
+
+
+def test_early_stopping_keeps_the_best_weights(folder, capsys):
+    command = "train digits --layers 8 --epochs 60 --lr 0.1 --patience 2 --no-plot --dropout 0 --no-batch-norm -o m"
+    assert main(command.split()) == 0
+    out = capsys.readouterr().out
+    training = load_model_file("m").training
+    losses = training["history"]["val_loss"]
+    assert len(losses) < 60 and f"epoch {np.argmin(losses) + 1} by validation loss" in out
+    assert training["results"]["validation"]["loss"] == pytest.approx(min(losses), rel=1e-5)
+
+
 def test_every_option_of_the_network(folder, capsys):
     options = ["--layers", "12,8", "--activation", "Tanh", "--dropout", "0.1", "--batch-norm", "--epochs", "2",
                "--batch-size", "50", "--optimizer", "SGD", "--lr", ".05", "--momentum", "0.5", "--weight-decay", "0.1",

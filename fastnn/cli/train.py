@@ -90,7 +90,7 @@ def _say_stop(stop, options, epochs):
         if best is None or best + 1 == epochs:
             continue
         why = "" if callback.stopped_epoch is None else f": no better validation loss for {options.patience} epochs"
-        print(f"best       epoch {best + 1} by validation loss, its weights are kept; stopped after epoch {epochs}{why}")
+        print(f"best       epoch {best + 1} by validation loss, weights kept; stopped after epoch {epochs}{why}")
 
 
 def _summary_for_file(options, data, results, history, seconds, interrupted):
