@@ -1,7 +1,9 @@
 """Trainer: fit, train_step, evaluate, history, validation, callbacks, weights, every way to end, and every error."""
 
+import copy
 import math
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -463,6 +465,19 @@ def test_train_step_follows_changes_of_the_model():
         parameter.requires_grad = False
     with pytest.raises(ValueError, match="nothing to train"):
         t.train_step(x, y)
+
+
+def test_copies_and_pickles_go_on_alone():
+    x, y = blobs(64)
+    t = trainer(nn.Dropout(0.2))
+    t.fit(x, y, epochs=2, batch_size=16, progress=False)
+    others = copy.deepcopy(t), pickle.loads(pickle.dumps(t))
+    before = weights(t.model)
+    for other in others:
+        other.fit(x, y, epochs=1, batch_size=16, progress=False)
+    assert weights(t.model) == before
+    t.fit(x, y, epochs=1, batch_size=16, progress=False)
+    assert all(weights(other.model) == weights(t.model) != before for other in others)
 
 
 # ---- callbacks and ends -----------------------------------------------------------------------------------------

@@ -107,6 +107,9 @@ class Trainer:
             bump_graph_version()
         object.__setattr__(self, name, value)
 
+    def __getstate__(self):
+        return {**self.__dict__, "_engines": {}, "_step_plans": {}}  # programs are compiled again where they are needed
+
     # ---- training ----------------------------------------------------------------------------------------------
 
     def fit(
