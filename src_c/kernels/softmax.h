@@ -5,7 +5,8 @@
  *
  * x_j - m is rounded where x and m differ in size, and exp would multiply that error by |x_j - m|: the rounding error,
  * exact by Knuth's two-sum, is added to the reduced argument. Sums run in vectors over SOFTMAX_RUN of them and in
- * double from there on. A logit of -infinity has probability 0; a row that is all -infinity or has +infinity is NaN.
+ * double from there on, with the rounding errors of the doubles added at the end, for long rows of float64. A logit of
+ * -infinity has probability 0; a row that is all -infinity or has +infinity is NaN.
  */
 #include "part.h"
 
@@ -13,10 +14,10 @@ enum { SOFTMAX_RUN = 16, SOFTMAX_ROWS = 16 };
 
 /* exp(x - m) for x <= m */
 FNN_INLINE vec softmax_exp(vec x, vec m) {
-    const vec a = v_max(v_add(m, v_set1(FNN_EXP_LOW - 1)), x); /* finite, and far enough below m to give 0 */
-    const vec d = v_sub(a, m), back = v_add(d, m);
-    const vec error = v_sub(v_sub(a, back), v_sub(m, v_sub(back, d)));
-    return v_exp_nonpositive_sum(d, error);
+    const vec d = v_sub(x, m), back = v_add(d, m), low = v_set1(FNN_EXP_LOW - 1);
+    const vec error = v_sub(v_sub(x, back), v_sub(m, v_sub(back, d)));
+    /* Far below m the result is 0 and d may be infinite, its error NaN. */
+    return v_exp_nonpositive_sum(v_max(low, d), v_select(v_gt(d, low), error, v_zero()));
 }
 
 /* Unlike reduce.h: NaNs are skipped, they come back through the sum. */
@@ -26,10 +27,17 @@ FNN_INLINE vec softmax_maximum(int64_t n, const real *x) {
     return v_set1(v_reduce_max(maximum));
 }
 
+/* high += x, and low += the rounding error of that (Knuth 1969, section 4.2.2) */
+FNN_INLINE void softmax_add(double *high, double *low, double x) {
+    const double sum = *high + x, back = sum - *high;
+    *low += (*high - (sum - back)) + (x - back);
+    *high = sum;
+}
+
 /* Adds f(i, count), a vector whose lanes >= count are 0, over 0..n. */
 #define SOFTMAX_SUM(total, n, f)                                                                                       \
     do {                                                                                                               \
-        (total) = 0;                                                                                                   \
+        double sum_high = 0, sum_low = 0;                                                                              \
         for (int64_t start = 0; start < (n); start += SOFTMAX_RUN * VLEN) {                                            \
             const int64_t length = (n)-start < SOFTMAX_RUN * VLEN ? (n)-start : SOFTMAX_RUN * VLEN;                    \
             vec even = v_zero(), odd = v_zero();                                                                       \
@@ -38,8 +46,9 @@ FNN_INLINE vec softmax_maximum(int64_t n, const real *x) {
                 even = odd;                                                                                            \
                 odd = sum;                                                                                             \
             });                                                                                                        \
-            (total) += (double)v_reduce_add(v_add(even, odd));                                                         \
+            softmax_add(&sum_high, &sum_low, (double)v_reduce_add(v_add(even, odd)));                                  \
         }                                                                                                              \
+        (total) = sum_high + sum_low;                                                                                  \
     } while (0)
 
 FNN_INLINE vec softmax_exp_part(const real *x, vec m, int64_t i, int count) {
