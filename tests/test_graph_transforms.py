@@ -227,10 +227,16 @@ def test_a_changed_closure_is_seen():
     def f(x):
         return x * scale
 
-    g = fastnn.compile(f)
-    assert g(np.ones(1))[0] == 2
+    g, h = fastnn.compile(f), fastnn.grad(lambda x: f(x).sum())
+    k = fastnn.grad(fastnn.grad(lambda x: (x * x).sum() * scale))
+    assert g(np.ones(1))[0] == 2 and h(np.ones(1))[0] == 2 and k(1.0) == 4
+    assert fastnn.jvp(f, (1.0,), (1.0,))[1] == 2
     scale = 3.0
-    assert g(np.ones(1))[0] == 3
+    assert g(np.ones(1))[0] == 3 and k(1.0) == 6 and h(np.ones(1))[0] == 3
+    assert fastnn.jvp(f, (1.0,), (1.0,))[1] == 3
+    for _ in range(50):  # ids of dead objects come again: they must not stand for them
+        scale = np.random.rand()
+        assert g(np.ones(1))[0] == scale and k(1.0) == 2 * scale
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -24,12 +24,10 @@ def run_steps(
             given[training.index_id] = index[offsets[step] : offsets[step + 1]]
         scalars = tuple(gradient_scalars[step]) if gradient_scalars is not None else (0.0,)
         losses[step] = one_step(training, rows, given, scalars)
-        if check_nan and np.isnan(losses[step]):
-            return step + 1
         if update is not None and (step + 1) % max(update_every, 1) == 0:
             update.run(1, {}, tuple(update_scalars[step]) if update_scalars is not None else ())
         done = step + 1
-        if stop is not None and stop[0]:
+        if (stop is not None and stop[0]) or (check_nan and not np.isfinite(losses[step])):
             break
         if seconds > 0 and time.perf_counter() - started > seconds:
             break

@@ -3,6 +3,7 @@
 A function is written with fastnn.functional and operators. It is traced with symbolic tensors the first time that it
 meets a tuple of shapes and dtypes, and its program is kept in a small least-recently-used table (decision 3).
 Everything that is not an argument is a constant of the trace: arrays that the function closes over are copied then.
+The function is traced again if a variable that it closes over is bound to another object; globals are not watched.
 Parameters are referenced: programs see their new values. Transforms nest, so that a Hessian-vector product is
 ``jvp(grad(f), (x,), (v,))``.
 
@@ -11,6 +12,7 @@ that are differentiated become float32 (or the type of the others); others may s
 where they enter arithmetic. Python floats follow the arrays, and are float64 alone.
 """
 
+import threading
 from collections import OrderedDict
 
 import numpy as np
@@ -20,7 +22,7 @@ from .executable import Executable
 from .parameter import graph_version
 from .rules.base import full_like
 from .structure import describe, flatten, unflatten
-from .trace import Graph, tracing
+from .trace import Graph, current, tracing
 
 CACHE_SIZE = 32
 
@@ -63,17 +65,21 @@ class Compiled:
         Takes and returns (nested tuples, lists, dicts of) tensors.
     real_args : set of int, optional
         Arguments whose integers become floating; None: all of them.
+    watch : callable, optional
+        The user's function inside fn: a change of what it closes over means another trace.
     effects : bool
         Whether states that the function changes (running statistics) are written.
     """
 
-    def __init__(self, fn, real_args=(), effects=False, disabled=()):
+    def __init__(self, fn, real_args=(), effects=False, disabled=(), watch=None):
         self.fn = fn
+        self.watch = fn if watch is None else watch
         self.real_args = real_args
         self.effects = effects
         self.disabled = tuple(disabled)
         self.last = None
         self._cache = OrderedDict()
+        self._lock = threading.RLock()
 
     def prepare(self, args):
         """(executable, arrays, structure of the result) for these arguments."""
@@ -84,20 +90,22 @@ class Compiled:
         for i, arg in enumerate(args):
             real += [self.real_args is None or i in self.real_args] * len(flatten(arg)[0])
         arrays, kinds, dtype = _arrays(leaves, real)
-        closure = getattr(self.fn, "__closure__", None) or ()
+        closed_over = _closed_over(self.watch)
         key = (
             describe(structure), tuple(a.shape for a in arrays), tuple(kinds), dtype, _native.get_isa(),
-            graph_version(), tuple(id(cell.cell_contents) for cell in closure if _filled(cell)),
+            graph_version(), tuple(map(id, closed_over)),
         )  # fmt: skip
-        entry = self._cache.get(key)
-        if entry is None:
-            entry = self._trace(arrays, kinds, dtype, structure)
-            self._cache[key] = entry
-            while len(self._cache) > CACHE_SIZE:
-                self._cache.popitem(last=False)
-        else:
-            self._cache.move_to_end(key)
-        self.last = entry[0]
+        with self._lock:
+            entry = self._cache.get(key)
+            if entry is None:
+                # the closure's values are kept with the program: their ids in the key stay theirs
+                entry = (*self._trace(arrays, kinds, dtype, structure), closed_over)
+                self._cache[key] = entry
+                while len(self._cache) > CACHE_SIZE:
+                    self._cache.popitem(last=False)
+            else:
+                self._cache.move_to_end(key)
+            self.last = entry[0]
         return entry[0], arrays, entry[1]
 
     def _trace(self, arrays, kinds, dtype, structure):
@@ -118,12 +126,21 @@ class Compiled:
         return unflatten(structure, [array if array.ndim else array[()] for array in executable(arrays)])
 
 
-def _filled(cell):
-    try:
-        cell.cell_contents  # noqa: B018 (an empty cell raises)
-    except ValueError:
-        return False
-    return True
+def _closed_over(fn):
+    """What a function, and functions that it closes over, close over now: another object means another trace."""
+    contents, functions = [], [fn]
+    for fn in functions:  # grows
+        while isinstance(fn, Compiled):
+            fn = fn.watch
+        for cell in getattr(fn, "__closure__", None) or ():
+            try:
+                value = cell.cell_contents
+            except ValueError:  # not assigned yet
+                value = None
+            contents.append(value)
+            if (isinstance(value, Compiled) or hasattr(value, "__closure__")) and value not in functions:
+                functions.append(value)
+    return contents
 
 
 def _not_none(leaf):
@@ -134,7 +151,7 @@ def _not_none(leaf):
 
 # --- reverse mode -----------------------------------------------------------------------------------------------------
 def _graph_of(leaves):
-    return next(leaf.graph for leaf in leaves if hasattr(leaf, "graph"))
+    return next((leaf.graph for leaf in leaves if hasattr(leaf, "graph")), None) or current()
 
 
 def _differentiable(args, which):
@@ -181,7 +198,7 @@ def value_and_grad(fn, argnums=0):
         grads = tuple(unflatten(structure, [next(rest) for _ in own]) for own, structure in points)
         return value.reshape(()), grads if isinstance(argnums, tuple) else grads[0]
 
-    return _named(Compiled(run, _Which(which)), fn, "value_and_grad")
+    return _named(Compiled(run, _Which(which), watch=fn), fn, "value_and_grad")
 
 
 class _Which:
@@ -201,7 +218,7 @@ def grad(fn, argnums=0):
     def run(*args):
         return both.fn(*args)[1]
 
-    return _named(Compiled(run, both.real_args), fn, "grad")
+    return _named(Compiled(run, both.real_args, watch=fn), fn, "grad")
 
 
 def _named(compiled, fn, what):
@@ -211,18 +228,23 @@ def _named(compiled, fn, what):
 
 # vjp and jvp get the function anew at each call: their programs are found by its identity
 _by_function = OrderedDict()
+_by_function_lock = threading.RLock()
 
 
 def _cached(kind, fn, make):
-    key = (kind, id(fn))
-    entry = _by_function.get(key)
-    if entry is None or entry[0] is not fn:
-        entry = _by_function[key] = (fn, make())
-        while len(_by_function) > 2 * CACHE_SIZE:
-            _by_function.popitem(last=False)
-    else:
-        _by_function.move_to_end(key)
-    return entry[1]
+    try:
+        hash(fn)
+    except TypeError:
+        return make()
+    with _by_function_lock:
+        compiled = _by_function.get((kind, fn))
+        if compiled is None:
+            compiled = _by_function[kind, fn] = make()
+            while len(_by_function) > 3 * CACHE_SIZE:
+                _by_function.popitem(last=False)
+        else:
+            _by_function.move_to_end((kind, fn))
+    return compiled
 
 
 def vjp(fn, *x):
@@ -250,7 +272,7 @@ def vjp(fn, *x):
         found = iter(_zeros_for_none(gradients(outputs, cotangents, flat), flat))
         return tuple(unflatten(structure, [next(found) for _ in own]) for own, structure in points)
 
-    back = _cached("vjp", fn, lambda: Compiled(run, None))
+    back = _cached("vjp", fn, lambda: Compiled(run, None, watch=fn))
     y = forward(*x)
     dtypes = [leaf.dtype for leaf in flatten(y)[0] if not _is_symbolic(leaf)]
 
@@ -293,7 +315,7 @@ def jvp(fn, x, v):
             unflatten(structure, _zeros_for_none(found, outputs)),
         )
 
-    return _cached("jvp", fn, lambda: Compiled(run, None))(x, v)
+    return _cached("jvp", fn, lambda: Compiled(run, None, watch=fn))(x, v)
 
 
 def compile(fn, *example_inputs, disabled=()):

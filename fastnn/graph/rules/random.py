@@ -59,7 +59,7 @@ def dropout(graph, x, p=0.5, training=True, seed=None, layer=None, shared=False)
         return x
     attrs = {
         "threshold": round((1.0 - p) * _KEEP_ALL),
-        "seed": graph.seed if seed is None else int(seed),
+        "seed": _signed(graph.seed if seed is None else int(seed)),
         "layer": layer,
         "p": p,
     }
@@ -67,6 +67,13 @@ def dropout(graph, x, p=0.5, training=True, seed=None, layer=None, shared=False)
         mask = _emit(full_like(x[:1] if x.shape[0] != ROWS else _row_of(x), 1.0), attrs)
         return x * mask
     return _emit(x, attrs)
+
+
+def _signed(seed):
+    """A seed of 64 bits as the signed integer of the same bits, which native sizes are."""
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"a seed must lie in 0..2**64-1, not {seed}")
+    return seed - 2**64 if seed >= 2**63 else seed
 
 
 def _row_of(x):
