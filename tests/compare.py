@@ -50,7 +50,8 @@ def assert_within(got, exact, bound, sparse=False):
     excess = np.abs(got.astype(np.longdouble) - exact) - bound
     if excess.size:
         worst = np.unravel_index(np.argmax(np.where(np.isnan(excess), np.inf, excess)), excess.shape)
-        assert excess[worst] <= 0, f"at {worst}: got {got[worst]!r}, exact {np.asarray(exact)[worst]!r}, over by {excess[worst]:.3g}"
+        over = f"over by {excess[worst]:.3g}"
+        assert excess[worst] <= 0, f"at {worst}: got {got[worst]!r}, exact {np.asarray(exact)[worst]!r}, {over}"
 
 
 def assert_norm_within(got, exact, limit):

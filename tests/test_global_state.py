@@ -127,5 +127,7 @@ def test_fork_after_parallel_work():
         "if child == 0:\n    use()\n    os._exit(0 if np.array_equal(k.linear(x, w), expected) else 3)\n"
         "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0\nuse()\nprint('fine')"
     )
-    done = subprocess.run([sys.executable, "-c", "import numpy as np" + code], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", "import numpy as np" + code], capture_output=True, text=True, timeout=30
+    )
     assert done.stdout == "fine\n", done.stderr

@@ -211,7 +211,9 @@ def with_out(rng, dtype):
         "dropout": lambda x, out: kernels.dropout(x, 0.3, seed=3, out=out),
         "batch_norm": lambda x, out: kernels.batch_norm(x, vector, vector, out=(out, None, None))[0],
         "batch_norm_inference": lambda x, out: kernels.batch_norm_inference(x, vector, vector, out=out),
-        "batch_norm_backward": lambda x, out: kernels.batch_norm_backward(x, other, vector, vector, out=(out, None, None))[0],
+        "batch_norm_backward": lambda x, out: kernels.batch_norm_backward(
+            x, other, vector, vector, out=(out, None, None)
+        )[0],
         "linear_backward dx": lambda x, out: kernels.linear_backward(x, other, square, out=(out, None, None))[0],
         "softmax_cross_entropy": lambda x, out: kernels.softmax_cross_entropy(x, labels, out=(None, out))[1],
         "mse": lambda x, out: kernels.mse(x, other, out=(None, out))[1],
@@ -228,7 +230,14 @@ def test_out_of_any_layout(name, dtype, rng):
     expected = call(x, None)
     holder = np.full((13, 40), np.nan, dtype)
     fields = np.zeros((6, 9), np.dtype([("a", np.uint8), ("x", dtype)]))
-    targets = [np.empty((6, 9), dtype), np.empty((9, 6), dtype).T, holder[:6, 3:12], holder[1::2, 1:36:4], holder[11:5:-1, 20:11:-1], fields["x"]]
+    targets = [
+        np.empty((6, 9), dtype),
+        np.empty((9, 6), dtype).T,
+        holder[:6, 3:12],
+        holder[1::2, 1:36:4],
+        holder[11:5:-1, 20:11:-1],
+        fields["x"],
+    ]
     for out in targets:
         assert call(x, out) is out
         assert same_bits(out, expected)

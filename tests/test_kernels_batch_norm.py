@@ -35,7 +35,8 @@ def test_forward(shape, ratio, dtype, isa, rng):
         # float64 statistics are sums in float64, so that the ratio of mean and deviation shows there
         slack = 2.5 if dtype == np.float32 else 20 + 2 * ratio
         assert_within(var, exact[2], slack * eps * exact[2])
-        assert_within(y, exact[0], (16 if dtype == np.float32 else 16 + 2 * ratio) * eps * np.maximum(1, np.abs(exact[0])))
+        limit = 16 if dtype == np.float32 else 40 + 2 * ratio
+        assert_within(y, exact[0], limit * eps * np.maximum(1, np.abs(exact[0])))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -129,7 +130,9 @@ def test_layouts_give_the_same_bits(dtype, isa, rng):
     for view in (np.asfortranarray(x), padded[:, 3:20]):
         for a, b in zip(kernels.batch_norm(view, reversed_weight, bias), plain):
             assert same_bits(a, b)
-        for a, b in zip(kernels.batch_norm_backward(np.asfortranarray(grad), view, plain[1], plain[2], weight), gradients):
+        for a, b in zip(
+            kernels.batch_norm_backward(np.asfortranarray(grad), view, plain[1], plain[2], weight), gradients
+        ):
             assert same_bits(a, b)
     out = (padded[:, 3:20], np.empty(34, dtype)[::2], np.empty(17, dtype))
     for a, b, c in zip(kernels.batch_norm(padded[:, 3:20], weight, bias, out=out), out, plain):

@@ -8,8 +8,21 @@ from reference import linear as twin
 from fastnn import kernels
 
 SIZES = [
-    (1, 1, 1), (1, 17, 3), (2, 3, 0), (0, 4, 3), (3, 0, 4), (7, 33, 5), (8, 16, 31), (13, 64, 15), (14, 32, 33),
-    (15, 96, 130), (29, 7, 64), (64, 30, 17), (65, 129, 48), (100, 10, 300), (130, 1, 7),
+    (1, 1, 1),
+    (1, 17, 3),
+    (2, 3, 0),
+    (0, 4, 3),
+    (3, 0, 4),
+    (7, 33, 5),
+    (8, 16, 31),
+    (13, 64, 15),
+    (14, 32, 33),
+    (15, 96, 130),
+    (29, 7, 64),
+    (64, 30, 17),
+    (65, 129, 48),
+    (100, 10, 300),
+    (130, 1, 7),
 ]  # fmt: skip  (rows, cols, depth)
 
 
@@ -68,8 +81,10 @@ def test_long_sums(depth, dtype, isa, rng):
 
 
 def test_matmul_shapes(dtype, rng):
-    cases = [((4,), (4,)), ((4,), (4, 3)), ((5, 4), (4,)), ((2, 5, 4), (4, 3)), ((2, 5, 4), (2, 4, 3)), ((5, 4), (2, 4, 3)),
-             ((3, 1, 5, 4), (2, 4, 3)), ((2, 5, 4), (4,)), ((0, 5, 4), (4, 3)), ((4,), (2, 4, 3))]  # fmt: skip
+    cases = [
+        ((4,), (4,)), ((4,), (4, 3)), ((5, 4), (4,)), ((2, 5, 4), (4, 3)), ((2, 5, 4), (2, 4, 3)), ((2, 5, 4), (4,)),
+        ((5, 4), (2, 4, 3)), ((3, 1, 5, 4), (2, 4, 3)), ((0, 5, 4), (4, 3)), ((4,), (2, 4, 3)),
+    ]  # fmt: skip
     for left, right in cases:
         a, b = rng.standard_normal(left).astype(dtype), rng.standard_normal(right).astype(dtype)
         expected = np.matmul(a.astype(float), b.astype(float))
@@ -98,7 +113,9 @@ def test_linear_takes_any_leading_axes(dtype, rng):
     whole = rng.standard_normal((4, 3, 5)).astype(dtype)
     expected = kernels.linear(whole.reshape(12, 5), weight, bias)
     assert same_bits(kernels.linear(whole, weight, bias).reshape(12, 6), expected)
-    assert same_bits(kernels.linear(whole.transpose(1, 0, 2), weight, bias), kernels.linear(whole, weight, bias).transpose(1, 0, 2))
+    assert same_bits(
+        kernels.linear(whole.transpose(1, 0, 2), weight, bias), kernels.linear(whole, weight, bias).transpose(1, 0, 2)
+    )
     np.testing.assert_allclose(kernels.linear(whole[0, 0], weight, bias), expected[0], rtol=1e-5, atol=1e-6)
 
 
@@ -122,7 +139,10 @@ def test_a_row_does_not_depend_on_its_batch(dtype, isa, rng):
 
 def test_linear_backward(dtype, isa, rng):
     for rows, features, units in ((1, 3, 2), (7, 33, 17), (64, 20, 31), (300, 9, 40), (0, 3, 2), (600, 5, 1)):
-        x, weight = rng.standard_normal((rows, features)).astype(dtype), rng.standard_normal((units, features)).astype(dtype)
+        x, weight = (
+            rng.standard_normal((rows, features)).astype(dtype),
+            rng.standard_normal((units, features)).astype(dtype),
+        )
         grad = rng.standard_normal((rows, units)).astype(dtype)
         dx, dweight, dbias = kernels.linear_backward(grad, x, weight)
         exact = twin.linear_backward(grad, x, weight)

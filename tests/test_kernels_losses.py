@@ -40,7 +40,9 @@ def check(logits, labels, extra):
         assert_within(gradient, exact_gradient, 12 * eps * scale, sparse=True)
 
 
-@pytest.mark.parametrize(("rows", "classes"), [(1, 1), (1, 2), (3, 10), (17, 16), (65, 5), (8, 33), (130, 100), (5, 1000)])
+@pytest.mark.parametrize(
+    ("rows", "classes"), [(1, 1), (1, 2), (3, 10), (17, 16), (65, 5), (8, 33), (130, 100), (5, 1000)]
+)
 def test_labels(rows, classes, dtype, isa, rng):
     logits = (3 * rng.standard_normal((rows, classes))).astype(dtype)
     labels = rng.integers(0, classes, rows)
@@ -73,7 +75,12 @@ def test_against_torch(rng):
     weight = rng.uniform(0.5, 2, 7)
     target = rng.dirichlet(np.ones(7), 19)
     for reduction in REDUCTIONS:
-        for extra in ({}, {"label_smoothing": 0.1}, {"weight": weight}, {"weight": weight, "label_smoothing": 0.2, "ignore_index": 3}):
+        for extra in (
+            {},
+            {"label_smoothing": 0.1},
+            {"weight": weight},
+            {"weight": weight, "label_smoothing": 0.2, "ignore_index": 3},
+        ):
             for y in (labels, target):
                 if y is target and "ignore_index" in extra:
                     continue
@@ -224,7 +231,10 @@ def test_pointwise(name, shape, dtype, isa, rng):
     for weights in (None, rng.uniform(0, 2, shape[0]).astype(dtype)):
         for reduction in REDUCTIONS:
             loss, gradient = f(x, target, sample_weight=weights, reduction=reduction)
-            wide = (None if v is None else v.astype(wider_than(dtype)) for v in (x.reshape(flat), target.reshape(flat), weights))
+            wide = (
+                None if v is None else v.astype(wider_than(dtype))
+                for v in (x.reshape(flat), target.reshape(flat), weights)
+            )
             exact = pointwise_losses.reduce(name, *wide, reduction)
             if reduction == "none":
                 assert_within(loss.reshape(flat), exact[0], 4 * eps * np.abs(exact[0]))

@@ -25,7 +25,7 @@ def test_softmax(shape, scale, dtype, isa, rng):
     assert np.all(np.abs(p.astype(np.longdouble).sum(axis=1) - 1) <= limit * eps)
     assert np.all(p >= 0)
     logs, exact = kernels.log_softmax(x), twin.log_softmax(wide)
-    assert_within(logs, exact, 8 * eps * np.maximum(1, np.abs(exact)), sparse=True)
+    assert_within(logs, exact, (8 if dtype == np.float32 else 40) * eps * np.maximum(1, np.abs(exact)), sparse=True)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -87,7 +87,8 @@ def test_twins_against_finite_differences(rng):
 
 REDUCED = [
     ((7,), None), ((7,), 0), ((5, 9), 0), ((5, 9), 1), ((5, 9), -1), ((5, 9), None), ((300, 33), 0), ((3, 1000), 1),
-    ((4, 5, 6), (0, 2)), ((4, 5, 6), 1), ((4, 5, 6), (0, 1)), ((4, 5, 6), (1, 2)), ((4, 5, 6), None), ((1, 1), 0), ((2, 3), ()),
+    ((4, 5, 6), (0, 2)), ((4, 5, 6), 1), ((4, 5, 6), (0, 1)), ((4, 5, 6), (1, 2)), ((4, 5, 6), None),
+    ((1, 1), 0), ((2, 3), ()),
 ]  # fmt: skip
 
 

@@ -40,3 +40,24 @@ def test_every_kernel_is_public_and_documented():
         assert function.__name__ == name
         assert function.__doc__ and len(function.__doc__) > 40, name
         assert function.__module__.startswith("fastnn.kernels"), name
+
+
+def test_stub_matches_the_extension():
+    """fastnn/_native.pyi names exactly what the extension module has."""
+    import ast
+    from pathlib import Path
+
+    from fastnn import _native
+
+    stub = Path(_native.__file__).parent / "_native.pyi"
+    found = {}
+    for node in ast.parse(stub.read_text()).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            members = {m.name for m in getattr(node, "body", []) if isinstance(m, ast.FunctionDef)}
+            found[node.name] = members if isinstance(node, ast.ClassDef) else None
+    public = {n for n in dir(_native) if not n.startswith("_") and callable(getattr(_native, n))}
+    assert public == set(found)
+    for name, members in found.items():
+        if members is not None:
+            actual = {m for m in dir(getattr(_native, name)) if not m.startswith("_") and m != "index"}
+            assert actual == members - {"__init__"}, name

@@ -1,4 +1,4 @@
-"""Every row of a native list has a kernel, a twin, a docstring and a benchmark case; every op is reached by a kernel."""
+"""Every row of a native list has a kernel, a twin, a docstring and a benchmark case."""
 
 import inspect
 import sys
@@ -69,7 +69,9 @@ def test_every_native_op_is_declared_whole():
 def test_factory_names_parameters_by_row():
     from fastnn.kernels._elementwise import make_backward, make_unary
 
-    row = dict(_native.list_rows("activations")[0], params=("slope", "knee"), defaults=(0.5, 2.0), name="bent", doc="bent")
+    row = dict(
+        _native.list_rows("activations")[0], params=("slope", "knee"), defaults=(0.5, 2.0), name="bent", doc="bent"
+    )
     for function, positional in ((make_unary(row, "m"), ["x"]), (make_backward(row, "m"), ["grad", "x"])):
         parameters = inspect.signature(function).parameters
         assert list(parameters) == [*positional, "slope", "knee", "out"]

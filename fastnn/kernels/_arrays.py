@@ -24,7 +24,8 @@ READY = 0x101  # flags.num bits: C-contiguous and aligned
 READY_OUT = 0x501  # and writeable
 
 _WEAK = (int, float, bool, list, tuple)  # Python's own values: no dtype of their own
-_may_share_memory = np.may_share_memory
+# the function under NumPy's __array_function__ dispatch, which costs as much as the check itself
+may_share_memory = getattr(np.may_share_memory, "_implementation", np.may_share_memory)
 
 
 def reals(names, *values):
@@ -94,7 +95,7 @@ def _own_dtype(array):
 
 
 def row_stride(array):
-    """Elements between rows when the array is read as (leading axes collapsed, last axis adjacent); None: impossible."""
+    """Elements between rows when read as (leading axes collapsed, last axis adjacent); None if that is impossible."""
     if array.flags.num & READY == READY:
         return array.shape[-1] if array.ndim else 1
     if not array.flags.aligned or array.ndim == 0:
@@ -170,7 +171,7 @@ def output(out, shape, dtype, inputs=(), same=None, name="out", contiguous=False
         if stride is None or contiguous:
             return np.empty(shape, dtype)
     for array in inputs:
-        if array is None or not _may_share_memory(out, array):
+        if array is None or not may_share_memory(out, array):
             continue
         if array is same and (out is array or same_elements(out, array)):
             continue
@@ -234,7 +235,7 @@ def overlapping(a, b):
     """Whether two arrays share an element; undecided counts as shared."""
     if not isinstance(a, ndarray) or not isinstance(b, ndarray):
         return False  # output() refuses it with a better message
-    if not _may_share_memory(a, b):
+    if not may_share_memory(a, b):
         return False
     try:
         return np.shares_memory(a, b, max_work=10000)

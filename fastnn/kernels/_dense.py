@@ -57,7 +57,9 @@ def matmul(a, b, *, out=None):
     rows, depth = left.shape[-2:]
     cols = right.shape[-1]
     if right.shape[-2] != depth:
-        raise ValueError(f"matmul: a has shape {a.shape} and b has {b.shape}: inner sizes {depth} and {right.shape[-2]}")
+        raise ValueError(
+            f"matmul: a has shape {a.shape} and b has {b.shape}: inner sizes {depth} and {right.shape[-2]}"
+        )
     lead = ()
     if left.ndim > 2 or right.ndim > 2:
         lead = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])

@@ -16,7 +16,7 @@ def keep_threshold(p):
 
 
 def dropout(x, p, *, seed, offset=0, out=None):
-    """Drop each element with probability ``p`` and scale the others up, so that the expectation stays (inverted dropout).
+    """Drop each element with probability ``p`` and scale the others up: the expectation stays (inverted dropout).
 
     Parameters
     ----------

@@ -7,11 +7,22 @@ from numpy import ndarray
 
 from fastnn import _native
 
-from ._arrays import FLOAT32, FLOAT64, READY, READY_OUT, finish, output, plain_array, reals, row_stride, rows_of
+from ._arrays import (
+    FLOAT32,
+    FLOAT64,
+    READY,
+    READY_OUT,
+    finish,
+    may_share_memory,
+    output,
+    plain_array,
+    reals,
+    row_stride,
+    rows_of,
+)
 
 _run_op = _native.run_op
 _empty = np.empty
-_may_share_memory = np.may_share_memory
 
 
 def unary(kind, x, p0, p1, out):
@@ -36,7 +47,7 @@ def _simple_out(out, x):
         and out.dtype is x.dtype
         and out.flags.num & READY_OUT == READY_OUT
         and out.shape == x.shape
-        and not _may_share_memory(out, x)
+        and not may_share_memory(out, x)
     ):
         return out
     return None
@@ -53,6 +64,18 @@ def _unary_any(kind, x, p0, p1, out):
 
 def unary_backward(kind, grad, x, p0, p1, out):
     """dx = grad f'(x)."""
+    if type(grad) is ndarray and type(x) is ndarray and out is None:
+        dtype = x.dtype
+        if (
+            grad.dtype is dtype
+            and grad.shape == x.shape
+            and (dtype is FLOAT32 or dtype is FLOAT64)
+            and grad.flags.num & x.flags.num & READY == READY
+        ):
+            dx = _empty(x.shape, dtype)
+            n = x.size
+            _run_op("unary_backward", (grad, x, dx), (1, n, n, n, n, kind), (p0, p1), 0 if dtype is FLOAT32 else 1)
+            return dx
     (grad, x), dtype, code = reals(("grad", "x"), grad, x)
     if grad.shape != x.shape:
         raise ValueError(f"grad has shape {grad.shape} but x has {x.shape}")
@@ -265,7 +288,9 @@ def named(template, name, parameters, defaults, doc, module):
 
 def parameter_lines(names, defaults):
     """numpydoc lines of a row's parameters."""
-    return "".join(f"{n} : float, default {d:g}\n    Parameter of the formula.\n" for n, d in zip(names, defaults, strict=True))
+    return "".join(
+        f"{n} : float, default {d:g}\n    Parameter of the formula.\n" for n, d in zip(names, defaults, strict=True)
+    )
 
 
 def source_line(row):
@@ -278,7 +303,9 @@ def make_unary(row, module):
     names = tuple(row.get("params", ()))
     defaults = tuple(row.get("defaults", ()))[: len(names)]
     doc = _ACTIVATION_DOC.format(
-        doc=_sentence(row["doc"]), source=source_line(row) if "citation" in row else "", parameters=parameter_lines(names, defaults)
+        doc=_sentence(row["doc"]),
+        source=source_line(row) if "citation" in row else "",
+        parameters=parameter_lines(names, defaults),
     )
     return named(_unary_templates(row["code"])[len(names)], row["name"], names, defaults, doc, module)
 

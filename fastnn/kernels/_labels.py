@@ -26,8 +26,10 @@ def class_labels(labels, rows, classes, ignore_index=None):
     """
     array = plain_array("labels", labels)
     if array.dtype.kind == "f" and array.size:
-        raise TypeError(f"labels are {array.dtype}: class labels are integers (labels.astype(int)), "
-                        f"probabilities have shape ({rows}, {classes})")
+        raise TypeError(
+            f"labels are {array.dtype}: class labels are integers (labels.astype(int)), "
+            f"probabilities have shape ({rows}, {classes})"
+        )
     if array.shape != (rows,) and array.shape != (rows, 1):
         raise ValueError(f"labels have shape {array.shape}: expected ({rows},), one class per row")
     codes = np.ascontiguousarray(array.reshape(rows), dtype=np.int64)

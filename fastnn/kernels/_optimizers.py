@@ -8,10 +8,9 @@ from numpy import ndarray
 
 from fastnn import _native
 
-from ._arrays import FLOAT32, FLOAT64, READY_OUT, as_index, overlapping, refuse_self_overlap, row_stride
+from ._arrays import FLOAT32, FLOAT64, READY_OUT, as_index, may_share_memory, overlapping, refuse_self_overlap
 
 _run_op = _native.run_op
-_may_share_memory = np.may_share_memory
 _KIND = {row["name"]: row["code"] for row in _native.list_rows("optimizers")}
 
 
@@ -32,7 +31,7 @@ def _update(kind, names, arrays, scalars):
             simple = False
     for i, array in enumerate(arrays):
         for j in range(i):
-            if array is not None and arrays[j] is not None and _may_share_memory(array, arrays[j]):
+            if array is not None and arrays[j] is not None and may_share_memory(array, arrays[j]):
                 simple = False
                 if j != 1 and i != 1 and overlapping(array, arrays[j]):
                     raise ValueError(f"{names[i]} and {names[j]} share memory: each needs an array of its own")
@@ -145,9 +144,7 @@ def rmsprop(param, grad, square_avg, *, step, lr=1e-2, alpha=0.99, eps=1e-8, wei
     _update(_KIND["rmsprop"], ("param", "grad", "square_avg"), (param, grad, square_avg, None, None), scalars)
 
 
-def adam(
-    param, grad, exp_avg, exp_avg_sq, *, step, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0
-):
+def adam(param, grad, exp_avg, exp_avg_sq, *, step, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
     """One step of Adam, in place (Kingma & Ba 2015, algorithm 1).
 
     Parameters

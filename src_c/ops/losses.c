@@ -25,6 +25,9 @@ static void *at(const fnn_args *args, const void *base, int64_t index) {
     return base == NULL ? NULL : (char *)base + index * args->table->item_size;
 }
 
+/* What a mean multiplies by: the mean of nothing (no row counts, or no weight) is 0 with gradient 0, never NaN. */
+static double mean_scale(double divisor) { return divisor != 0 ? 1 / divisor : 0; }
+
 /* The members' chunk sums become the loss, on one of them. */
 static void finish_loss(const fnn_args *args, const fnn_team *team, int64_t chunks, int reduction, double divisor,
                         void *loss, void *weight_sum) {
@@ -36,7 +39,7 @@ static void finish_loss(const fnn_args *args, const fnn_team *team, int64_t chun
     for (int64_t i = 0; i < chunks; i++)
         total += sums[i];
     if (reduction != NONE)
-        store_real(args, loss, reduction == MEAN ? total / divisor : total);
+        store_real(args, loss, reduction != MEAN ? total : divisor != 0 ? total / divisor : 0);
     store_real(args, weight_sum, divisor);
 }
 
@@ -81,7 +84,7 @@ void fnn_op_cross_entropy_run(const fnn_args *args, const fnn_team *team) {
         int64_t row = block * FNN_CROSS_ENTROPY_ROWS;
         fnn_cross_entropy piece = cross_entropy_block(args, row, smaller(FNN_CROSS_ENTROPY_ROWS, rows - row));
         if (reduction == MEAN)
-            piece.scale = 1 / divisor;
+            piece.scale = mean_scale(divisor);
         sums[block] = args->table->cross_entropy(&piece);
     }
     finish_loss(args, team, blocks, reduction, divisor, args->pointer[LOSS], args->pointer[WEIGHT_SUM]);
@@ -174,8 +177,8 @@ void fnn_op_pointwise_loss_run(const fnn_args *args, const fnn_team *team) {
     fnn_team_range(team, chunks, 1, &begin, &end);
     for (int64_t chunk = begin; chunk < end; chunk++) {
         int64_t start = chunk * FNN_LOSS_CHUNK;
-        sums[chunk] =
-            pointwise_chunk(args, start, smaller(FNN_LOSS_CHUNK, n - start), reduction == MEAN ? 1 / divisor : 1);
+        sums[chunk] = pointwise_chunk(args, start, smaller(FNN_LOSS_CHUNK, n - start),
+                                      reduction == MEAN ? mean_scale(divisor) : 1);
     }
     finish_loss(args, team, chunks, reduction, divisor, args->pointer[P_LOSS], args->pointer[P_WEIGHT_SUM]);
 }

@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 import sys
+from functools import partial
 
 import numpy as np
 
@@ -65,9 +66,9 @@ def calls(rng, dtype, rows, cols, place):
     states = [draw(rows, cols) for _ in range(2)]
     column, row_out, dweight, dx = out(rows), out(cols), out(cols, depth), out(rows, depth)
     for name in ("relu", "tanh", "sigmoid", "exp", "log", "sqrt", "sign"):
-        yield name, lambda f=getattr(kernels, name): f(x, out=y)
+        yield name, partial(getattr(kernels, name), x, out=y)
     for name in ("relu_backward", "tanh_backward", "sigmoid_backward"):
-        yield name, lambda f=getattr(kernels, name): f(other, x, out=y)
+        yield name, partial(getattr(kernels, name), other, x, out=y)
     yield "add", lambda: kernels.add(x, other, out=y)
     yield "add row", lambda: kernels.add(x, vector, out=y)
     yield "where", lambda: kernels.where(x, other, vector, out=y)
@@ -122,7 +123,7 @@ def run(isa, dtype):
         for at_end in (True, False):
             for rows, cols in sizes:
                 guarded.used = 0
-                for name, call in calls(rng, dtype, rows, cols, lambda values: guarded(values, at_end)):
+                for name, call in calls(rng, dtype, rows, cols, partial(guarded, at_end=at_end)):
                     print(name, rows, cols, "end" if at_end else "start", flush=True)
                     call()
     print("done")

@@ -1,4 +1,4 @@
-"""Sums, means and maxima along axes. A float sum of n terms in blocks errs by at most n u sum |x| (Higham 2002, 4.4)."""
+"""Sums, means and maxima along axes. A float sum errs by at most n u sum |x| (Higham 2002, 4.4)."""
 
 from .precision import wide
 
