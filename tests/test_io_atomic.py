@@ -167,3 +167,65 @@ def test_sigkill_at_random_moments(folder):
         child.stdout.close()
         held = (folder / "file").read_bytes()
         assert len(held) == 65536 and len(set(held)) == 1
+
+
+# A process number that is known before makes the temporary file's name one that strace can be told to watch.
+_SAVE_ONCE = """
+import os, sys
+from fastnn.io.atomic import write_atomic
+os.getpid = lambda: 1
+write_atomic(sys.argv[1], b"n" * 5000, b"n" * 5000)
+"""
+_CALLS_OF_A_SAVE = "openat,write,fsync,rename,renameat,renameat2,fchmod,close"
+
+
+def _strace(folder, *options):
+    """Run a save under strace, which sees only what concerns the file, its temporary file and the folder."""
+    import subprocess
+    import sys
+
+    paths = [word for path in (folder, folder / "file", folder / "file.1.0.tmp") for word in ("-P", str(path))]
+    command = ["strace", "-f", *paths, "-o", str(folder.parent / "trace"), *options]
+    return subprocess.run([*command, sys.executable, "-c", _SAVE_ONCE, str(folder / "file")], capture_output=True)
+
+
+@pytest.fixture
+def traced(tmp_path):
+    """A folder whose system calls can be traced, with an old file in it."""
+    import shutil
+
+    folder = tmp_path / "traced"
+    folder.mkdir()
+    (folder / "file").write_bytes(b"o" * 10000)
+    if shutil.which("strace") is None or _strace(folder, "-e", "trace=fsync").returncode != 0:
+        pytest.skip("strace is not here, or must not trace")
+    (folder / "file").write_bytes(b"o" * 10000)
+    return folder
+
+
+def test_system_calls_come_in_the_right_order(traced):
+    import re
+
+    assert _strace(traced, "-y", "-e", "trace=fsync,rename,renameat,renameat2").returncode == 0
+    trace = (traced.parent / "trace").read_text()
+    order = re.findall(r"(fsync)\(\d+<.*/([^/]+)>\)|(rename)\w*\(", trace)
+    assert order == [("fsync", "file.1.0.tmp", ""), ("", "", "rename"), ("fsync", "traced", "")]
+
+
+def test_sigkill_at_every_system_call(traced):
+    """Killed at each call on the folder or the file: the old file or the new one is there, never a mix."""
+    import signal
+
+    kills = 0
+    for call in _CALLS_OF_A_SAVE.split(","):
+        for k in range(1, 20):  # strace counts each kind of call by itself
+            (traced / "file").write_bytes(b"o" * 10000)
+            (traced / "file.1.0.tmp").unlink(missing_ok=True)
+            inject = f"inject={call}:signal=SIGKILL:when={k}"
+            code = _strace(traced, "-e", f"trace={_CALLS_OF_A_SAVE}", "-e", inject).returncode
+            assert (traced / "file").read_bytes() in (b"o" * 10000, b"n" * 10000)
+            if code == 0:
+                break
+            assert code in (-signal.SIGKILL, 128 + signal.SIGKILL)
+            kills += 1
+    assert kills >= 9  # open, 2 writes, sync, close, rename, and open, sync, close of the folder
