@@ -67,6 +67,8 @@ def test_digits(folder, capsys):
 
 
 def test_digits_reach_97_percent_in_3_seconds(folder, capsys):
+    if fastnn.show_config("dicts")["isa"] in ("scalar", "sse2"):
+        pytest.skip("the promise of 3 seconds is for AVX2 and better")
     accuracies, seconds = [], []
     for seed in "01234":
         # One thread: what is measured here is the network, not how busy the machine is.
