@@ -92,3 +92,58 @@ def test_float32_agrees_with_float64():
         double = fastnn.compile(function)(*inputs)
         assert single.dtype == np.float32 and double.dtype == np.float64, name
         np.testing.assert_allclose(single, double, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_rules_are_closed():
+    """Every op states its vjp, its jvp and how it becomes native ops; leaves have no inputs."""
+    from fastnn.graph import rules
+    from fastnn.graph.rules.base import Rule
+
+    rules.recorder("add")
+    assert len(rules.RULES) > 25
+    for name, rule in rules.RULES.items():
+        kind = type(rule)
+        assert kind.lower is not Rule.lower or name == "python_op", name
+        if name in ("input", "parameter", "constant", "size", "cast", "stop_gradient"):
+            continue
+        assert kind.vjp is not Rule.vjp and kind.jvp is not Rule.jvp, name
+
+
+def formulas(path, macro):
+    """Arguments of each row of a list, split at top-level commas."""
+    import re
+    from pathlib import Path
+
+    text = (Path(__file__).parent.parent / "src_c" / "kernels" / path).read_text()
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    rows = []
+    for found in re.finditer(macro + r"\(", text):
+        depth, start, parts, at = 1, found.end(), [], found.end()
+        while depth:
+            char = text[at]
+            depth += (char in "({") - (char in ")}")
+            if (char == "," and depth == 1) or not depth:
+                parts.append(" ".join(text[start:at].split()))
+                start = at + 1
+            at += 1
+        rows.append(parts)
+    return rows
+
+
+def test_formulas_of_the_lists_are_readable(rng):
+    """The C text of f and f', evaluated on tensors, is f and its derivative: so second derivatives can use it."""
+    from fastnn.graph.rules import formula
+
+    x = rng.normal(size=20)
+    seen = 0
+    for name, _, count, _, _, forward, derivative, *_ in formulas("activations.def", "FNN_ACTIVATION"):
+        if count != "0":
+            continue
+        value = fastnn.compile(lambda x, t=forward: formula.evaluate(t, {"x": x}) + 0.0 * x)(x)
+        slope = fastnn.compile(lambda x, t=derivative: formula.evaluate(t, {"x": x}) + 0.0 * x)(x)
+        expected, tangent = fastnn.jvp(getattr(fastnn.functional, name), x, np.ones_like(x))
+        np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14, err_msg=name)
+        np.testing.assert_allclose(slope, tangent, rtol=1e-12, atol=1e-14, err_msg=name)
+        seen += 1
+    assert seen >= 4
+    assert formula.evaluate("v_no_such_word(x)", {"x": 1.0}) is None

@@ -73,7 +73,6 @@ class _Arithmetic:
     """What makes a Parameter usable in the expressions of a forward, like a tensor."""
 
     __slots__ = ()
-    __array_priority__ = 1000.0  # ndarray + Parameter asks the Parameter first
 
     for _name in "add radd sub rsub mul rmul truediv rtruediv matmul rmatmul neg abs pow gt ge lt le getitem".split():
         locals()[f"__{_name}__"] = _in_expression(f"__{_name}__")
@@ -85,6 +84,14 @@ class _Arithmetic:
         from .trace import current, is_tracing
 
         return current().parameter(self) if is_tracing() else self.numpy()
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        from .trace import is_tracing
+
+        if is_tracing():
+            return self._operand().__array_ufunc__(ufunc, method, *inputs, **kwargs)
+        inputs = [x.numpy() if isinstance(x, Parameter) else x for x in inputs]
+        return getattr(ufunc, method)(*inputs, **kwargs)
 
     @property
     def T(self):  # noqa: N802 (NumPy's name)

@@ -46,7 +46,6 @@ class Tensor:
 
     __slots__ = ("kind", "node", "shape", "slot")
     _fastnn_symbolic_ = True
-    __array_ufunc__ = None  # makes ndarray + Tensor call Tensor.__radd__
 
     def __init__(self, node, slot, shape, kind):
         self.node = node
@@ -186,6 +185,18 @@ class Tensor:
 
     def __getitem__(self, index):
         return self._apply("slice", (self,), {"index": index})
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        """NumPy's own functions record too, where an op has their name: np.exp(x), array + x."""
+        name = ufunc.__name__
+        if method == "__call__" and not kwargs:
+            if name == "power" and isinstance(inputs[1], (int, float)):
+                return inputs[0] ** inputs[1]
+            if name != "power" and rules.has(name):
+                return self._apply(name, inputs)
+        raise TypeError(
+            f"numpy.{name} does not compute on a tensor while a model is traced; use fastnn.functional: {user_line()}"
+        )
 
     # --- a tensor has no value --------------------------------------------------------------------------------
     def __bool__(self):

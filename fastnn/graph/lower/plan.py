@@ -217,11 +217,6 @@ class Plan:
         return self._external(segment, tensor)
 
     # --- finishing and running --------------------------------------------------------------------------------
-    def regrow(self, capacity):
-        """Plan again, for more rows. Programs that run meanwhile on the old plan are not disturbed."""
-        self._lower()
-        return self.finish(capacity)
-
     def finish(self, capacity):
         """Plan the memory for up to `capacity` rows."""
         self.capacity = capacity

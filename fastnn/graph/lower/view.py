@@ -4,7 +4,7 @@ Sizes and strides may mention rows. Reshaping, transposing, slicing and broadcas
 memory; `None` from a method means that no stride can say it, so that the caller must copy.
 """
 
-from ..symbols import Dim, product, times
+from ..symbols import Dim, times
 
 
 class View:
@@ -125,8 +125,3 @@ def memory_order(view):
         return (-stride.a, -stride.b) if isinstance(stride, Dim) else (0, -stride)
 
     return sorted(range(view.ndim), key=key)
-
-
-def count(view):
-    """Number of elements."""
-    return product(view.shape)

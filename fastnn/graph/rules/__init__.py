@@ -27,6 +27,13 @@ def _load():
     _loaded = True
 
 
+def has(name):
+    """Whether there is a public op of this name."""
+    if not _loaded:
+        _load()
+    return name in RECORDERS
+
+
 def recorder(name):
     """The function (graph, *tensors, **attrs) -> tensor(s) that records the public op `name`."""
     if not _loaded:

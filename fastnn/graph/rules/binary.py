@@ -4,12 +4,6 @@ from .base import RECORDERS, Rule, add_all, aligned_rows, broadcast_shapes, reco
 from .lists import binaries
 
 _COMPARISONS = frozenset(("greater", "greater_equal", "less", "less_equal", "equal"))
-_LINEAR = frozenset(("add", "subtract"))
-
-
-def _no_gradient(g, a, b, y):
-    return None, None
-
 
 # (gradient of a, gradient of b) before broadcasting is undone, as functions made on demand
 _VJP = {

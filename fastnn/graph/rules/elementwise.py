@@ -6,7 +6,7 @@ First derivatives of activations are the native unary_backward(grad, x) = grad *
 
 from .base import RECORDERS, Rule, aligned_rows, full_like, records, register
 from .formula import derivative_from_list
-from .lists import ACTIVATION, ELEMENTWISE, activations, elementwise
+from .lists import activations, elementwise
 
 # f'(x) of elementwise.def, from x, y = f(x); None: zero almost everywhere
 _ARITHMETIC = {
@@ -194,6 +194,3 @@ def _integer_power(graph, x, n):
         if n:
             x = graph.apply("square", (x,), {})
     return result
-
-
-__all__ = ["ACTIVATION", "ELEMENTWISE", "backward", "derivative", "unary"]
