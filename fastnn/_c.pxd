@@ -39,6 +39,8 @@ cdef extern from "ops/lists.h" nogil:
         const char *parameters
         double *defaults
         const char *states
+        const char *forward
+        const char *derivative
         const char *doc
         const char *citation
     const fnn_list_row *fnn_list(const char *name, int *count, int *first_code)
@@ -74,7 +76,7 @@ cdef extern from "program/program.h" nogil:
         FNN_BUFFER_KEPT
     ctypedef struct fnn_operand:
         int buffer
-        int64_t offset
+        fnn_affine offset
     ctypedef struct fnn_node:
         int op
         fnn_operand *operand

@@ -28,8 +28,8 @@ OP_CODES = {name: row[0] for name, row in ops().items()}
 def list_rows(name):
     """Rows of one of the lists: "activations", "elementwise", "binary", "losses" or "optimizers".
 
-    Each is a dict with name, code, cls, params, defaults, states, doc and citation; optimizers' params are the names of
-    their scalars.
+    Each is a dict with name, code, cls, params, defaults, states, doc, citation and the texts of the formulas (forward
+    and derivative, over simd/vec.h); optimizers' params are the names of their scalars.
     """
     cdef int count = 0, first = 0
     cdef const _c.fnn_list_row *rows = _c.fnn_list(name.encode(), &count, &first)
@@ -42,6 +42,7 @@ def list_rows(name):
                        "params": params,
                        "defaults": tuple(rows[i].defaults[k] for k in range(min(len(params), _c.FNN_LIST_PARAMETERS))),
                        "states": tuple(rows[i].states.decode().split()), "doc": rows[i].doc.decode(),
+                       "forward": rows[i].forward.decode(), "derivative": rows[i].derivative.decode(),
                        "citation": rows[i].citation.decode()})
     return result
 

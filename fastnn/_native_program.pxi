@@ -60,7 +60,7 @@ cdef class Builder:
         return self.buffer(_c.FNN_BUFFER_KEPT, size, 0, name)
 
     def op(self, name, tuple buffers, tuple dims=(), tuple scalars=()):
-        """Append an op; buffers are ids, (id, byte offset) or None in slot order. Returns its index."""
+        """Append an op; buffers are ids, (id, byte offset) or None in slot order; offsets may be (per_row, base). Returns its index."""
         cdef _c.fnn_node node
         cdef Py_ssize_t i
         if self.program == NULL:
@@ -79,7 +79,8 @@ cdef class Builder:
             if item is None:
                 continue
             if isinstance(item, tuple):
-                node.operand[i].buffer, node.operand[i].offset = item
+                node.operand[i].buffer = item[0]
+                node.operand[i].offset = affine(item[1])
             else:
                 node.operand[i].buffer = item
         for i in range(len(dims)):

@@ -1,14 +1,15 @@
 /* batch_norm.c: batch norm over rows: statistics by blocks, then the columns' constants, then y or dx.
  *
  * Statistics and gradient sums are taken over fixed blocks of 64 rows and merged in the order of the blocks, column by
- * column, so that the bits do not depend on who computed which block. A team cuts the columns where there are enough of
- * them: a member then does everything for its columns without waiting, while they are in its cache. Otherwise it cuts
- * the blocks, and members meet twice.
+ * column, so that the bits do not depend on who computed which block. There are two ways through the data. By columns,
+ * while it fits L2: a member does everything for its columns, without waiting. By blocks, if there are too few columns
+ * for the team, or so much data that walking down columns would miss in the TLB at each row: members meet twice.
  */
 #include "op.h"
 
-#include <math.h>
+#include <stddef.h>
 
+#include "../base/cpu.h"
 #include "../base/memory.h"
 
 enum { BLOCK = FNN_BATCH_NORM_ROWS, STRIP = FNN_BATCH_NORM_COLS };
@@ -17,51 +18,38 @@ enum { COLUMN_UNIT = 16 }; /* columns of one share: whole cache lines of the out
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-static double real_at(const fnn_args *args, const void *base, int64_t index, double otherwise) {
-    if (base == NULL)
-        return otherwise;
-    return args->table->item_size == 4 ? (double)((const float *)base)[index] : ((const double *)base)[index];
-}
-
-static void set_real(const fnn_args *args, void *base, int64_t index, double value) {
-    if (base == NULL)
-        return;
-    if (args->table->item_size == 4)
-        ((float *)base)[index] = (float)value;
-    else
-        ((double *)base)[index] = value;
-}
-
 static void *item(const fnn_args *args, void *base, int64_t index) {
     return base == NULL ? NULL : (char *)base + index * args->table->item_size;
 }
 
-/* Too few columns for everybody, and several blocks of rows. Smaller teams cut blocks only where larger ones do too,
- * so scratch for the planned team suffices for any smaller one. */
-static int cuts_blocks(int64_t rows, int64_t cols, int team_size) {
-    return team_size > 1 && rows > BLOCK && ceil_div(cols, COLUMN_UNIT) < 2 * team_size;
+/* A smaller team goes by blocks only where a larger one does too: scratch for the planned team suffices for any. */
+static int by_blocks(const fnn_args *args, int64_t rows, int64_t cols, int team_size) {
+    if (rows <= BLOCK)
+        return 0;
+    return (team_size > 1 && ceil_div(cols, COLUMN_UNIT) < 2 * team_size) ||
+           rows * cols * args->table->item_size > fnn_cache_size(2);
 }
 
-/* Two doubles per block and column, and two per column. */
-typedef struct partials {
-    double *block[2], *total[2];
-} partials;
+/* Going by blocks: two doubles per block and column, and the constants of each strip. */
+typedef struct shared {
+    double *sums[2];
+    fnn_batch_norm_columns *strips;
+} shared;
 
-static partials lay_out(void *scratch, int64_t rows, int64_t cols, size_t *bytes) {
+static shared lay_out(void *scratch, int64_t rows, int64_t cols, size_t *bytes) {
     fnn_arena arena = {scratch, 0};
-    partials p;
+    shared s;
     for (int i = 0; i < 2; i++)
-        p.block[i] = fnn_arena_take(&arena, (size_t)(ceil_div(rows, BLOCK) * cols), sizeof(double));
-    for (int i = 0; i < 2; i++)
-        p.total[i] = fnn_arena_take(&arena, (size_t)cols, sizeof(double));
+        s.sums[i] = fnn_arena_take(&arena, (size_t)(ceil_div(rows, BLOCK) * cols), sizeof(double));
+    s.strips = fnn_arena_take(&arena, (size_t)ceil_div(cols, STRIP), sizeof(fnn_batch_norm_columns));
     if (bytes)
         *bytes = arena.used;
-    return p;
+    return s;
 }
 
-static int64_t scratch_bytes(int64_t rows, int64_t cols, int team_size) {
+static int64_t scratch_bytes(const fnn_args *args, int64_t rows, int64_t cols, int team_size) {
     size_t bytes = 0;
-    if (cuts_blocks(rows, cols, team_size))
+    if (by_blocks(args, rows, cols, team_size))
         lay_out(NULL, rows, cols, &bytes);
     return (int64_t)bytes;
 }
@@ -91,45 +79,32 @@ static void merge(statistics *s, int64_t cols, int64_t rows, const double *mean,
 
 static void block_statistics(const fnn_args *args, int64_t block, int64_t col, int64_t cols, double *mean,
                              double *square) {
-    double shift[STRIP];
     int64_t row = block * BLOCK;
-    for (int64_t j = 0; j < cols; j++)
-        shift[j] = real_at(args, args->pointer[X], col + j, 0);
     fnn_batch_norm piece = {.rows = smaller(BLOCK, args->dim[ROWS] - row),
                             .cols = cols,
                             .x = item(args, args->pointer[X], row * args->dim[X_ROW] + col),
-                            .x_row = args->dim[X_ROW],
-                            .shift = shift};
-    args->table->batch_norm_statistics(&piece, mean, square);
+                            .x_row = args->dim[X_ROW]};
+    args->table->batch_norm_statistics(&piece, item(args, args->pointer[X], col), mean, square);
 }
 
-/* The outputs mean and var, what rounding the mean lost, and the running statistics. */
-static void finish_statistics(const fnn_args *args, const statistics *s, int64_t col, int64_t cols, double *low) {
-    double *mean = args->pointer[MEAN], *var = args->pointer[VAR], momentum = args->scalar[MOMENTUM];
-    double rows = (double)s->rows, correction = args->dim[UNBIASED] && s->rows > 1 ? rows / (rows - 1) : 1;
-    void *running_mean = args->pointer[RUNNING_MEAN], *running_var = args->pointer[RUNNING_VAR];
-    for (int64_t j = 0; j < cols; j++) {
-        int64_t k = col + j;
-        double shift = real_at(args, args->pointer[X], k, 0), sum = shift + s->mean[j], part = sum - shift;
-        mean[k] = sum;
-        low[j] = (shift - (sum - part)) + (s->mean[j] - part); /* shift + s->mean[j] = sum + low exactly */
-        var[k] = s->square[j] / rows;
-        set_real(args, running_mean, k, (1 - momentum) * real_at(args, running_mean, k, 0) + momentum * sum);
-        set_real(args, running_var, k,
-                 (1 - momentum) * real_at(args, running_var, k, 0) + momentum * correction * var[k]);
-    }
-}
-
-static void forward_constants(const fnn_args *args, int64_t col, int64_t cols, const double *low,
-                              fnn_batch_norm_columns *c) {
-    const double *mean = args->pointer[MEAN], *var = args->pointer[VAR];
-    for (int64_t j = 0; j < cols; j++) {
-        c->mean[j] = mean[col + j];
-        c->mean_low[j] = low[j];
-        c->factor[j] = real_at(args, args->pointer[WEIGHT], col + j, 1) / sqrt(var[col + j] + args->scalar[EPS]);
-        c->offset[j] = real_at(args, args->pointer[BIAS], col + j, 0);
-        c->slope[j] = 0;
-    }
+static void finish_forward(const fnn_args *args, const statistics *s, int64_t col, int64_t cols,
+                           fnn_batch_norm_columns *columns) {
+    void *const *p = args->pointer;
+    fnn_batch_norm_finish finish = {.rows = s->rows,
+                                    .cols = cols,
+                                    .first = item(args, p[X], col),
+                                    .deviation = s->mean,
+                                    .square = s->square,
+                                    .weight = item(args, p[WEIGHT], col),
+                                    .bias = item(args, p[BIAS], col),
+                                    .eps = args->scalar[EPS],
+                                    .momentum = args->scalar[MOMENTUM],
+                                    .unbiased = args->dim[UNBIASED] != 0,
+                                    .mean = (double *)p[MEAN] + col,
+                                    .var = (double *)p[VAR] + col,
+                                    .running_mean = item(args, p[RUNNING_MEAN], col),
+                                    .running_var = item(args, p[RUNNING_VAR], col)};
+    args->table->batch_norm_finish(&finish, columns);
 }
 
 /* y of rows [begin, end) of a strip; the activation follows each block of rows while that is in L1. */
@@ -149,22 +124,22 @@ static void apply(const fnn_args *args, fnn_batch_norm piece, int64_t begin, int
     }
 }
 
-static void apply_strip(const fnn_args *args, int64_t col, int64_t cols, int64_t begin, int64_t end,
-                        const double *low) {
-    fnn_batch_norm_columns columns;
+/* y of rows [begin, end) of a strip */
+static void forward_strip(const fnn_args *args, int64_t col, int64_t cols, int64_t begin, int64_t end,
+                          const fnn_batch_norm_columns *columns) {
     fnn_batch_norm piece = {.cols = cols,
                             .x = item(args, args->pointer[X], col),
                             .y = item(args, args->pointer[Y], col),
                             .x_row = args->dim[X_ROW],
                             .y_row = args->dim[Y_ROW]};
-    forward_constants(args, col, cols, low, &columns);
-    apply(args, piece, begin, end, args->dim[ACTIVATION], &args->scalar[P0], &columns);
+    apply(args, piece, begin, end, args->dim[ACTIVATION], &args->scalar[P0], columns);
 }
 
 static void forward_by_columns(const fnn_args *args, const fnn_team *team) {
     const int64_t rows = args->dim[ROWS], blocks = ceil_div(rows, BLOCK);
     int64_t begin, end;
-    double mean[STRIP], square[STRIP], low[STRIP];
+    double mean[STRIP], square[STRIP];
+    fnn_batch_norm_columns columns;
     fnn_team_range(team, args->dim[COLS], COLUMN_UNIT, &begin, &end);
     for (int64_t col = begin; col < end; col += STRIP) {
         const int64_t cols = smaller(STRIP, end - col);
@@ -173,40 +148,41 @@ static void forward_by_columns(const fnn_args *args, const fnn_team *team) {
             block_statistics(args, block, col, cols, mean, square);
             merge(&s, cols, smaller(BLOCK, rows - block * BLOCK), mean, square);
         }
-        finish_statistics(args, &s, col, cols, low);
-        apply_strip(args, col, cols, 0, rows, low);
+        finish_forward(args, &s, col, cols, &columns);
+        forward_strip(args, col, cols, 0, rows, &columns);
     }
 }
 
 static void forward_by_blocks(const fnn_args *args, const fnn_team *team) {
     const int64_t rows = args->dim[ROWS], cols = args->dim[COLS], blocks = ceil_div(rows, BLOCK);
-    const partials p = lay_out(args->scratch, rows, cols, NULL);
-    double *low = p.total[0];
+    const shared shared = lay_out(args->scratch, rows, cols, NULL);
     int64_t first, last, begin, end;
     fnn_team_range(team, blocks, 1, &first, &last);
     for (int64_t block = first; block < last; block++)
         for (int64_t col = 0; col < cols; col += STRIP)
-            block_statistics(args, block, col, smaller(STRIP, cols - col), p.block[0] + block * cols + col,
-                             p.block[1] + block * cols + col);
+            block_statistics(args, block, col, smaller(STRIP, cols - col), shared.sums[0] + block * cols + col,
+                             shared.sums[1] + block * cols + col);
     fnn_team_barrier(team);
-    fnn_team_range(team, cols, COLUMN_UNIT, &begin, &end);
+    fnn_team_range(team, cols, STRIP, &begin, &end);
     for (int64_t col = begin; col < end; col += STRIP) {
         const int64_t width = smaller(STRIP, end - col);
         statistics s = {0};
         for (int64_t block = 0; block < blocks; block++)
-            merge(&s, width, smaller(BLOCK, rows - block * BLOCK), p.block[0] + block * cols + col,
-                  p.block[1] + block * cols + col);
-        finish_statistics(args, &s, col, width, low + col);
+            merge(&s, width, smaller(BLOCK, rows - block * BLOCK), shared.sums[0] + block * cols + col,
+                  shared.sums[1] + block * cols + col);
+        finish_forward(args, &s, col, width, &shared.strips[col / STRIP]);
     }
     fnn_team_barrier(team);
-    for (int64_t col = 0; col < cols; col += STRIP)
-        apply_strip(args, col, smaller(STRIP, cols - col), first * BLOCK, smaller(last * BLOCK, rows), low + col);
+    for (int64_t block = first; block < last; block++)
+        for (int64_t col = 0; col < cols; col += STRIP)
+            forward_strip(args, col, smaller(STRIP, cols - col), block * BLOCK, smaller((block + 1) * BLOCK, rows),
+                          &shared.strips[col / STRIP]);
 }
 
 void fnn_op_batch_norm_run(const fnn_args *args, const fnn_team *team) {
     if (args->dim[ROWS] <= 0 || args->dim[COLS] <= 0)
         return;
-    if (cuts_blocks(args->dim[ROWS], args->dim[COLS], team->size))
+    if (by_blocks(args, args->dim[ROWS], args->dim[COLS], team->size))
         forward_by_blocks(args, team);
     else
         forward_by_columns(args, team);
@@ -220,7 +196,7 @@ fnn_work fnn_op_batch_norm_work(const fnn_args *args) {
 }
 
 int64_t fnn_op_batch_norm_scratch(const fnn_args *args, int team_size) {
-    return scratch_bytes(args->dim[ROWS], args->dim[COLS], team_size);
+    return scratch_bytes(args, args->dim[ROWS], args->dim[COLS], team_size);
 }
 
 /* ---- inference ---- */
@@ -238,20 +214,16 @@ void fnn_op_batch_norm_inference_run(const fnn_args *args, const fnn_team *team)
     else
         fnn_team_range(team, d[I_COLS], COLUMN_UNIT, &col_begin, &col_end);
     for (int64_t col = col_begin; col < col_end; col += STRIP) {
-        fnn_batch_norm_columns c;
+        fnn_batch_norm_columns columns;
         fnn_batch_norm piece = {.cols = smaller(STRIP, col_end - col),
                                 .x = item(args, p[I_X], col),
                                 .y = item(args, p[I_Y], col),
                                 .x_row = d[I_X_ROW],
                                 .y_row = d[I_Y_ROW]};
-        for (int64_t j = 0; j < piece.cols; j++) {
-            c.mean[j] = real_at(args, p[I_MEAN], col + j, 0);
-            c.mean_low[j] = c.slope[j] = 0;
-            c.factor[j] = real_at(args, p[I_WEIGHT], col + j, 1) /
-                          sqrt(real_at(args, p[I_VAR], col + j, 1) + args->scalar[I_EPS]);
-            c.offset[j] = real_at(args, p[I_BIAS], col + j, 0);
-        }
-        apply(args, piece, row_begin, row_end, d[I_ACTIVATION], &args->scalar[I_P0], &c);
+        args->table->batch_norm_finish_inference(piece.cols, item(args, p[I_MEAN], col), item(args, p[I_VAR], col),
+                                                 item(args, p[I_WEIGHT], col), item(args, p[I_BIAS], col),
+                                                 args->scalar[I_EPS], &columns);
+        apply(args, piece, row_begin, row_end, d[I_ACTIVATION], &args->scalar[I_P0], &columns);
     }
 }
 
@@ -282,14 +254,13 @@ static fnn_batch_norm backward_piece(const fnn_args *args, int64_t row, int64_t 
                             .y = item(args, args->pointer[B_DX], row * d[B_DX_ROW] + col),
                             .x_row = d[B_X_ROW],
                             .grad_row = d[B_GRAD_ROW],
-                            .y_row = d[B_DX_ROW],
-                            .shift = (const double *)args->pointer[B_MEAN] + col};
+                            .y_row = d[B_DX_ROW]};
 }
 
 static void block_sums(const fnn_args *args, int64_t block, int64_t col, int64_t cols, double *grad, double *product) {
     const int64_t row = block * BLOCK;
     const fnn_batch_norm piece = backward_piece(args, row, smaller(BLOCK, args->dim[B_ROWS] - row), col, cols);
-    args->table->batch_norm_gradient_sums(&piece, grad, product);
+    args->table->batch_norm_gradient_sums(&piece, (const double *)args->pointer[B_MEAN] + col, grad, product);
 }
 
 static void add(double *to, const double *from, int64_t n) {
@@ -297,40 +268,34 @@ static void add(double *to, const double *from, int64_t n) {
         to[i] += from[i];
 }
 
-static double inverse_std(const fnn_args *args, int64_t col) {
-    return 1 / sqrt(((const double *)args->pointer[B_VAR])[col] + args->scalar[B_EPS]);
+static void finish_backward(const fnn_args *args, int64_t col, int64_t cols, const double *grad, const double *product,
+                            fnn_batch_norm_columns *columns) {
+    void *const *p = args->pointer;
+    fnn_batch_norm_finish_gradient finish = {.rows = args->dim[B_ROWS],
+                                             .cols = cols,
+                                             .grad_sum = grad,
+                                             .product_sum = product,
+                                             .mean = (const double *)p[B_MEAN] + col,
+                                             .var = (const double *)p[B_VAR] + col,
+                                             .weight = item(args, p[B_WEIGHT], col),
+                                             .eps = args->scalar[B_EPS],
+                                             .dweight = item(args, p[B_DWEIGHT], col),
+                                             .dbias = item(args, p[B_DBIAS], col)};
+    args->table->batch_norm_finish_gradient(&finish, columns);
 }
 
-static void finish_sums(const fnn_args *args, int64_t col, int64_t cols, const double *grad, const double *product) {
-    for (int64_t j = 0; j < cols; j++) {
-        set_real(args, args->pointer[B_DBIAS], col + j, grad[j]);
-        set_real(args, args->pointer[B_DWEIGHT], col + j, product[j] * inverse_std(args, col + j));
-    }
-}
-
-/* dx = weight * istd * (grad - mean(grad) - xhat * mean(grad * xhat)), xhat = (x - mean) * istd */
-static void input_gradient_strip(const fnn_args *args, int64_t col, int64_t cols, int64_t begin, int64_t end,
-                                 const double *grad, const double *product) {
-    fnn_batch_norm_columns c;
-    const double rows = (double)args->dim[B_ROWS];
-    if (args->pointer[B_DX] == NULL || begin >= end)
-        return;
-    for (int64_t j = 0; j < cols; j++) {
-        const double istd = inverse_std(args, col + j);
-        c.mean[j] = ((const double *)args->pointer[B_MEAN])[col + j];
-        c.mean_low[j] = 0;
-        c.factor[j] = real_at(args, args->pointer[B_WEIGHT], col + j, 1) * istd;
-        c.offset[j] = grad[j] / rows;
-        c.slope[j] = istd * istd * (product[j] / rows);
-    }
+static void backward_strip(const fnn_args *args, int64_t col, int64_t cols, int64_t begin, int64_t end,
+                           const fnn_batch_norm_columns *columns) {
     const fnn_batch_norm piece = backward_piece(args, begin, end - begin, col, cols);
-    args->table->batch_norm_input_gradient(&piece, &c);
+    if (args->pointer[B_DX] != NULL)
+        args->table->batch_norm_input_gradient(&piece, columns);
 }
 
 static void backward_by_columns(const fnn_args *args, const fnn_team *team) {
     const int64_t rows = args->dim[B_ROWS], blocks = ceil_div(rows, BLOCK);
     int64_t begin, end;
     double block_grad[STRIP], block_product[STRIP];
+    fnn_batch_norm_columns columns;
     fnn_team_range(team, args->dim[B_COLS], COLUMN_UNIT, &begin, &end);
     for (int64_t col = begin; col < end; col += STRIP) {
         const int64_t cols = smaller(STRIP, end - col);
@@ -340,41 +305,42 @@ static void backward_by_columns(const fnn_args *args, const fnn_team *team) {
             add(grad, block_grad, cols);
             add(product, block_product, cols);
         }
-        finish_sums(args, col, cols, grad, product);
-        input_gradient_strip(args, col, cols, 0, rows, grad, product);
+        finish_backward(args, col, cols, grad, product, &columns);
+        backward_strip(args, col, cols, 0, rows, &columns);
     }
 }
 
 static void backward_by_blocks(const fnn_args *args, const fnn_team *team) {
     const int64_t rows = args->dim[B_ROWS], cols = args->dim[B_COLS], blocks = ceil_div(rows, BLOCK);
-    const partials p = lay_out(args->scratch, rows, cols, NULL);
+    const shared shared = lay_out(args->scratch, rows, cols, NULL);
     int64_t first, last, begin, end;
     fnn_team_range(team, blocks, 1, &first, &last);
     for (int64_t block = first; block < last; block++)
         for (int64_t col = 0; col < cols; col += STRIP)
-            block_sums(args, block, col, smaller(STRIP, cols - col), p.block[0] + block * cols + col,
-                       p.block[1] + block * cols + col);
+            block_sums(args, block, col, smaller(STRIP, cols - col), shared.sums[0] + block * cols + col,
+                       shared.sums[1] + block * cols + col);
     fnn_team_barrier(team);
-    fnn_team_range(team, cols, COLUMN_UNIT, &begin, &end);
-    for (int sum = 0; sum < 2; sum++)
-        for (int64_t j = begin; j < end; j++) {
-            double total = 0;
-            for (int64_t block = 0; block < blocks; block++)
-                total += p.block[sum][block * cols + j];
-            p.total[sum][j] = total;
+    fnn_team_range(team, cols, STRIP, &begin, &end);
+    for (int64_t col = begin; col < end; col += STRIP) {
+        const int64_t width = smaller(STRIP, end - col);
+        double grad[STRIP] = {0}, product[STRIP] = {0};
+        for (int64_t block = 0; block < blocks; block++) {
+            add(grad, shared.sums[0] + block * cols + col, width);
+            add(product, shared.sums[1] + block * cols + col, width);
         }
-    if (begin < end)
-        finish_sums(args, begin, end - begin, p.total[0] + begin, p.total[1] + begin);
+        finish_backward(args, col, width, grad, product, &shared.strips[col / STRIP]);
+    }
     fnn_team_barrier(team);
-    for (int64_t col = 0; col < cols; col += STRIP)
-        input_gradient_strip(args, col, smaller(STRIP, cols - col), first * BLOCK, smaller(last * BLOCK, rows),
-                             p.total[0] + col, p.total[1] + col);
+    for (int64_t block = first; block < last; block++)
+        for (int64_t col = 0; col < cols; col += STRIP)
+            backward_strip(args, col, smaller(STRIP, cols - col), block * BLOCK, smaller((block + 1) * BLOCK, rows),
+                           &shared.strips[col / STRIP]);
 }
 
 void fnn_op_batch_norm_backward_run(const fnn_args *args, const fnn_team *team) {
     if (args->dim[B_ROWS] <= 0 || args->dim[B_COLS] <= 0)
         return;
-    if (cuts_blocks(args->dim[B_ROWS], args->dim[B_COLS], team->size))
+    if (by_blocks(args, args->dim[B_ROWS], args->dim[B_COLS], team->size))
         backward_by_blocks(args, team);
     else
         backward_by_columns(args, team);
@@ -388,5 +354,5 @@ fnn_work fnn_op_batch_norm_backward_work(const fnn_args *args) {
 }
 
 int64_t fnn_op_batch_norm_backward_scratch(const fnn_args *args, int team_size) {
-    return scratch_bytes(args->dim[B_ROWS], args->dim[B_COLS], team_size);
+    return scratch_bytes(args, args->dim[B_ROWS], args->dim[B_COLS], team_size);
 }

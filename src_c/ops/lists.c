@@ -7,27 +7,28 @@
 
 static const fnn_list_row activations[] = {
 #define FNN_ACTIVATION(name, cls, nparams, names, defaults, forward, derivative, doc, citation)                        \
-    {#name, #cls, names, defaults, "", doc, citation},
+    {#name, #cls, names, defaults, "", #forward, #derivative, doc, citation},
 #include "../kernels/activations.def"
 #undef FNN_ACTIVATION
 };
 static const fnn_list_row elementwise[] = {
-#define FNN_ELEMENTWISE(name, formula, doc) {#name, "", "", {0}, "", doc, ""},
+#define FNN_ELEMENTWISE(name, formula, doc) {#name, "", "", {0}, "", #formula, "", doc, ""},
 #include "../kernels/elementwise.def"
 #undef FNN_ELEMENTWISE
 };
 static const fnn_list_row binary[] = {
-#define FNN_BINARY(name, formula, doc) {#name, "", "", {0}, "", doc, ""},
+#define FNN_BINARY(name, formula, doc) {#name, "", "", {0}, "", #formula, "", doc, ""},
 #include "../kernels/binary.def"
 #undef FNN_BINARY
 };
 static const fnn_list_row losses[] = {
-#define FNN_LOSS(name, nparams, names, value, derivative, doc, citation) {#name, "", names, {0}, "", doc, citation},
+#define FNN_LOSS(name, nparams, names, value, derivative, doc, citation)                                               \
+    {#name, "", names, {0}, "", #value, #derivative, doc, citation},
 #include "../kernels/losses.def"
 #undef FNN_LOSS
 };
 static const fnn_list_row optimizers[] = {
-#define FNN_OPTIMIZER(name, states, scalars, doc, citation) {#name, "", scalars, {0}, states, doc, citation},
+#define FNN_OPTIMIZER(name, states, scalars, doc, citation) {#name, "", scalars, {0}, states, "", "", doc, citation},
 #include "../kernels/optimizers.def"
 #undef FNN_OPTIMIZER
 };

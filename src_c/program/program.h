@@ -35,8 +35,8 @@ typedef struct fnn_buffer {
 } fnn_buffer;
 
 typedef struct fnn_operand {
-    int buffer; /* -1: none */
-    int64_t offset;
+    int buffer;        /* -1: none */
+    fnn_affine offset; /* in bytes */
 } fnn_operand;
 
 typedef struct fnn_node {

@@ -55,7 +55,9 @@ void fnn_workspace_resolve(fnn_workspace *workspace, int64_t rows, int64_t done)
         for (int i = 0; i < FNN_MAX_POINTERS; i++) {
             int id = node->operand[i].buffer;
             char *base = id < 0 ? NULL : workspace->pointers[id];
-            args->pointer[i] = base ? base + node->operand[i].offset + done * program->buffers[id].rows_bytes : NULL;
+            args->pointer[i] =
+                base ? base + fnn_affine_at(node->operand[i].offset, rows) + done * program->buffers[id].rows_bytes
+                     : NULL;
         }
         for (int i = 0; i < FNN_MAX_DIMS; i++)
             args->dim[i] = fnn_affine_at(node->dim[i], rows);
@@ -73,7 +75,7 @@ void fnn_workspace_repoint(fnn_workspace *workspace, int buffer, void *pointer) 
         for (int i = 0; i < FNN_MAX_POINTERS; i++) {
             const fnn_operand *operand = &program->nodes[n].operand[i];
             if (operand->buffer == buffer)
-                workspace->args[n].pointer[i] = (char *)pointer + operand->offset;
+                workspace->args[n].pointer[i] = (char *)pointer + fnn_affine_at(operand->offset, workspace->rows);
         }
 }
 
@@ -187,8 +189,8 @@ static void run_chunks(void *context, const fnn_team *team) {
     chunked_run *run = context;
     fnn_workspace *workspace = run->workspace;
     int64_t chunk = workspace->program->chunk > 0 ? workspace->program->chunk : run->rows;
-    for (int64_t done = 0; done == 0 || done < run->rows; done += chunk) {
-        if (done > 0)
+    for (int64_t done = 0, first = 1; first || done < run->rows; done += chunk, first = 0) {
+        if (!first)
             fnn_team_barrier(team);
         int64_t rows = run->rows - done < chunk ? run->rows - done : chunk;
         if (team->rank == 0 && (done > 0 || workspace->rows != rows))
