@@ -5,6 +5,7 @@ import pytest
 from reference import optimizers as twins
 
 from fastnn import Trainer, nn, optim
+from fastnn.graph.parameter import logical_view as graph_view
 
 CASES = {
     "sgd": (optim.SGD(lr=0.05), twins.sgd, {"lr": 0.05}, 1),
@@ -138,6 +139,42 @@ def test_parameter_thawed_later_counts_its_own_steps():
     trainer.train_step(x, y)
     # the first step of Adam has length lr, whatever the gradient
     np.testing.assert_allclose(model[0].bias.numpy(), frozen - 0.01 * np.sign(gradient), rtol=1e-5)
+
+
+def test_programs_for_other_data_follow_the_step_counts():
+    """A program that is kept while another one trains only some of its parameters must not use one count for all."""
+    x, y = data()
+    model = linear_model()
+    trainer = Trainer(model, nn.MSELoss(), optim.Adam(lr=0.01))
+    trainer.train_step(x, y)
+    model[0].bias.requires_grad = False
+    for _ in range(5):
+        trainer.train_step(x.astype(np.float32), y)
+    model[0].bias.requires_grad = True
+    before = model.state_dict()
+    slots = {name: [a.copy() for a in s.arrays.values()] for name, s in trainer._optimizer_state.slots.items()}
+    trainer.train_step(x, y)
+    for name, gradient in zip(
+        ("0.weight", "0.bias"), linear_gradients(before["0.weight"], before["0.bias"], x, y), strict=True
+    ):
+        shape = before[name].shape
+        moments = [graph_view(array, shape) for array in slots[name]]
+        step = 7 if name == "0.weight" else 2
+        expected = twins.adam(before[name], gradient, *moments, step=step, lr=0.01)[0]
+        np.testing.assert_allclose(model.state_dict()[name], expected, rtol=1e-9)
+
+
+def test_training_bumps_the_versions_that_derived_copies_follow():
+    x, y = data()
+    model = nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 3)).to("float64")
+    model[1].bias.requires_grad = False
+    trainer = Trainer(model, nn.MSELoss(), optim.SGD(lr=0.1))
+    tensors = [model[1].weight, model[0].weight, model[0].running_mean, model[1].bias]
+    versions = [tensor.version for tensor in tensors]
+    trainer.train_step(x, y)
+    trainer.fit(x, y, epochs=1, progress=False)
+    changed = [tensor.version > version for tensor, version in zip(tensors, versions, strict=True)]
+    assert changed == [True, True, True, False]
 
 
 def test_another_kind_of_optimizer_starts_afresh():

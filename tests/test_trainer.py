@@ -199,6 +199,18 @@ def test_integer_sample_weights_are_repetitions():
     )
 
 
+def test_batch_without_any_weight_changes_nothing():
+    x, y = blobs(40)
+    weight = np.repeat([1.0, 0.0], 20)
+    t = Trainer(classifier(), nn.CrossEntropyLoss(), optim.SGD(lr=0.1))
+    history = t.fit(x, y, epochs=2, batch_size=20, shuffle=False, sample_weight=weight, progress=False)
+    half = Trainer(classifier(), nn.CrossEntropyLoss(), optim.SGD(lr=0.1))
+    expected = half.fit(x[:20], y[:20], epochs=2, batch_size=20, shuffle=False, progress=False)
+    for name, value in t.model.state_dict().items():
+        np.testing.assert_allclose(value, half.model.state_dict()[name], rtol=1e-5, atol=1e-7)
+    assert history["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+
+
 def test_class_weight_equals_the_losss_own():
     x, y = blobs(64)
     per_class = [0.5, 2.0, 1.0]
