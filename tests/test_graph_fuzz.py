@@ -5,6 +5,7 @@ import pytest
 
 import fastnn
 from fastnn import functional as F
+from fastnn import graph
 
 
 def random_shape(rng, size):
@@ -106,20 +107,95 @@ def test_random_expressions(seed):
     np.testing.assert_allclose(tangent, difference, rtol=1e-5, atol=1e-7)
 
 
+def batch_step(rng, x):
+    """A step that keeps axis 0 as the batch, for values shaped like x."""
+    tail, kind = x.shape[1:], rng.integers(0, 11)
+    last = int(rng.integers(1, x.ndim)) if tail else 0
+    if kind == 0:
+        axes = (0, *(1 + int(a) for a in rng.permutation(len(tail))))
+        return lambda x: F.transpose(x, axes)
+    if kind == 1:
+        shape = random_shape(rng, int(np.prod(tail)))
+        return lambda x: F.reshape(x, (x.shape[0], *shape))
+    if kind == 2:
+        index = (slice(None), *(random_index(rng, n) for n in tail))
+        return lambda x: x[index]
+    if kind == 3 and tail:
+        return lambda x: F.concatenate([x, x * 2.0], axis=last)
+    if kind == 4 and x.ndim < 4:
+        return lambda x: F.stack([x, F.tanh(x)], axis=1)
+    if kind == 5 and tail:
+        return lambda x: F.sum(x, axis=last, keepdims=bool(last % 2))
+    if kind == 6 and tail:
+        matrix = rng.normal(size=(tail[-1], 3))
+        return lambda x: x @ matrix
+    if kind == 7:
+        other = rng.normal(size=tail)
+        return lambda x: (x + other) / (1.0 + F.square(other))
+    if kind == 8 and tail:
+        return lambda x: F.softmax(x, axis=last)
+    if kind == 9:
+        return lambda x: x - F.mean(x, axis=0)
+    return lambda x: x[1:] * F.tanh(x[:-1])
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_random_models(seed):
+    """Chains on a batch: rows as a symbol, rows as a number, and eager must agree, at several numbers of rows."""
+    rng = np.random.default_rng(seed)
+    feature_shape = tuple(int(n) for n in rng.integers(1, 5, size=int(rng.integers(0, 3))))
+    value, chain = rng.normal(size=(9, *feature_shape)), []
+    for _ in range(int(rng.integers(2, 7))):
+        step = batch_step(rng, value)
+        fresh = step(value)
+        if 0 < np.size(fresh) < 2000 and len(fresh) > 3:
+            chain.append(step)
+            value = fresh
+
+    def forward(x):
+        for step in chain:
+            x = step(x)
+        return x
+
+    model = graph.build_inference(forward, [(feature_shape, np.dtype(float))], "float64")
+    for rows in (9, 300):
+        x = rng.normal(size=(rows, *feature_shape))
+        expected = forward(x)
+        np.testing.assert_allclose(model.run((x,)), expected, rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(fastnn.compile(forward)(x), expected, rtol=1e-11, atol=1e-12)
+
+
 @pytest.mark.parametrize("seed", range(60))
-def test_random_expressions_per_row(seed):
-    """The same chains on rows of a batch: symbolic rows (chunked or not) against the whole array."""
-    rng = np.random.default_rng(1000 + seed)
-    function, x, _ = random_expression(rng)
-    batch = rng.normal(size=(300, *x.shape))
+def test_random_training_programs(seed):
+    """Gradients with symbolic rows, written into the arena, against the transforms with fixed shapes."""
+    rng = np.random.default_rng(seed)
+    value, chain = rng.normal(size=(9, 4)), []
+    for _ in range(int(rng.integers(1, 6))):
+        step = batch_step(rng, value)
+        fresh = step(value)
+        if 0 < np.size(fresh) < 2000 and len(fresh) > 3:
+            chain.append(step)
+            value = fresh
+    weights = [rng.normal(size=(4, 3)), rng.normal(size=4), rng.normal(size=(4, 4))]
+    parameters = [graph.Parameter(w) for w in weights]
 
-    def forward(batch):
-        size = int(np.prod(x.shape))
-        flat = batch.reshape(batch.shape[0], size)
-        scaled = F.tanh(flat * 2.0) + F.sum(flat, axis=1, keepdims=True)
-        return scaled * F.reshape(function(x), (-1,))[0] + F.mean(flat, axis=0)
+    def loss(x, w1, b, w2):
+        h = F.linear(x, w1, b) @ w2 * b
+        for step in chain:
+            h = step(h)
+        return F.mean(F.square(h)) + F.sum(w2 * w2) * 0.1
 
-    from fastnn import graph
-
-    model = graph.build_inference(forward, [(x.shape, np.dtype(float))], "float64")
-    np.testing.assert_allclose(model.run((batch,)), forward(batch), rtol=1e-11, atol=1e-12)
+    program = graph.build_training(
+        lambda x: x, lambda x, _: loss(x, *parameters), [((3,), np.dtype(float))], ((), np.dtype(np.int64)), "float64",
+        capacity=30,
+    )  # fmt: skip
+    x, index = rng.normal(size=(50, 3)), rng.permutation(50)[:23]
+    losses = np.zeros(1)
+    data = {program.inputs["x0"]: x}
+    program.run_steps(None, data, index, np.array([0, 23]), np.zeros((1, 1)), None, 1, losses, None, 0.0, False)
+    expected, gradients = fastnn.value_and_grad(lambda w1, b, w2: loss(x[index], w1, b, w2), (0, 1, 2))(*weights)
+    np.testing.assert_allclose(losses[0], expected, rtol=1e-12)
+    for parameter, view in program.gradients:
+        k = next(i for i, p in enumerate(parameters) if p is parameter)
+        found = graph.parameter.logical_view(view, parameter.shape)
+        np.testing.assert_allclose(found, gradients[k], rtol=1e-9, atol=1e-12)
