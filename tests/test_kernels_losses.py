@@ -40,9 +40,7 @@ def check(logits, labels, extra):
         assert_within(gradient, exact_gradient, 12 * eps * scale, sparse=True)
 
 
-@pytest.mark.parametrize(
-    ("rows", "classes"), [(1, 1), (1, 2), (3, 10), (17, 16), (65, 5), (8, 33), (130, 100), (5, 1000)]
-)
+@pytest.mark.parametrize(("rows", "classes"), [(1, 1), (1, 2), (17, 16), (130, 5), (8, 33), (2, 1000)])
 def test_labels(rows, classes, dtype, isa, rng):
     logits = (3 * rng.standard_normal((rows, classes))).astype(dtype)
     labels = rng.integers(0, classes, rows)

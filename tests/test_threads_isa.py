@@ -1,5 +1,8 @@
 """The same bits for any number of threads; each instruction set near the others; threads of Python's own."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -15,13 +18,13 @@ from fastnn.threads import num_threads
 def work(dtype):
     """Named results of every kind of kernel, at sizes with several tiles and ragged edges."""
     rng = np.random.default_rng(7)
-    x = rng.standard_normal((777, 130)).astype(dtype)
-    other = rng.standard_normal((777, 130)).astype(dtype)
-    weight = rng.standard_normal((97, 130)).astype(dtype)
-    grad = rng.standard_normal((777, 97)).astype(dtype)
-    vector = rng.uniform(0.5, 1.5, 130).astype(dtype)
-    labels = rng.integers(0, 130, 777)
-    few = rng.standard_normal((5, 130)).astype(dtype)
+    x = rng.standard_normal((333, 70)).astype(dtype)
+    other = rng.standard_normal((333, 70)).astype(dtype)
+    weight = rng.standard_normal((97, 70)).astype(dtype)
+    grad = rng.standard_normal((333, 97)).astype(dtype)
+    vector = rng.uniform(0.5, 1.5, 70).astype(dtype)
+    labels = rng.integers(0, 70, 333)
+    few = rng.standard_normal((5, 70)).astype(dtype)
     yield "matmul", kernels.matmul(x.T, x)
     yield "matmul long", kernels.matmul(x[:40].reshape(4, -1), x[:40].reshape(4, -1).T)
     for name in (None, "relu", "sigmoid", "tanh"):
@@ -71,10 +74,33 @@ def test_threads_do_not_change_bits(name, dtype):
                         assert same_bits(a, b), f"{what}, {count} threads"
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc")
+def test_forced_threads_are_real():
+    """The tests above would prove nothing on one thread: three forced threads make two more of the system's."""
+    code = """if True:
+        import os
+        import numpy as np
+        from fastnn import _native, kernels
+        from fastnn.threads import num_threads
+        x = np.ones((3, 3), np.float32)
+        before = len(os.listdir("/proc/self/task"))
+        kernels.relu(x)
+        kernels.matmul(x, x)
+        small = len(os.listdir("/proc/self/task"))
+        with num_threads(3, force=True):
+            kernels.relu(x)
+        print(small - before, len(os.listdir("/proc/self/task")) - before, _native.config()["openmp"])
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    small, forced, openmp = map(int, done.stdout.split())
+    assert small == 0, "a tiny call must not start threads"
+    assert forced == (2 if openmp else 0)
+
+
 def test_repeated_calls_give_the_same_bits():
     with num_threads(2, force=True):
         first = dict(work(np.float32))
-        for _ in range(5):
+        for _ in range(3):
             for what, value in work(np.float32):
                 for a, b in zip(flat(value), flat(first[what]), strict=True):
                     assert same_bits(a, b), what

@@ -115,13 +115,14 @@ def calls(rng, dtype, rows, cols, place):
 def run(isa, dtype):
     rng = np.random.default_rng(1)
     POOL.extend(Guarded(24) for _ in range(20))
-    sizes = [(1, n) for n in range(0, 131)] + [
+    most = 131 if dtype.itemsize == 4 else 67
+    sizes = [(1, n) for n in range(0, most)] + [
         (rows, cols) for rows in (2, 3, 9, 15) for cols in (1, 2, 5, 8, 13, 17, 31, 33)
     ]
     sizes += [(n, 3) for n in (5, 16, 29, 65)] + [(70, 67)]
     with use_isa(isa), num_threads(1):
         for at_end in (True, False):
-            for rows, cols in sizes:
+            for rows, cols in sizes if at_end else sizes[::4]:  # vectors overrun at the end; the start is simpler
                 guarded.used = 0
                 for name, call in calls(rng, dtype, rows, cols, partial(guarded, at_end=at_end)):
                     print(name, rows, cols, "end" if at_end else "start", flush=True)
