@@ -79,24 +79,46 @@ typedef struct fnn_cross_entropy {
 } fnn_cross_entropy;
 #define FNN_CROSS_ENTROPY_ROWS 64
 
-/* One block of rows and one strip of columns of batch norm (kernels/batch_norm.h). Strides in elements. */
+/* Some rows of a strip of columns of batch norm (kernels/batch_norm.h). Strides in elements. */
+#define FNN_BATCH_NORM_ROWS 64
+#define FNN_BATCH_NORM_COLS 256
 typedef struct fnn_batch_norm {
-    int64_t rows, cols; /* at most FNN_BATCH_NORM_ROWS in a statistic, any number elsewhere; at most _COLS */
+    int64_t rows, cols; /* at most FNN_BATCH_NORM_COLS columns; statistics: at most FNN_BATCH_NORM_ROWS rows */
     const void *x;      /* [rows, cols] */
     const void *grad;   /* [rows, cols], backward only */
     void *y;            /* [rows, cols], or dx; may be x or grad */
     int64_t x_row, grad_row, y_row;
-    const double *shift; /* [cols] subtracted from x: the first row, or the mean */
 } fnn_batch_norm;
-#define FNN_BATCH_NORM_ROWS 64
-#define FNN_BATCH_NORM_COLS 64
 
-/* Columns as vectors see them: y = (x - mean_high - mean_low) * factor + offset, and backward
- * dx = factor * (grad - offset - (x - mean_high - mean_low) * slope). The low part keeps what rounding the mean loses.
- */
+/* A strip's constants, arrays of reals that only the kernels look into:
+ * forward y = (x - mean - mean_low) * factor + offset, backward dx = factor * (grad - offset - (x - mean - mean_low) *
+ * slope). The low part keeps what rounding the mean loses. */
 typedef struct fnn_batch_norm_columns {
-    double mean[FNN_BATCH_NORM_COLS], mean_low[FNN_BATCH_NORM_COLS];
-    double factor[FNN_BATCH_NORM_COLS], offset[FNN_BATCH_NORM_COLS], slope[FNN_BATCH_NORM_COLS];
+    _Alignas(64) double mean[FNN_BATCH_NORM_COLS];
+    double mean_low[FNN_BATCH_NORM_COLS], factor[FNN_BATCH_NORM_COLS], offset[FNN_BATCH_NORM_COLS],
+        slope[FNN_BATCH_NORM_COLS];
 } fnn_batch_norm_columns;
+
+/* From the statistics of all rows to the outputs and the constants of a strip. */
+typedef struct fnn_batch_norm_finish {
+    int64_t rows, cols;
+    const void *first;                /* [cols] the first row of x */
+    const double *deviation, *square; /* [cols] mean - first, sum of (x - mean)^2 */
+    const void *weight, *bias;        /* [cols] or NULL */
+    double eps, momentum;
+    int unbiased;                     /* of the running variance */
+    double *mean, *var;               /* [cols], written */
+    void *running_mean, *running_var; /* [cols] or NULL, updated */
+} fnn_batch_norm_finish;
+
+/* The same for the gradient. */
+typedef struct fnn_batch_norm_finish_gradient {
+    int64_t rows, cols;
+    const double *grad_sum, *product_sum; /* [cols] sums of grad and of grad * (x - mean) */
+    const double *mean, *var;             /* [cols] */
+    const void *weight;                   /* [cols] or NULL */
+    double eps;
+    void *dweight, *dbias; /* [cols] or NULL, written */
+} fnn_batch_norm_finish_gradient;
 
 #endif

@@ -9,7 +9,7 @@ typedef struct fnn_list_row {
     const char *cls;        /* class name, "" where the list has none */
     const char *parameters; /* names, separated by spaces */
     double defaults[FNN_LIST_PARAMETERS];
-    const char *states; /* optimizers: their state arrays */
+    const char *states;               /* optimizers: their state arrays */
     const char *forward, *derivative; /* the formulas' texts, "" where the list has none */
     const char *doc, *citation;
 } fnn_list_row;

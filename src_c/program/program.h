@@ -61,6 +61,14 @@ typedef struct fnn_program {
     char problem[256]; /* what finish or append found wrong */
 } fnn_program;
 
+/* What steps have cost lately, on one thread [0] and by the team [1]; 0: not measured. See steps.c. */
+typedef struct fnn_pace {
+    double seconds[2];
+    double probed; /* when the other way was last tried */
+    int64_t rows;
+    int team_size;
+} fnn_pace;
+
 typedef struct fnn_workspace {
     const fnn_program *program;
     const fnn_table *table;
@@ -73,6 +81,7 @@ typedef struct fnn_workspace {
     int64_t rows; /* the rows that args are resolved for, -1: none */
     int team_size, region_size;
     double *seconds; /* per op when profiling, else NULL */
+    fnn_pace pace;   /* of the steps whose gradients this workspace computes */
 } fnn_workspace;
 
 fnn_program *fnn_program_new(int dtype);

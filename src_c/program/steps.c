@@ -13,7 +13,7 @@
 
 typedef struct step_run {
     fnn_steps *steps;
-    int64_t step;
+    int64_t first, step, end;
     int go_on;
     double deadline; /* 0: none */
 } step_run;
@@ -33,14 +33,18 @@ static int stop_wanted(const fnn_steps *steps) {
     return steps->stop && __atomic_load_n(steps->stop, __ATOMIC_RELAXED) != 0;
 }
 
-/* Member 0, between two barriers: record the finished step, decide on the next one and set it up. */
+/* Whether a step may follow the `done` finished ones. */
+static int may_continue(const fnn_steps *steps, int64_t done) {
+    if (stop_wanted(steps))
+        return 0;
+    return !(done > 0 && steps->check_nan && steps->loss_buffer >= 0 && !isfinite(steps->losses[done - 1]));
+}
+
+/* Member 0, between two barriers: decide on the next step and set it up. */
 static void advance(step_run *run) {
     fnn_steps *steps = run->steps;
-    run->go_on = run->step < steps->steps && !stop_wanted(steps);
-    if (run->step > 0 && run->deadline > 0 && now() >= run->deadline)
-        run->go_on = 0;
-    if (run->step > 0 && steps->check_nan && steps->loss_buffer >= 0 && !isfinite(steps->losses[run->step - 1]))
-        run->go_on = 0;
+    int late = run->step > run->first && run->deadline > 0 && now() >= run->deadline;
+    run->go_on = run->step < run->end && !late && may_continue(steps, run->step);
     if (!run->go_on)
         return;
 
@@ -59,7 +63,7 @@ static void advance(step_run *run) {
 static void run_all(void *context, const fnn_team *team) {
     step_run *run = context;
     fnn_steps *steps = run->steps;
-    for (int64_t step = 1;; step++) {
+    for (int64_t step = run->first + 1;; step++) {
         if (team->rank == 0)
             advance(run);
         fnn_team_barrier(team);
@@ -79,6 +83,57 @@ static void run_all(void *context, const fnn_team *team) {
     }
 }
 
+/* Runs steps [first, first + count) by a team of this size; returns how many were done. */
+static int64_t run_span(fnn_steps *steps, int64_t first, int64_t count, int team_size, double seconds) {
+    step_run run = {steps, first, first, first + count, 1, seconds > 0 ? now() + seconds : 0};
+    fnn_team_run(team_size, run_all, &run);
+    return run.step - first;
+}
+
+/* The bits do not depend on the number of threads, so the faster way may be chosen while training runs. The cost model
+ * cannot know that another process wants the second core: a team then waits at each barrier for a member that is not
+ * scheduled, and one thread is many times faster. Every quarter of a second the other way is tried for a moment. */
+static const double PROBE_EVERY = 0.25, PROBE_SECONDS = 0.002;
+
+static void note_pace(fnn_pace *pace, int way, double seconds, int64_t done, int fresh) {
+    if (done < 1)
+        return;
+    double *known = &pace->seconds[way], each = seconds / (double)done;
+    if (*known <= 0 || fresh) {
+        *known = each;
+        return;
+    }
+    /* one hiccup of the system is not a trend */
+    double weight = done >= 8 ? 0.3 : 0.1, bounded = each < 4 * *known ? each : 4 * *known;
+    *known += weight * (bounded - *known);
+}
+
+static int64_t timed_span(fnn_steps *steps, int64_t first, int64_t count, int way, int team_size, double seconds,
+                          int fresh) {
+    double start = now();
+    int64_t done = run_span(steps, first, count, way ? team_size : 1, seconds);
+    note_pace(&steps->gradient->pace, way, now() - start, done, fresh);
+    return done;
+}
+
+static int64_t run_at_best_pace(fnn_steps *steps, int64_t rows, int team_size) {
+    fnn_pace *pace = &steps->gradient->pace;
+    if (pace->rows != rows || pace->team_size != team_size)
+        *pace = (fnn_pace){.rows = rows, .team_size = team_size};
+    int way = !(pace->seconds[0] > 0 && pace->seconds[0] < pace->seconds[1]);
+    int64_t done = 0;
+    if (pace->seconds[way] > 0 && now() - pace->probed > PROBE_EVERY) {
+        done = timed_span(steps, 0, steps->steps, !way, team_size, PROBE_SECONDS, 1);
+        pace->probed = now();
+        way = pace->seconds[1] <= pace->seconds[0];
+        if (done == 0 || !may_continue(steps, done))
+            return done;
+    }
+    if (done < steps->steps)
+        done += timed_span(steps, done, steps->steps - done, way, team_size, steps->seconds, 0);
+    return done;
+}
+
 fnn_status fnn_run_steps(fnn_steps *steps) {
     int64_t most_rows = 0;
     for (int64_t i = 0; i < steps->steps; i++) {
@@ -96,11 +151,12 @@ fnn_status fnn_run_steps(fnn_steps *steps) {
         return status;
     if (steps->update_every < 1)
         steps->update_every = 1;
-    int region = steps->gradient->region_size;
-    if (steps->update && steps->update->region_size > region)
-        region = steps->update->region_size;
-    step_run run = {steps, 0, 1, steps->seconds > 0 ? now() + steps->seconds : 0};
-    fnn_team_run(region, run_all, &run);
-    steps->done = run.step;
+    int team_size = steps->gradient->region_size;
+    if (steps->update && steps->update->region_size > team_size)
+        team_size = steps->update->region_size;
+    if (team_size > 1 && !fnn_threads_forced())
+        steps->done = run_at_best_pace(steps, most_rows, team_size);
+    else
+        steps->done = run_span(steps, 0, steps->steps, team_size, steps->seconds);
     return FNN_OK;
 }
