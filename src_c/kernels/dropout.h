@@ -5,64 +5,53 @@
  * its four words are eight 16-bit lanes, low half first. An element is kept if its lane < threshold (0..65536) and then
  * scaled by the rate really kept, 65536 / threshold, so that the expectation is exact. A dropped element is 0 whatever
  * it was (NaN, infinity). Integer arithmetic: the same elements are kept on every instruction set.
- *
- * The loops over blocks have no branch and no state, so that compilers turn them into vectors of counters.
  */
+#include <string.h>
+
 #include "../base/rng.h"
+#include "../simd/vec_wide.h"
 #include "part.h"
 
 enum { DROPOUT_BLOCKS = 64, DROPOUT_LANES = 8 * DROPOUT_BLOCKS };
 
-#define PHILOX_ROUND                                                                                                   \
-    do {                                                                                                               \
-        const uint64_t p0 = (uint64_t)FNN_PHILOX_M0 * c0, p1 = (uint64_t)FNN_PHILOX_M1 * c2;                           \
-        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;                                                                           \
-        c1 = (uint32_t)p1;                                                                                             \
-        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;                                                                           \
-        c3 = (uint32_t)p0;                                                                                             \
-        k0 += FNN_PHILOX_W0;                                                                                           \
-        k1 += FNN_PHILOX_W1;                                                                                           \
-    } while (0)
-
-/* words[DROPOUT_BLOCKS, 4] of the blocks from `block` on */
-static void dropout_words(uint64_t block, uint64_t seed, uint32_t layer, uint32_t step, uint32_t *restrict words) {
-    const uint32_t low = (uint32_t)block, high = (uint32_t)(block >> 32);
-    for (uint32_t i = 0; i < DROPOUT_BLOCKS; i++) {
-        uint32_t c0 = low + i, c1 = high + (c0 < low), c2 = layer, c3 = step;
+/* words[DROPOUT_BLOCKS, 2] of the blocks from `block` on, two 32-bit words in each. A lane of 64 bits holds a word of
+ * one counter in its low half; the high half is not looked at. */
+static void dropout_words(uint64_t block, uint64_t seed, uint32_t layer, uint32_t step, uint64_t *words) {
+    static const uint64_t lane[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+    const wide m0 = w_set1(FNN_PHILOX_M0), m1 = w_set1(FNN_PHILOX_M1);
+    for (int i = 0; i < DROPOUT_BLOCKS; i += WLEN) {
+        const wide counter = w_add(w_set1(block + (uint64_t)i), w_load(lane));
+        wide c0 = counter, c1 = w_high(counter), c2 = w_set1(layer), c3 = w_set1(step);
         uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-        PHILOX_ROUND;
-        PHILOX_ROUND;
-        PHILOX_ROUND;
-        PHILOX_ROUND;
-        PHILOX_ROUND;
-        PHILOX_ROUND;
-        PHILOX_ROUND;
-        PHILOX_ROUND;
-        PHILOX_ROUND;
-        PHILOX_ROUND;
-        words[4 * i] = c0;
-        words[4 * i + 1] = c1;
-        words[4 * i + 2] = c2;
-        words[4 * i + 3] = c3;
+#pragma GCC unroll 10
+        for (int round = 0; round < 10; round++) {
+            const wide p0 = w_multiply32(m0, c0), p1 = w_multiply32(m1, c2);
+            c0 = w_xor(w_xor(w_high(p1), c1), w_set1(k0));
+            c1 = p1;
+            c2 = w_xor(w_xor(w_high(p0), c3), w_set1(k1));
+            c3 = p0;
+            k0 += FNN_PHILOX_W0;
+            k1 += FNN_PHILOX_W1;
+        }
+        w_store_pairs(words + 2 * i, w_join32(c0, c1), w_join32(c2, c3));
     }
 }
-#undef PHILOX_ROUND
 
-/* factors[2 * words]: scale where the lane is kept, 0 where it is dropped */
-static void dropout_factors(const uint32_t *restrict words, uint32_t threshold, real scale, real *restrict factors) {
-    for (int i = 0; i < DROPOUT_LANES / 2; i++) {
-        const uint32_t word = words[i];
-        factors[2 * i] = (word & 0xffff) < threshold ? scale : 0;
-        factors[2 * i + 1] = (word >> 16) < threshold ? scale : 0;
-    }
+/* factors[DROPOUT_LANES]: scale where the lane is kept, 0 where it is dropped. The low half of a word is the first of
+ * its lanes in memory too: all processors that fastnn runs on are little-endian. */
+static void dropout_factors(const uint64_t *words, uint32_t threshold, real scale, real *restrict factors) {
+    uint16_t lanes[DROPOUT_LANES];
+    memcpy(lanes, words, sizeof lanes);
+    for (int i = 0; i < DROPOUT_LANES; i++)
+        factors[i] = lanes[i] < threshold ? scale : 0;
 }
 
 static void dropout(int64_t n, const void *x, void *y, int64_t element, int32_t threshold, uint64_t seed,
                     uint32_t layer, uint32_t step) {
     const real *px = x;
     real *py = y;
-    uint32_t words[DROPOUT_LANES / 2];
-    real factors[DROPOUT_LANES];
+    _Alignas(64) uint64_t words[2 * DROPOUT_BLOCKS];
+    _Alignas(64) real factors[DROPOUT_LANES];
     const real scale = threshold > 0 ? (real)(65536.0 / threshold) : 0;
     const int constant = threshold <= 0 || threshold >= 65536; /* nothing or everything is kept: no bits are drawn */
     if (constant)

@@ -81,7 +81,7 @@ typedef struct fnn_cross_entropy {
 
 /* Some rows of a strip of columns of batch norm (kernels/batch_norm.h). Strides in elements. */
 #define FNN_BATCH_NORM_ROWS 64
-#define FNN_BATCH_NORM_COLS 256
+#define FNN_BATCH_NORM_COLS 64
 typedef struct fnn_batch_norm {
     int64_t rows, cols; /* at most FNN_BATCH_NORM_COLS columns; statistics: at most FNN_BATCH_NORM_ROWS rows */
     const void *x;      /* [rows, cols] */
