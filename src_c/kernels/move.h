@@ -29,63 +29,6 @@ FNN_INLINE void copy_runs(const copy_block *b, const int accumulate) {
     }
 }
 
-/* VLEN vectors as columns become VLEN vectors as rows: log2(VLEN) rounds, each zips vector i with vector i + VLEN/2. */
-FNN_INLINE void copy_transpose(vec tile[VLEN]) {
-#if VLEN > 1
-#pragma GCC unroll 4
-    for (int round = 1; round < VLEN; round *= 2) {
-        vec next[VLEN];
-#pragma GCC unroll 8
-        for (int i = 0; i < VLEN / 2; i++) {
-            next[2 * i] = v_zip_low(tile[i], tile[i + VLEN / 2]);
-            next[2 * i + 1] = v_zip_high(tile[i], tile[i + VLEN / 2]);
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < VLEN; i++)
-            tile[i] = next[i];
-    }
-#else
-    (void)tile;
-#endif
-}
-
-/* One tile at most VLEN x VLEN; y_col == 1 and x_row == 1. */
-FNN_INLINE void copy_tile(const copy_block *b, int64_t row, int64_t col, int rows, int cols, const int accumulate) {
-    const real *x = b->x + row + col * b->x_col;
-    real *y = b->y + row * b->y_row + col;
-    vec tile[VLEN];
-#pragma GCC unroll 16
-    for (int c = 0; c < VLEN; c++)
-        tile[c] = c < cols ? part_load(x + c * b->x_col, rows) : v_zero();
-    copy_transpose(tile);
-#pragma GCC unroll 16
-    for (int r = 0; r < VLEN; r++)
-        if (r < rows)
-            copy_store(y + r * b->y_row, tile[r], cols, accumulate);
-}
-
-static void copy_edge_tile(const copy_block *b, int64_t row, int64_t col, int rows, int cols, int accumulate) {
-    copy_tile(b, row, col, rows, cols, accumulate);
-}
-
-/* y_col == 1 and x_row == 1, in squares of a few cache lines, so that short vectors use up the lines that they open */
-FNN_INLINE void copy_transposed(const copy_block *b, const int accumulate) {
-    enum { SQUARE = 32 };
-    for (int64_t row0 = 0; row0 < b->rows; row0 += SQUARE)
-        for (int64_t col0 = 0; col0 < b->cols; col0 += SQUARE) {
-            const int64_t row1 = row0 + SQUARE < b->rows ? row0 + SQUARE : b->rows;
-            const int64_t col1 = col0 + SQUARE < b->cols ? col0 + SQUARE : b->cols;
-            for (int64_t row = row0; row < row1; row += VLEN)
-                for (int64_t col = col0; col < col1; col += VLEN) {
-                    if (row + VLEN <= row1 && col + VLEN <= col1)
-                        copy_tile(b, row, col, VLEN, VLEN, accumulate);
-                    else
-                        copy_edge_tile(b, row, col, (int)(row1 - row < VLEN ? row1 - row : VLEN),
-                                       (int)(col1 - col < VLEN ? col1 - col : VLEN), accumulate);
-                }
-        }
-}
-
 FNN_INLINE void copy_any(const copy_block *b, const int accumulate) {
     for (int64_t r = 0; r < b->rows; r++) {
         const real *x = b->x + r * b->x_row;
@@ -93,6 +36,70 @@ FNN_INLINE void copy_any(const copy_block *b, const int accumulate) {
         for (int64_t c = 0; c < b->cols; c++)
             y[c * b->y_col] = accumulate ? y[c * b->y_col] + x[c * b->x_col] : x[c * b->x_col];
     }
+}
+
+/* PIECE vectors, piece k of vector i holding PIECE rows of column k * PIECE + i, become PIECE rows of VLEN columns:
+ * log2(PIECE) rounds, each zips vector i with vector i + PIECE/2. */
+FNN_INLINE void copy_transpose(vec tile[PIECE]) {
+#if PIECE > 1
+#pragma GCC unroll 2
+    for (int round = 1; round < PIECE; round *= 2) {
+        vec next[PIECE];
+#pragma GCC unroll 2
+        for (int i = 0; i < PIECE / 2; i++) {
+            next[2 * i] = v_zip_low(tile[i], tile[i + PIECE / 2]);
+            next[2 * i + 1] = v_zip_high(tile[i], tile[i + PIECE / 2]);
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < PIECE; i++)
+            tile[i] = next[i];
+    }
+#else
+    (void)tile;
+#endif
+}
+
+/* PIECE rows of y from columns of x that are x_col apart; `cols` of them, at most VLEN, are stored. */
+FNN_INLINE void copy_tile(const real *x, int64_t x_col, real *y, int64_t y_row, int cols, const int accumulate) {
+    vec tile[PIECE];
+#pragma GCC unroll 4
+    for (int i = 0; i < PIECE; i++)
+        tile[i] = v_load_pieces(x + i * x_col, PIECE * x_col);
+    copy_transpose(tile);
+#pragma GCC unroll 4
+    for (int i = 0; i < PIECE; i++)
+        copy_store(y + i * y_row, tile[i], cols, accumulate);
+}
+
+/* Fewer than VLEN columns: their pieces go through a full tile, whose other columns are zero. */
+static void copy_narrow_tile(const real *x, int64_t x_col, real *y, int64_t y_row, int cols, int accumulate) {
+    real full[VLEN * PIECE] = {0};
+    for (int c = 0; c < cols; c++)
+        memcpy(full + c * PIECE, x + c * x_col, sizeof(real) * PIECE);
+    copy_tile(full, PIECE, y, y_row, cols, accumulate);
+}
+
+/* y_col == 1 and x_row == 1. A strip of VLEN columns of x is read downwards, so that short vectors use up the cache
+ * lines that they open; the lines of y, few enough for one L1 set, wait for the next strip. */
+FNN_INLINE void copy_transposed(const copy_block *b, const int accumulate) {
+    enum { STRIP_ROWS = 16 };
+    const int64_t whole = b->rows / PIECE * PIECE;
+    for (int64_t row0 = 0; row0 < whole; row0 += STRIP_ROWS) {
+        const int64_t row1 = row0 + STRIP_ROWS < whole ? row0 + STRIP_ROWS : whole;
+        for (int64_t col = 0; col < b->cols; col += VLEN) {
+            const int64_t cols = b->cols - col;
+            for (int64_t row = row0; row < row1; row += PIECE) {
+                const real *x = b->x + row + col * b->x_col;
+                real *y = b->y + row * b->y_row + col;
+                if (cols >= VLEN)
+                    copy_tile(x, b->x_col, y, b->y_row, VLEN, accumulate);
+                else
+                    copy_narrow_tile(x, b->x_col, y, b->y_row, (int)cols, accumulate);
+            }
+        }
+    }
+    const copy_block rest = {b->rows - whole, b->cols, 1, b->x_col, b->y_row, 1, b->x + whole, b->y + whole * b->y_row};
+    copy_any(&rest, accumulate);
 }
 
 static void copy_2d(int64_t rows, int64_t cols, const void *x, int64_t x_row, int64_t x_col, void *y, int64_t y_row,

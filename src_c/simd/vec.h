@@ -19,8 +19,11 @@
  *   v_exponent v_mantissa                      x = mantissa * 2^exponent, 1 <= |mantissa| < 2; x finite and not 0
  *   v_reduce_add                               halves added, lane i with lane i + VLEN/2, until one is left
  *   v_reduce_max                               NaN if any lane is NaN
- *   v_zip_low v_zip_high(a, b)                a0 b0 a1 b1 ... of the lower, of the upper halves
- *   v_pin                                      keeps a broadcast in a register, where gcc would fold it into each use
+ *   PIECE                                      reals in 16 bytes (scalar: 1); a vector is VLEN / PIECE pieces
+ *   v_load_pieces(p, stride)                   piece k from p + k * stride
+ *   v_zip_low v_zip_high(a, b)                 a0 b0 a1 b1 of the lower, of the upper half, within each piece; not
+ * scalar v_pin                                      keeps a broadcast in a register, where gcc would fold it into each
+ * use
  */
 #ifndef FNN_VEC_H
 #define FNN_VEC_H
@@ -53,6 +56,11 @@ typedef uint64_t real_bits;
 #endif
 /* (x + FNN_ROUNDER) - FNN_ROUNDER rounds to an integer, ties to even, for |x| < 2^(mantissa bits - 2) */
 #define FNN_ROUNDER (REAL(1.5) * REAL_TWO_TO_MANTISSA)
+#ifdef FNN_ISA_SCALAR
+#define PIECE 1
+#else
+#define PIECE (16 / (FNN_REAL / 8))
+#endif
 #define REAL_INFINITY ((real)__builtin_inf())
 #define REAL_NAN ((real)__builtin_nan(""))
 

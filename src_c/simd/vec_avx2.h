@@ -99,14 +99,15 @@ FNN_REDUCE(v_reduce_max_ordered, max)
 #undef FNN_REDUCE
 FNN_INLINE real v_reduce_max(vec x) { return m_any(v_isnan(x)) ? REAL_NAN : v_reduce_max_ordered(x); }
 
+FNN_INLINE vec v_zip_low(vec a, vec b) { return FNN_MM(unpacklo)(a, b); }
+FNN_INLINE vec v_zip_high(vec a, vec b) { return FNN_MM(unpackhi)(a, b); }
+FNN_INLINE vec v_load_pieces(const real *p, int64_t stride) {
 #if FNN_REAL == 32
-#define FNN_PERMUTE(low, high, halves) _mm256_permute2f128_ps(low, high, halves)
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + stride), 1);
 #else
-#define FNN_PERMUTE(low, high, halves) _mm256_permute2f128_pd(low, high, halves)
+    return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(p)), _mm_loadu_pd(p + stride), 1);
 #endif
-FNN_INLINE vec v_zip_low(vec a, vec b) { return FNN_PERMUTE(FNN_MM(unpacklo)(a, b), FNN_MM(unpackhi)(a, b), 0x20); }
-FNN_INLINE vec v_zip_high(vec a, vec b) { return FNN_PERMUTE(FNN_MM(unpacklo)(a, b), FNN_MM(unpackhi)(a, b), 0x31); }
-#undef FNN_PERMUTE
+}
 
 FNN_INLINE vec v_pin(vec x) {
     __asm__ volatile("" : "+x"(x));

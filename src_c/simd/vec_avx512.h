@@ -87,23 +87,21 @@ FNN_REDUCE(v_reduce_max_ordered, max)
 #undef FNN_REDUCE
 FNN_INLINE real v_reduce_max(vec x) { return m_any(v_isnan(x)) ? REAL_NAN : v_reduce_max_ordered(x); }
 
+FNN_INLINE vec v_zip_low(vec a, vec b) { return FNN_MM(unpacklo)(a, b); }
+FNN_INLINE vec v_zip_high(vec a, vec b) { return FNN_MM(unpackhi)(a, b); }
+FNN_INLINE vec v_load_pieces(const real *p, int64_t stride) {
 #if FNN_REAL == 32
-FNN_INLINE vec v_zip_low(vec a, vec b) {
-    const __m512i order = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    return _mm512_permutex2var_ps(a, order, b);
-}
-FNN_INLINE vec v_zip_high(vec a, vec b) {
-    const __m512i order = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-    return _mm512_permutex2var_ps(a, order, b);
-}
+    vec x = _mm512_castps128_ps512(_mm_loadu_ps(p));
+    x = _mm512_insertf32x4(x, _mm_loadu_ps(p + stride), 1);
+    x = _mm512_insertf32x4(x, _mm_loadu_ps(p + 2 * stride), 2);
+    return _mm512_insertf32x4(x, _mm_loadu_ps(p + 3 * stride), 3);
 #else
-FNN_INLINE vec v_zip_low(vec a, vec b) {
-    return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b);
-}
-FNN_INLINE vec v_zip_high(vec a, vec b) {
-    return _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b);
-}
+    vec x = _mm512_castpd128_pd512(_mm_loadu_pd(p));
+    x = _mm512_insertf64x2(x, _mm_loadu_pd(p + stride), 1);
+    x = _mm512_insertf64x2(x, _mm_loadu_pd(p + 2 * stride), 2);
+    return _mm512_insertf64x2(x, _mm_loadu_pd(p + 3 * stride), 3);
 #endif
+}
 
 FNN_INLINE vec v_pin(vec x) {
     __asm__ volatile("" : "+v"(x));

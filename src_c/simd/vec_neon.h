@@ -122,6 +122,10 @@ FNN_INLINE real v_reduce_max(vec x) { return FNN_MM(vmaxvq)(x); } /* FMAXV keeps
 
 FNN_INLINE vec v_zip_low(vec a, vec b) { return FNN_MM(vzip1q)(a, b); }
 FNN_INLINE vec v_zip_high(vec a, vec b) { return FNN_MM(vzip2q)(a, b); }
+FNN_INLINE vec v_load_pieces(const real *p, int64_t stride) {
+    (void)stride; /* a vector is one piece */
+    return v_load(p);
+}
 
 FNN_INLINE vec v_pin(vec x) {
     __asm__ volatile("" : "+w"(x));

@@ -71,6 +71,10 @@ FNN_INLINE vec v_bit_right(vec a) { return fnn_real_of(fnn_bits_of(a) >> REAL_MA
 
 FNN_INLINE real v_reduce_add(vec x) { return x; }
 FNN_INLINE real v_reduce_max(vec x) { return x; }
+FNN_INLINE vec v_load_pieces(const real *p, int64_t stride) {
+    (void)stride;
+    return *p;
+}
 FNN_INLINE vec v_pin(vec x) { return x; }
 
 #endif

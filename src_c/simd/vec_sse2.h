@@ -118,6 +118,10 @@ FNN_INLINE real v_reduce_max(vec x) { return m_any(v_isnan(x)) ? REAL_NAN : v_re
 
 FNN_INLINE vec v_zip_low(vec a, vec b) { return FNN_MM(unpacklo)(a, b); }
 FNN_INLINE vec v_zip_high(vec a, vec b) { return FNN_MM(unpackhi)(a, b); }
+FNN_INLINE vec v_load_pieces(const real *p, int64_t stride) {
+    (void)stride; /* a vector is one piece */
+    return v_load(p);
+}
 
 FNN_INLINE vec v_pin(vec x) {
     __asm__ volatile("" : "+x"(x));

@@ -199,8 +199,9 @@ static void zips(void) {
     v_store(low, v_zip_low(v_load(a), v_load(b)));
     v_store(high, v_zip_high(v_load(a), v_load(b)));
     for (int i = 0; i < VLEN; i++) {
-        check(low[i] == (i % 2 ? 100 : 0) + i / 2, "zip_low", i);
-        check(high[i] == (i % 2 ? 100 : 0) + (VLEN + i) / 2, "zip_high", i);
+        const int piece = i / PIECE * PIECE, k = i % PIECE;
+        check(low[i] == (k % 2 ? 100 : 0) + piece + k / 2, "zip_low", i);
+        check(high[i] == (k % 2 ? 100 : 0) + piece + (PIECE + k) / 2, "zip_high", i);
     }
 #endif
 }
