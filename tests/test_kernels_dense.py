@@ -80,6 +80,21 @@ def test_long_sums(depth, dtype, isa, rng):
     assert np.sqrt(np.mean((error / typical).astype(float) ** 2)) <= 1
 
 
+@pytest.mark.parametrize("size", [(700, 5, 1024), (30, 70, 1536), (150, 33, 2049), (2000, 3, 1025)], ids=str)
+def test_rows_a_page_apart(size, dtype, rng):
+    """Rows that would share cache sets are packed, in passes; the bits are those of rows that need no packing."""
+    rows, cols, depth = size
+    a, b = operands(rng, dtype, *size)
+    page = np.zeros((rows, (depth + 1023) // 1024 * 1024), dtype)
+    page[:, :depth] = a
+    apart = np.zeros((rows, depth + 7), dtype)
+    apart[:, :depth] = a
+    got = kernels.matmul(page[:, :depth], b)
+    assert_within(got, twin.matmul(a, b), twin.product_bound(a, b, dtype))
+    assert same_bits(got, kernels.matmul(apart[:, :depth], b))
+    assert same_bits(got, kernels.matmul(page[:, :depth], np.asfortranarray(b)))
+
+
 def test_matmul_shapes(dtype, rng):
     cases = [
         ((4,), (4,)), ((4,), (4, 3)), ((5, 4), (4,)), ((2, 5, 4), (4, 3)), ((2, 5, 4), (2, 4, 3)), ((2, 5, 4), (4,)),
@@ -149,6 +164,20 @@ def test_linear_backward(dtype, isa, rng):
         assert_within(dx, exact[0], twin.product_bound(grad, weight, dtype))
         assert_within(dweight, exact[1], twin.product_bound(grad.T, x, dtype), sparse=rows == 0)
         assert_within(dbias, exact[2], twin.product_bound(grad.T, np.ones((rows, 1)), dtype)[:, 0], sparse=rows == 0)
+
+
+def test_weight_gradient_is_summed_in_blocks_of_256_rows(dtype, isa, rng):
+    """The documented order, which a program shares: blocks of 256 rows, their sums added in block order."""
+    x, grad = rng.standard_normal((600, 21)).astype(dtype), rng.standard_normal((600, 35)).astype(dtype)
+    weight = np.zeros((35, 21), dtype)
+    parts = [kernels.linear_backward(grad[i : i + 256], x[i : i + 256], weight)[1] for i in (0, 256, 512)]
+    assert same_bits(kernels.linear_backward(grad, x, weight)[1], parts[0] + parts[1] + parts[2])
+
+
+def test_forward_product_is_summed_in_blocks_of_1024(dtype, isa, rng):
+    a, b = operands(rng, dtype, 9, 35, 2100)
+    parts = [kernels.matmul(a[:, i : i + 1024], b[i : i + 1024]) for i in (0, 1024, 2048)]
+    assert same_bits(kernels.matmul(a, b), parts[0] + parts[1] + parts[2])
 
 
 def test_linear_backward_options(dtype, rng):

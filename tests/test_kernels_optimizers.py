@@ -116,6 +116,15 @@ def test_layouts(name, dtype, isa, rng):
     assert np.all(views[0].base[:, ::2] == 5)
 
 
+def test_gradient_that_overlaps_the_parameter_is_read_first(dtype, isa, rng):
+    memory = rng.standard_normal(200).astype(dtype)
+    for shift in (0, 1, 2, 7):
+        a, b = memory.copy(), memory.copy()
+        kernels.sgd(a[shift : shift + 150], a[:150], step=1, lr=0.5)
+        kernels.sgd(b[shift : shift + 150], memory[:150], step=1, lr=0.5)
+        assert same_bits(a, b), shift
+
+
 def test_zero_rate_changes_nothing(dtype, rng):
     param, grad, m, v = arrays(rng, "adam", 50, dtype)
     kept = param.copy()
