@@ -60,7 +60,10 @@ cdef class Builder:
         return self.buffer(_c.FNN_BUFFER_KEPT, size, 0, name)
 
     def op(self, name, tuple buffers, tuple dims=(), tuple scalars=()):
-        """Append an op; buffers are ids, (id, byte offset) or None in slot order; offsets may be (per_row, base). Returns its index."""
+        """Append an op and return its index.
+
+        buffers: ids, (id, byte offset) or None, in slot order; dims and offsets are ints or (per_row, base).
+        """
         cdef _c.fnn_node node
         cdef Py_ssize_t i
         if self.program == NULL:
