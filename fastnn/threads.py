@@ -149,7 +149,16 @@ def show_config(mode="stdout"):
 
 
 def get_include():
-    """Return the folder with the public C header ``fastnn.h``, for ``-I`` of a compiler."""
+    """Return the folder with the public C header ``fastnn.h``, for ``-I`` of a compiler.
+
+    Raises
+    ------
+    FileNotFoundError
+        If this version was installed without it.
+    """
     import os
 
-    return os.path.join(os.path.dirname(__file__), "include")
+    folder = os.path.join(os.path.dirname(__file__), "include")
+    if not os.path.exists(os.path.join(folder, "fastnn.h")):
+        raise FileNotFoundError("this installation of fastnn comes without its C header")
+    return folder
