@@ -153,7 +153,7 @@ def predict(case):
 
 
 def _trainer(case):
-    return fastnn.Trainer(_model(case), nn.CrossEntropyLoss(), optim.Adam(), seed=case.get("seed", 0))
+    return fastnn.Trainer(_model(case), nn.CrossEntropyLoss(), optim.Adam(lr=case["lr"]), seed=case.get("seed", 0))
 
 
 def train_step(case):

@@ -185,7 +185,7 @@ def _make_step(case):
         count = count + 1
         leaves, tree = jax.tree.flatten(parameters)
         moved = [
-            _adam(*args, count)
+            _adam(*args, count, case["lr"])
             for args in zip(leaves, jax.tree.leaves(grads), jax.tree.leaves(m), jax.tree.leaves(v), strict=True)
         ]
         parameters, m, v = (jax.tree.unflatten(tree, [row[i] for row in moved]) for i in range(3))

@@ -351,7 +351,7 @@ def train_step(case):
                 grad *= values[index] > 0
         steps[0] += 1
         for i, gradient in enumerate(reversed(gradients)):
-            adam_step(flat[i], gradient, m[i], v[i], work[i], steps[0])
+            adam_step(flat[i], gradient, m[i], v[i], work[i], steps[0], case["lr"])
         return loss
 
     return run

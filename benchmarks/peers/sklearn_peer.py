@@ -21,7 +21,7 @@ def setup(threads):
 
 def _classifier(case):
     return MLPClassifier(
-        tuple(case["layers"][1:-1]), solver="adam", batch_size=case["batch"], alpha=0.0, random_state=0
+        tuple(case["layers"][1:-1]), batch_size=case["batch"], learning_rate_init=case["lr"], alpha=0.0, random_state=0
     )
 
 

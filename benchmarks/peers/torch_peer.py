@@ -158,7 +158,7 @@ def _step(model, adam, x, labels):
 
 def train_step(case):
     model, (x, labels) = _model(case), _tensors(*inputs.batch(case))
-    adam = torch.optim.Adam(model.parameters(), fused=True)
+    adam = torch.optim.Adam(model.parameters(), lr=case["lr"], fused=True)
     return lambda: _step(model, adam, x, labels)
 
 
@@ -168,7 +168,7 @@ def fit(case):
     def run():
         torch.manual_seed(case["seed"])
         model = _model(case)
-        adam = torch.optim.Adam(model.parameters(), fused=True)
+        adam = torch.optim.Adam(model.parameters(), lr=case["lr"], fused=True)
         start = time.perf_counter()
         for _ in range(case["epochs"]):
             for rows in torch.randperm(len(x)).split(case["batch"]):
