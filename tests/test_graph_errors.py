@@ -83,7 +83,7 @@ SHAPES = {
     "index 3 is out of range for axis 1 of size 3": lambda x: x[:, 3],
     "3 indices for 2 dimensions": lambda x: x[0, 0, 0],
     "indexed with integers, slices, None and ... only": lambda x: x[[0, 1]],
-    "a slice cannot start at rows-1": lambda x: x[-1],
+    "can be sliced with step 1": lambda x: x[::2],
     "axis 2 is out of bounds": lambda x: x.sum(axis=2),
     "axis (0, 0) is named twice": lambda x: x.sum(axis=(0, 0)),
     "shapes differ off axis 1": lambda x: F.concatenate([x, np.ones((2, 3))], axis=1),
@@ -182,10 +182,8 @@ def test_parameter_rules(rng):
 def test_gradients_of_gradients_of_unknown_functions_say_so(monkeypatch):
     from fastnn.graph.rules import elementwise
 
-    monkeypatch.delitem(elementwise._DERIVATIVES, "tanh")
+    monkeypatch.setattr(elementwise, "derivative_from_list", lambda *_: None)
     first = fastnn.grad(lambda x: F.sum(F.tanh(x)))
     first(np.ones(3))
-    try:
+    with pytest.raises(ValueError, match="second derivative of tanh is not known"):
         fastnn.grad(lambda x: F.sum(first(x)))(np.ones(3))
-    except ValueError as error:
-        assert "second derivative of tanh is not known" in str(error)

@@ -111,6 +111,9 @@ def batch_step(rng, x):
     """A step that keeps axis 0 as the batch, for values shaped like x."""
     tail, kind = x.shape[1:], rng.integers(0, 11)
     last = int(rng.integers(1, x.ndim)) if tail else 0
+    if rng.random() < 0.15:
+        joined = [lambda x: F.concatenate([x, -x]), lambda x: x[::-1] * x[-1], lambda x: F.concatenate([x[-2:], x])]
+        return joined[int(rng.integers(0, 3))]
     if kind == 0:
         axes = (0, *(1 + int(a) for a in rng.permutation(len(tail))))
         return lambda x: F.transpose(x, axes)

@@ -87,6 +87,10 @@ MIXED = {
     "all but the first": lambda x: x[1:] * x[:-1],
     "number of rows": lambda x: x * x.shape[0] + x / x.shape[0] + 1.5 * x.shape[0] - 2.0 / (x.shape[0] + 1),
     "twice the rows": lambda x: F.reshape(F.stack([x, x], axis=1), (2 * x.shape[0], 3)) ** 2,
+    "last rows": lambda x: x - x[-1] * x[-2:].sum(axis=0),
+    "reversed rows": lambda x: x * x[::-1],
+    "rows twice": lambda x: F.concatenate([x, F.tanh(x), x[:1]]) ** 2,
+    "halves": lambda x: F.concatenate([x, -x])[x.shape[0] :] + x,
     "joined": lambda x: F.concatenate([F.broadcast_to(x[0], (1, 3)), x]),
     "variance": lambda x: F.var(x, axis=0) + F.var(x, axis=1, keepdims=True),
 }

@@ -5,6 +5,7 @@ import pytest
 from helpers.graph_cases import CASES
 
 import fastnn
+from fastnn import _native
 from fastnn.graph.structure import flatten
 
 NOT_SMOOTH_TWICE = ("stop_gradient",)
@@ -109,41 +110,26 @@ def test_rules_are_closed():
         assert kind.vjp is not Rule.vjp and kind.jvp is not Rule.jvp, name
 
 
-def formulas(path, macro):
-    """Arguments of each row of a list, split at top-level commas."""
-    import re
-    from pathlib import Path
-
-    text = (Path(__file__).parent.parent / "src_c" / "kernels" / path).read_text()
-    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
-    rows = []
-    for found in re.finditer(macro + r"\(", text):
-        depth, start, parts, at = 1, found.end(), [], found.end()
-        while depth:
-            char = text[at]
-            depth += (char in "({") - (char in ")}")
-            if (char == "," and depth == 1) or not depth:
-                parts.append(" ".join(text[start:at].split()))
-                start = at + 1
-            at += 1
-        rows.append(parts)
-    return rows
-
-
-def test_formulas_of_the_lists_are_readable(rng):
+@pytest.mark.parametrize("row", _native.list_rows("activations"), ids=lambda row: row["name"])
+def test_formulas_of_activations_are_readable(row, rng):
     """The C text of f and f', evaluated on tensors, is f and its derivative: so second derivatives can use it."""
     from fastnn.graph.rules import formula
 
+    names = {f"p{i}": value for i, value in enumerate(row["defaults"])}
     x = rng.normal(size=20)
-    seen = 0
-    for name, _, count, _, _, forward, derivative, *_ in formulas("activations.def", "FNN_ACTIVATION"):
-        if count != "0":
-            continue
-        value = fastnn.compile(lambda x, t=forward: formula.evaluate(t, {"x": x}) + 0.0 * x)(x)
-        slope = fastnn.compile(lambda x, t=derivative: formula.evaluate(t, {"x": x}) + 0.0 * x)(x)
-        expected, tangent = fastnn.jvp(getattr(fastnn.functional, name), x, np.ones_like(x))
-        np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14, err_msg=name)
-        np.testing.assert_allclose(slope, tangent, rtol=1e-12, atol=1e-14, err_msg=name)
-        seen += 1
-    assert seen >= 4
+
+    def read(x, text):
+        return formula.evaluate(text, {"x": x, **names}) + 0.0 * x
+
+    expected, tangent = fastnn.jvp(getattr(fastnn.functional, row["name"]), x, np.ones_like(x))
+    value = fastnn.compile(lambda x: read(x, row["forward"]))(x)
+    slope = fastnn.compile(lambda x: read(x, row["derivative"]))(x)
+    np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(slope, tangent, rtol=1e-12, atol=1e-14)
+
+
+def test_unreadable_formulas_are_none():
+    from fastnn.graph.rules import formula
+
     assert formula.evaluate("v_no_such_word(x)", {"x": 1.0}) is None
+    assert formula.evaluate("", {}) is None

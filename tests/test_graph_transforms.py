@@ -345,3 +345,22 @@ STORED_GRADIENT = np.array(
         [-0.031024904994502292, 0.15983636179979516, 0.0009847151033969066],
     ]
 )
+
+
+def test_compiled_functions_write_state_and_derivatives_do_not(rng):
+    mean, var = Parameter(np.zeros(3), buffer=True), Parameter(np.ones(3), buffer=True)
+
+    def f(x):
+        return F.batch_norm(x, mean, var, training=True, momentum=0.5)
+
+    x = rng.normal(size=(10, 3)) + 4
+    g = fastnn.compile(f, x)
+    assert not mean.numpy().any()  # compiling runs nothing
+    for k in (1, 2):
+        g(x)
+        np.testing.assert_allclose(mean.numpy(), (1 - 0.5**k) * x.mean(axis=0), rtol=1e-12)
+    kept = mean.numpy().copy()
+    fastnn.grad(lambda x: F.sum(F.square(f(x))))(x)
+    fastnn.jvp(f, x, x)
+    fastnn.gradcheck(f, x)
+    assert np.array_equal(mean.numpy(), kept)

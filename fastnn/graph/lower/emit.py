@@ -159,7 +159,7 @@ class Lowering:
                 pointers.append(None)
             else:
                 offset = view.offset * _ITEM.get(view.kind, self.item)
-                pointers.append((view.buffer, offset) if offset else view.buffer)
+                pointers.append(view.buffer if offset == 0 else (view.buffer, affine(offset)))
         sizes = tuple(affine(dims.pop(dim)) for dim in dim_names)
         if dims:
             raise TypeError(f"{name} has no size called {next(iter(dims))}")

@@ -1,7 +1,7 @@
 """y = f(x), element by element: the activations and the arithmetic of the native lists.
 
 First derivatives of activations are the native unary_backward(grad, x) = grad * f'(x). Second derivatives go through
-`derivative(kind)`: f' written with primitives, from the list's own formula where it can be read, else from below.
+`derivative(name)`: f' in primitives, read from the list's own formula.
 """
 
 from .base import RECORDERS, Rule, aligned_rows, full_like, records, register
@@ -22,35 +22,16 @@ _ARITHMETIC = {
 }
 
 
-def _tanh_derivative(x):
-    y = x._apply("tanh", (x,))
-    return 1.0 - y * y
-
-
-def _sigmoid_derivative(x):
-    y = x._apply("sigmoid", (x,))
-    return y * (1.0 - y)
-
-
-# f'(x) in primitives
-_DERIVATIVES = {
-    "identity": lambda x: full_like(x, 1.0),
-    "relu": lambda x: x._apply("heaviside", (x,)),
-    "sigmoid": _sigmoid_derivative,
-    "tanh": _tanh_derivative,
-}
 _SMOOTH = frozenset(("identity", "sigmoid", "tanh", "softplus", "gelu", "silu", "mish"))
 _JUMPS = frozenset(("sign", "heaviside"))
 
 
 def derivative(name, x, params):
     """f'(x) in primitives."""
-    if name in _DERIVATIVES:
-        return _DERIVATIVES[name](x)
     made = derivative_from_list(name, x, params)
     if made is None:
         raise ValueError(
-            f"the second derivative of {name} is not known: give its derivative in graph/rules/elementwise.py"
+            f"the second derivative of {name} is not known: its formula uses a word outside graph/rules/formula.py"
         )
     return made
 

@@ -81,7 +81,7 @@ def derivative_from_list(name, x, params):
     return None if value is None else _full(value, x)
 
 
-def loss_from_list(name, x, target, params, what="value"):
+def loss_from_list(name, x, target, params, what="forward"):
     """A pointwise loss (or its derivative in x) from its row's formula, or None."""
     names = {"x": x, "t": target, "d": x - target, **{f"p{i}": p for i, p in enumerate(params)}}
     value = evaluate(losses().get(name, {}).get(what), names)

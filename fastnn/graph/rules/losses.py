@@ -204,9 +204,6 @@ def validate_labels(labels, classes, ignore_index=None):
 
 
 # --- pointwise losses ---------------------------------------------------------------------------------------------
-_VALUES = {"mse": lambda d: d._apply("square", (d,))}
-
-
 @register
 class PointwiseLoss(_Loss):
     """mean or sum of value(x - target) over all elements, rows weighted; attrs name, code, params, reduction."""
@@ -258,8 +255,6 @@ class PointwiseLoss(_Loss):
 
 def pointwise_value(graph, name, x, target, params):
     """The loss element by element, in primitives."""
-    if name in _VALUES:
-        return _VALUES[name](x - target)
     value = loss_from_list(name, x, target, params)
     if value is None:
         raise ValueError(f"the {name} loss is not known in primitives: add it to graph/rules/losses.py")

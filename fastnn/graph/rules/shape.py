@@ -128,8 +128,10 @@ def _slice_axis(item, size):
         start, stop, step = item.indices(size)
         return start, step, len(range(start, stop, step))
     step = 1 if item.step is None else item.step
+    if step == -1 and item.start is None and item.stop is None:
+        return size - 1, -1, size
     if step != 1:
-        raise ValueError(f"an axis of {size} cannot be sliced with a step")
+        raise ValueError(f"an axis of {size} can be sliced with step 1, or reversed as a whole")
     start = 0 if item.start is None else item.start
     stop = size if item.stop is None else item.stop
     start = size + start if isinstance(start, int) and start < 0 else start
@@ -223,9 +225,6 @@ class Pad(Rule):
 def slice_(graph, x, index):
     taken, out_axes = _indices(index, x.shape)
     shape = tuple(length for _, _, length in taken)
-    for start, _, length in taken:
-        if isinstance(start, Dim) and length != 0:
-            raise ValueError(f"a slice cannot start at {start}: memory offsets do not depend on the number of rows")
     attrs = {"starts": tuple(t[0] for t in taken), "steps": tuple(t[1] for t in taken)}
     if shape != x.shape or any(step != 1 for step in attrs["steps"]):
         x = _emit_like(graph, "slice", x, attrs, shape)
@@ -280,8 +279,6 @@ def concatenate(graph, *tensors, axis=0):
         others = [i for i in range(first.ndim) if i != axis]
         if x.ndim != first.ndim or any(x.shape[i] != first.shape[i] for i in others):
             raise ValueError(f"shapes differ off axis {axis}")
-    if any(isinstance(x.shape[axis], Dim) for x in tensors[:-1]):
-        raise ValueError("only the last part may have a symbolic number of rows along the concatenated axis")
     total = sum((x.shape[axis] for x in tensors[1:]), first.shape[axis])
     shape = (*first.shape[:axis], total, *first.shape[axis + 1 :])
     if len(tensors) == 1:
