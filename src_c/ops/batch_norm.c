@@ -192,7 +192,7 @@ fnn_work fnn_op_batch_norm_work(const fnn_args *args) {
     double n = (double)args->dim[ROWS] * (double)args->dim[COLS];
     double doubles = args->table->lanes * args->table->item_size / 8.0; /* lanes of the statistics */
     return fnn_work_of(9 * n, 2 * n * args->table->item_size,
-                       n * (0.05 + 2.0 / doubles) + 15 * (double)args->dim[COLS]);
+                       n * (0.05 * args->table->item_size + 1.0 / doubles) + 5 * (double)args->dim[COLS]);
 }
 
 int64_t fnn_op_batch_norm_scratch(const fnn_args *args, int team_size) {
@@ -229,7 +229,7 @@ void fnn_op_batch_norm_inference_run(const fnn_args *args, const fnn_team *team)
 
 fnn_work fnn_op_batch_norm_inference_work(const fnn_args *args) {
     double n = (double)args->dim[I_ROWS] * (double)args->dim[I_COLS], bytes = 2 * n * args->table->item_size;
-    return fnn_work_of(3 * n, bytes, bytes / 30 + n / args->table->lanes + 10 * (double)args->dim[I_COLS]);
+    return fnn_work_of(3 * n, bytes, bytes / 60 + 0.3 * n / args->table->lanes + 3 * (double)args->dim[I_COLS]);
 }
 
 int64_t fnn_op_batch_norm_inference_scratch(const fnn_args *args, int team_size) {
@@ -350,7 +350,7 @@ fnn_work fnn_op_batch_norm_backward_work(const fnn_args *args) {
     double n = (double)args->dim[B_ROWS] * (double)args->dim[B_COLS];
     double doubles = args->table->lanes * args->table->item_size / 8.0;
     return fnn_work_of(9 * n, 3 * n * args->table->item_size,
-                       n * (0.08 + 2.0 / doubles) + 15 * (double)args->dim[B_COLS]);
+                       n * (0.06 * args->table->item_size + 1.1 / doubles) + 5 * (double)args->dim[B_COLS]);
 }
 
 int64_t fnn_op_batch_norm_backward_scratch(const fnn_args *args, int team_size) {

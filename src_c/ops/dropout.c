@@ -38,9 +38,8 @@ void fnn_op_dropout_run(const fnn_args *args, const fnn_team *team) {
 fnn_work fnn_op_dropout_work(const fnn_args *args) {
     double n = (double)args->dim[ROWS] * (double)args->dim[COLS];
     double bytes = 2 * n * args->table->item_size;
-    /* 60 integer instructions per vector of counters give 8 elements per 32-bit counter */
-    double lanes = args->table->lanes * args->table->item_size / 4.0;
-    return fnn_work_of(n, bytes, n * (0.15 + 2.0 / lanes) + 20.0 * (double)args->dim[ROWS]);
+    double lanes = args->table->lanes * args->table->item_size / 4.0; /* of the generator */
+    return fnn_work_of(n, bytes, n * (0.2 + 3.0 / lanes) + 20.0 * (double)args->dim[ROWS]);
 }
 
 int64_t fnn_op_dropout_scratch(const fnn_args *args, int team_size) {

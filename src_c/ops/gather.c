@@ -24,8 +24,8 @@ void fnn_op_gather_run(const fnn_args *args, const fnn_team *team) {
 fnn_work fnn_op_gather_work(const fnn_args *args) {
     double rows = (double)args->dim[ROWS], n = rows * (double)args->dim[COLS];
     double bytes = n * (args->table->item_size + source_bytes[args->dim[SRC_DTYPE]]) + 8 * rows;
-    /* rows come from L3 or memory: about 12 bytes per ns of one core, and a miss at the start of each */
-    return fnn_work_of(0, bytes, bytes / 12 + 15 * rows);
+    /* rows come from L3 or memory: about 25 bytes per ns of one core, and a miss at the start of each */
+    return fnn_work_of(0, bytes, bytes / 25 + 10 * rows);
 }
 
 int64_t fnn_op_gather_scratch(const fnn_args *args, int team_size) {

@@ -94,7 +94,7 @@ fnn_work fnn_op_cross_entropy_work(const fnn_args *args) {
     double rows = (double)args->dim[ROWS], n = rows * (double)args->dim[COLS];
     double bytes =
         n * args->table->item_size * (1 + (args->pointer[TARGET] != NULL) + (args->pointer[DLOGITS] != NULL));
-    return fnn_work_of(20 * n, bytes + 8 * rows, 8 * n / args->table->lanes + 40 * rows);
+    return fnn_work_of(20 * n, bytes + 8 * rows, 6 * n / args->table->lanes + 45 * rows);
 }
 
 int64_t fnn_op_cross_entropy_scratch(const fnn_args *args, int team_size) {
@@ -186,7 +186,7 @@ void fnn_op_pointwise_loss_run(const fnn_args *args, const fnn_team *team) {
 fnn_work fnn_op_pointwise_loss_work(const fnn_args *args) {
     double n = (double)args->dim[P_ROWS] * (double)args->dim[P_COLS];
     double bytes = n * args->table->item_size * (2 + (args->pointer[P_DX] != NULL));
-    return fnn_work_of(6 * n, bytes, bytes / 20 + 30);
+    return fnn_work_of(6 * n, bytes, bytes / 60 + 30);
 }
 
 int64_t fnn_op_pointwise_loss_scratch(const fnn_args *args, int team_size) {

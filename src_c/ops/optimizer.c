@@ -26,10 +26,10 @@ fnn_work fnn_op_optimizer_work(const fnn_args *args) {
     double n = (double)args->dim[N], states = 0;
     for (int i = S0; i <= S2; i++)
         states += args->pointer[i] != NULL;
-    /* 3 streams for the weights and 2 per state; the arithmetic bound is a square root and a division per vector. */
+    /* 3 streams for the weights and 2 per state; a square root and a division bound the arithmetic in cache. */
     double bytes = n * args->table->item_size * (3 + 2 * states);
-    double arithmetic = n / args->table->lanes * (states > 0 ? 6.0 : 1.5);
-    return fnn_work_of(n * (2 + 5 * states), bytes, bytes / 30 > arithmetic ? bytes / 30 : arithmetic);
+    double arithmetic = args->dim[KIND] == FNN_OPTIMIZER_sgd ? 0 : n * (args->table->item_size == 4 ? 0.3 : 0.95);
+    return fnn_work_of(n * (2 + 5 * states), bytes, bytes / 90 > arithmetic ? bytes / 90 : arithmetic);
 }
 
 int64_t fnn_op_optimizer_scratch(const fnn_args *args, int team_size) {
