@@ -460,6 +460,27 @@ def test_python_ops_in_training(rng):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
 
 
+def test_python_ops_on_parameters_and_as_the_loss(rng):
+    weight, scale = parameter(rng, 3, 4), parameter(rng, 3)
+
+    def forward(x, f=softsign):
+        return F.linear(x, f(weight)) * f(scale)
+
+    def loss(output, target):
+        return F.python_op(
+            lambda a, b: np.mean((a - b) ** 2), output, target, shape=(),
+            vjp=lambda g, a, b: (g * 2 * (a - b) / a.size, None),
+        )  # fmt: skip
+
+    x, y = rng.normal(size=(20, 4)), rng.normal(size=(20, 3))
+    program = train(forward, loss, [(4,)], ((3,), F64))
+    native = train(lambda x: forward(x, native_softsign), F.mse_loss, [(4,)], ((3,), F64))
+    data = {"x0": x, "y": y}
+    np.testing.assert_allclose(steps(program, data, [np.arange(20)]), steps(native, data, [np.arange(20)]), rtol=1e-12)
+    for p in (weight, scale):
+        np.testing.assert_allclose(logical(program, p), logical(native, p), rtol=1e-11, atol=1e-15)
+
+
 def test_python_ops_say_what_they_returned(rng):
     bad = infer(lambda x: F.python_op(lambda a: a[:, :1], x, name="narrow"), (3,))
     with pytest.raises(ValueError, match=r"narrow must return shape \(4, 3\), it returned \(4, 1\)"):

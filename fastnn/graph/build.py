@@ -350,6 +350,8 @@ def _finish_training(graph, value, specs, capacity, gather, accumulate, disabled
     pairs = [(p, g) for (p, _), g in zip(trainable, found, strict=True) if g is not None]
     effects = [t for _, t in graph.states.values()]
     tensors = run_passes(graph, [value, *(g for _, g in pairs), *effects], disabled)
+    # what lies at a fixed address is written by a native op, also when Python computed it
+    tensors = [graph.apply("alias", (t,), {}) if t.node.op == "python_op" else t for t in tensors]
     value, grads, effects = tensors[0], tensors[1 : 1 + len(pairs)], tensors[1 + len(pairs) :]
     arena, views = _arena([p for p, _ in pairs], graph.dtype)
     places = {}

@@ -63,7 +63,7 @@ def run(node, arrays, shapes, dtype):
         raise ValueError(f"{node.label} must return {len(shapes)} arrays, it returned {len(results)}")
     out = []
     for value, shape in zip(results, shapes, strict=True):
-        array = np.zeros(shape, dtype) if value is None else np.ascontiguousarray(value, dtype)
+        array = np.zeros(shape, dtype) if value is None else np.asarray(value, dtype, order="C")
         if array.shape != shape:
             raise ValueError(f"{node.label} must return shape {shape}, it returned {array.shape}")
         out.append(array)

@@ -4,8 +4,8 @@ The mask of an element depends on (seed, layer, step, index) only (decision 8), 
 the gradient: linear in x, in both modes.
 """
 
-from ..symbols import ROWS, product
-from .base import Rule, full_like, records, register
+from ..symbols import product
+from .base import Rule, records, register
 
 _KEEP_ALL = 65536
 
@@ -64,8 +64,8 @@ def dropout(graph, x, p=0.5, training=True, seed=None, layer=None, shared=False)
         "p": p,
     }
     if shared and x.ndim > 1:
-        mask = _emit(full_like(x[:1] if x.shape[0] != ROWS else _row_of(x), 1.0), attrs)
-        return x * mask
+        one = graph.constant(1.0)
+        return x * _emit(graph.apply("broadcast_to", (one,), {"shape": (1, *x.shape[1:])}), attrs)
     return _emit(x, attrs)
 
 
@@ -74,7 +74,3 @@ def _signed(seed):
     if not 0 <= seed < 2**64:
         raise ValueError(f"a seed must lie in 0..2**64-1, not {seed}")
     return seed - 2**64 if seed >= 2**63 else seed
-
-
-def _row_of(x):
-    return x.graph.constant(0.0)._apply("broadcast_to", (x.graph.constant(0.0),), {"shape": (1, *x.shape[1:])})
