@@ -9,6 +9,7 @@ import sys
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fastnn
@@ -140,6 +141,20 @@ def test_readme_has_exactly_two_set_up_commands():
         "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/fastnn train digits",
         'python3 -m venv .venv && .venv/bin/pip install -e ".[test]" && .venv/bin/python -m pytest tests',
     ]
+
+
+def test_readme_examples_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    exec(blocks[0], {})
+    assert "accuracy" in capsys.readouterr().out
+    assert (tmp_path / "digits.fastnn").exists()
+    values = {"x": (4, 3), "weight": (2, 3), "bias": (2,), "y": (4, 2), "grad": (4, 2)}
+    values |= dict.fromkeys(("param", "exp_avg", "exp_avg_sq"), (5,))
+    names = {name: np.ones(shape, np.float32) for name, shape in values.items()}
+    exec(blocks[1].replace("kernels.adam(param, grad,", "kernels.adam(param, param.copy(),"), names)
+    assert (names["y"] == 4).all() and (names["dweight"] == 4).all() and (names["param"] < 1).all()
 
 
 def test_documents_link_to_files_that_exist():
