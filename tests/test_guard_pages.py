@@ -15,9 +15,8 @@ CHILD = Path(__file__).parent / "helpers" / "guard_pages_child.py"
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs mmap and mprotect of Linux")
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_no_access_outside(isa, dtype):
-    done = subprocess.run([sys.executable, str(CHILD), isa, dtype], capture_output=True, text=True, timeout=120)
+def test_no_access_outside(isa):
+    done = subprocess.run([sys.executable, str(CHILD), "run", isa], capture_output=True, text=True, timeout=120)
     last = done.stdout.strip().splitlines()[-1:]
     assert done.returncode == 0, f"exit code {done.returncode} in {last}\n{done.stderr[-2000:]}"
     assert last == ["done"]

@@ -71,9 +71,9 @@ def test_broadcast_operands(dtype, isa):
     assert np.all(kernels.matmul(a, b) == 30)
 
 
-@pytest.mark.parametrize("depth", [1023, 1024, 1025, 2500])
+@pytest.mark.parametrize("depth", [1024, 1025, 2500])
 def test_long_sums(depth, dtype, isa, rng):
-    a, b = operands(rng, dtype, 10, 33, depth)
+    a, b = operands(rng, dtype, 10, 17, depth)
     assert_within(kernels.matmul(a, b), twin.matmul(a, b), twin.product_bound(a, b, dtype))
     typical = 2 * np.sqrt(depth) * np.finfo(dtype).eps / 2 * (np.abs(a.astype(float)) @ np.abs(b.astype(float)))
     error = kernels.matmul(a, b) - twin.matmul(a.astype(np.longdouble), b.astype(np.longdouble))

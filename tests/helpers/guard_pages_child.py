@@ -114,7 +114,6 @@ def calls(rng, dtype, rows, cols, place):
 
 def run(isa, dtype):
     rng = np.random.default_rng(1)
-    POOL.extend(Guarded(24) for _ in range(20))
     most = 131 if dtype.itemsize == 4 else 67
     sizes = [(1, n) for n in range(0, most)] + [
         (rows, cols) for rows in (2, 3, 9, 15) for cols in (1, 2, 5, 8, 13, 17, 31, 33)
@@ -125,9 +124,8 @@ def run(isa, dtype):
             for rows, cols in sizes if at_end else sizes[::4]:  # vectors overrun at the end; the start is simpler
                 guarded.used = 0
                 for name, call in calls(rng, dtype, rows, cols, partial(guarded, at_end=at_end)):
-                    print(name, rows, cols, "end" if at_end else "start", flush=True)
+                    print(name, dtype, rows, cols, "end" if at_end else "start", flush=True)
                     call()
-    print("done")
 
 
 def bite(side):
@@ -137,4 +135,10 @@ def bite(side):
 
 
 if __name__ == "__main__":
-    bite(sys.argv[2]) if sys.argv[1] == "bite" else run(sys.argv[1], np.dtype(sys.argv[2]))
+    if sys.argv[1] == "bite":
+        bite(sys.argv[2])
+    else:
+        POOL.extend(Guarded(24) for _ in range(20))
+        run(sys.argv[2], np.dtype(np.float32))
+        run(sys.argv[2], np.dtype(np.float64))
+        print("done")
