@@ -11,7 +11,7 @@
  */
 #include "part.h"
 
-enum { CROSS_ENTROPY_VECTORS = 16 };
+enum { CROSS_ENTROPY_VECTORS = 16, CROSS_ENTROPY_SHORT = 64 };
 
 /* l_j = (target_j * keep + spread) * class_weight_j, a missing array counting as 1 */
 typedef struct linear_term {
@@ -39,8 +39,10 @@ typedef struct row_sums {
     double exponentials, linear, distance; /* sum exp(x_j - m), sum l_j, sum l_j (m - x_j) */
 } row_sums;
 
-/* e[n] = exp(x - m), unless e is NULL; e may be x. The term is NULL if there is none. */
-FNN_INLINE row_sums row_exponentials(int64_t n, const real *x, real *e, real m, const linear_term *term) {
+/* e[n] = exp(x - m), unless e is NULL; e may be x. `whole`: e has room for whole vectors, which are stored and read
+ * without a mask. The term is NULL if there is none. */
+FNN_INLINE row_sums row_exponentials(int64_t n, const real *x, real *e, const int whole, real m,
+                                     const linear_term *term) {
     const vec maximum = v_set1(m);
     row_sums sums = {0, 0, 0};
     for (int64_t start = 0; start < n; start += CROSS_ENTROPY_VECTORS * VLEN) {
@@ -57,7 +59,7 @@ FNN_INLINE row_sums row_exponentials(int64_t n, const real *x, real *e, real m, 
                 distance = v_fma(l, part_or(v_sub(maximum, logit), 0, count), distance);
             }
             if (e)
-                part_store(e + start + i, value, count);
+                part_store(e + start + i, value, whole ? VLEN : count);
         });
         sums.exponentials += (double)v_reduce_add(exponentials);
         if (term) {
@@ -68,14 +70,16 @@ FNN_INLINE row_sums row_exponentials(int64_t n, const real *x, real *e, real m, 
     return sums;
 }
 
-/* d[n] = d * p - l * q */
-FNN_INLINE void row_gradient(int64_t n, real *d, real p, real q, const linear_term *term) {
+/* d[n] = e * p - l * q; d may be e */
+FNN_INLINE void row_gradient(int64_t n, const real *e, const int whole, real *d, real p, real q,
+                             const linear_term *term) {
     const vec vp = v_set1(p), vq = v_set1(q);
-    if (term)
-        FOR_PARTS(
-            n, part_store(d + i, v_fnma(linear_part(term, i, count), vq, v_mul(part_load(d + i, count), vp)), count));
-    else
-        FOR_PARTS(n, part_store(d + i, v_mul(part_load(d + i, count), vp), count));
+    FOR_PARTS(n, {
+        vec value = v_mul(part_load(e + i, whole ? VLEN : count), vp);
+        if (term)
+            value = v_fnma(linear_part(term, i, count), vq, value);
+        part_store(d + i, value, count);
+    });
 }
 
 /* Natural logarithm of s >= 1 (or NaN), within 2 ULP: s = 2^k f with f in [sqrt(1/2), sqrt(2)), log f = 2 atanh(t) with
@@ -112,12 +116,14 @@ typedef struct row_loss {
     double exponentials, sample_weight; /* weight 0: no loss at all */
 } row_loss;
 
-/* One row with a linear term or none; gradient = NULL if it is not wanted. */
+/* One row with a linear term or none. The exponentials of a short row (`whole`) stay in a buffer of whole vectors:
+ * reading back what was just stored under a mask costs more than the rest. */
 FNN_INLINE row_loss cross_entropy_row(const fnn_cross_entropy *c, int64_t row, int64_t label, double label_weight,
-                                      double sample_weight, const linear_term *term) {
+                                      double sample_weight, const linear_term *term, const int whole) {
     const int64_t n = c->cols;
     const real *x = (const real *)c->logits + row * c->logits_row;
     real *d = c->dlogits ? (real *)c->dlogits + row * c->dlogits_row : NULL;
+    real buffer[CROSS_ENTROPY_SHORT], *e = d && whole ? buffer : d;
     const real m = row_maximum(n, x);
     row_loss loss = {0};
     loss.b = term == NULL ? 0 : term->target ? 1 : c->smoothing / (double)n;
@@ -126,20 +132,27 @@ FNN_INLINE row_loss cross_entropy_row(const fnn_cross_entropy *c, int64_t row, i
         loss.a = (1 - c->smoothing) * label_weight;
         loss.label_distance = (double)m - (double)x[label];
     }
-    const row_sums sums = row_exponentials(n, x, d, m, term);
+    const row_sums sums = row_exponentials(n, x, e, whole, m, term);
     loss.exponentials = sums.exponentials;
     loss.linear = sums.linear;
     loss.distance = sums.distance;
     if (d) {
         const double scale = c->scale * sample_weight;
         const double p = scale * (loss.a + loss.b * sums.linear) / sums.exponentials;
-        const double at_label = label >= 0 ? (double)d[label] * p - scale * loss.a : 0;
+        const double at_label = label >= 0 ? (double)e[label] * p - scale * loss.a : 0;
         const double l_label = term && term->class_weight ? label_weight : 1;
-        row_gradient(n, d, (real)p, (real)(scale * loss.b), term);
+        row_gradient(n, e, whole, d, (real)p, (real)(scale * loss.b), term);
         if (label >= 0)
             d[label] = (real)(term ? at_label - scale * loss.b * l_label : at_label);
     }
     return loss;
+}
+
+FNN_INLINE row_loss cross_entropy_length(const fnn_cross_entropy *c, int64_t row, int64_t label, double label_weight,
+                                         double sample_weight, const linear_term *term) {
+    if (c->cols <= CROSS_ENTROPY_SHORT)
+        return cross_entropy_row(c, row, label, label_weight, sample_weight, term, 1);
+    return cross_entropy_row(c, row, label, label_weight, sample_weight, term, 0);
 }
 
 static double row_loss_value(const row_loss *loss) {
@@ -169,16 +182,16 @@ static row_loss cross_entropy_any_row(const fnn_cross_entropy *c, int64_t row) {
     if (c->target) {
         const linear_term term = {(const real *)c->target + row * c->target_row, class_weight, (real)(1 - c->smoothing),
                                   (real)(c->smoothing / (double)c->cols)};
-        return cross_entropy_row(c, row, -1, 0, sample_weight, &term);
+        return cross_entropy_length(c, row, -1, 0, sample_weight, &term);
     }
     const int64_t label = c->labels[row];
     if (label == c->ignore_index || label < 0 || label >= c->cols)
         return row_without_label(c, row, label == c->ignore_index);
     const double label_weight = class_weight ? (double)class_weight[label] : 1;
     if (c->smoothing == 0)
-        return cross_entropy_row(c, row, label, label_weight, sample_weight, NULL);
+        return cross_entropy_length(c, row, label, label_weight, sample_weight, NULL);
     const linear_term term = {NULL, class_weight, 0, 0};
-    return cross_entropy_row(c, row, label, label_weight, sample_weight, &term);
+    return cross_entropy_length(c, row, label, label_weight, sample_weight, &term);
 }
 
 /* The sum of the rows' losses, in the order of the rows. */
