@@ -38,7 +38,7 @@ def tool(*command):
 
 def test_import_adds_less_than_30_ms_to_numpy():
     code = "import numpy, time; t = time.perf_counter(); import fastnn; print(time.perf_counter() - t)"
-    seconds = [float(python(code)) for _ in range(5)]
+    seconds = [float(python(code)) for _ in range(3)]
     assert min(seconds) < 0.030, f"import fastnn takes {statistics.median(seconds) * 1e3:.0f} ms"
 
 
@@ -48,7 +48,7 @@ def test_kernels_are_usable_within_30_ms():
         "import numpy as np, time; x = np.ones((2, 3), 'float32'); t = time.process_time();"
         "from fastnn import kernels; kernels.relu(x); print(time.process_time() - t)"
     )
-    seconds = [float(python(code)) for _ in range(5)]
+    seconds = [float(python(code)) for _ in range(3)]
     assert min(seconds) < 0.030, f"import fastnn.kernels and a first call take {min(seconds) * 1e3:.0f} ms"
 
 
