@@ -635,11 +635,27 @@ def test_nan_ends_the_fit_if_asked():
 def test_stop_from_another_thread():
     x, y = blobs(5000)
     t = trainer()
-    timer = threading.Timer(0.2, t.stop)
-    timer.start()
-    t.fit(x, y, epochs=100_000, progress=False)
+    timer = threading.Timer(0.05, t.stop)
+    start = LambdaCallback(on_epoch_begin=lambda epoch: timer.start() if epoch == 0 else None)
+    t.fit(x, y, epochs=100_000, callbacks=[start], progress=False)
     timer.join()
     assert t.history.stop_reason == "callback"
+
+
+def test_stop_while_the_fit_is_prepared():
+    x, y = blobs(60)
+    t = trainer()
+    t.stop()  # no fit runs: nothing to stop
+
+    class Slow(list):
+        def __array__(self, dtype=None, copy=None):
+            t.stop()
+            return y
+
+    assert t.fit(x, Slow(), epochs=5, progress=False).stop_reason == "callback"
+    assert t.step == 0
+    t.fit(x, y, epochs=1, progress=False)
+    assert t.step == 1
 
 
 def test_max_time():
@@ -658,10 +674,11 @@ def test_ctrl_c_leaves_a_usable_trainer():
     x, y = np.ones((3000, 1)), np.zeros((3000, 1))
     model = nn.Sequential(nn.Linear(1, 1, bias=False, init="zeros")).to("float64")
     t = Trainer(model, lambda output, target: -output.mean(), optim.SGD(lr=1.0))
-    recorder = LambdaCallback(on_fit_end=lambda: ended.append(True))
     ended = []
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+    recorder = LambdaCallback(
+        on_epoch_begin=lambda epoch: timer.start() if epoch == 0 else None, on_fit_end=lambda: ended.append(True)
+    )
     with pytest.raises(KeyboardInterrupt):
         t.fit(x, y, epochs=1_000_000, batch_size=1, callbacks=[recorder], progress=False)
     timer.join()

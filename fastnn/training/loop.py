@@ -24,6 +24,7 @@ def _is_batches(x):
 
 def fit(trainer, x, y, *, epochs, callbacks, progress, max_time, **options):
     """See `Trainer.fit`."""
+    trainer._stop_flag[0] = 0  # first of all: a stop() from now on ends this fit, even while it is being prepared
     if isinstance(epochs, bool) or int(epochs) != epochs or epochs < 0:
         raise ValueError(f"epochs must be an integer >= 0, got {epochs!r}")
     if max_time is not None and not max_time > 0:
@@ -66,7 +67,6 @@ class Fit:
 
     def run(self):
         trainer = self.trainer
-        trainer._stop_flag[0] = 0
         for callback in self.callbacks:
             callback.trainer = trainer
         with writing(module._guard for module in trainer.model.modules()):
