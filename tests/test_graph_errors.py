@@ -90,6 +90,10 @@ SHAPES = {
     "axes (0, 0) are not a permutation": lambda x: x.transpose(0, 0),
     "dropout probability must lie in [0, 1], not 1.5": lambda x: F.dropout(x, 1.5),
     "reduction must be 'mean', 'sum' or 'none', not 'average'": lambda x: F.mse_loss(x, x, reduction="average"),
+    "ignore_index needs integer labels": lambda x: F.cross_entropy(x, x, ignore_index=0),
+    "integer labels (rows,) or probabilities (rows, 3), not float32 of shape (rows,)": lambda x: F.cross_entropy(
+        x, x[:, 0]
+    ),
     "the target has shape": lambda x: F.mse_loss(x, x[:, :1]),
     "batch norm needs x of shape (rows, features)": lambda x: F.batch_norm(x.sum(axis=1), training=True),
     "there is no op called": lambda x: x._apply("magic", (x,)),

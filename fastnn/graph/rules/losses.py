@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from ..errors import shape_text
 from ..symbols import product
 from .base import RECORDERS, Rule, full_like, records, register, scaled
 from .formula import loss_from_list
@@ -157,12 +158,17 @@ def cross_entropy(
     rows, classes = logits.shape
     given = {"logits": logits}
     if target.shape == logits.shape and not (target.kind == "int" and classes == 1):
+        if ignore_index is not None:
+            raise ValueError("ignore_index needs integer labels, not rows of probabilities")
         given["target"] = graph.real(target)
     elif target.kind == "int":
         given["labels"] = _column(target, rows, "labels")
         check_labels(graph, target, classes, ignore_index)
     else:
-        raise ValueError(f"the target must be integer labels ({rows},) or probabilities of the logits' shape")
+        raise TypeError(
+            f"the target must be integer labels ({rows},) or probabilities ({rows}, {classes}), "
+            f"not {target.dtype} of shape {shape_text(target.shape)}"
+        )
     if class_weight is not None:
         given["class_weight"] = graph.real(class_weight)
         if class_weight.shape != (classes,):
