@@ -20,7 +20,8 @@
 #if defined(__x86_64__)
 TABLES(scalar)
 TABLES(sse2)
-TABLES(avx2) TABLES(avx512)
+TABLES(avx2)
+TABLES(avx512)
 #else
 TABLES(scalar)
 TABLES(neon)
