@@ -588,6 +588,9 @@ def test_summary_and_profile(rng):
     assert "GFLOP/s" in table and "of the limit" in table
     y = program(rng.normal(size=(7, 6)).astype(np.float32))
     assert y.shape == (7, 3)
+    square = fastnn.compile(nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6)), x)
+    expected = square(x)
+    assert square(x, out=x) is x and np.array_equal(x, expected)
 
 
 def test_programs_follow_the_model(rng):

@@ -58,7 +58,11 @@ class Program:
         shapes = [np.shape(x)[1:] for x in inputs]
         if self._model is None or self._version != graph_version() or shapes != self._specs:
             self._prepare(inputs)
-        return self._model.run(tuple(np.asarray(x) for x in inputs), out)
+        arrays = tuple(np.asarray(x) for x in inputs)
+        if out is not None:  # as if the inputs had been copied beforehand
+            outs = out if isinstance(out, tuple) else (out,)
+            arrays = tuple(a.copy() if any(np.may_share_memory(a, o) for o in outs) else a for a in arrays)
+        return self._model.run(arrays, out)
 
     @property
     def plan(self):

@@ -41,7 +41,6 @@ class Lowering:
         self.dtype = np.dtype(dtype)
         self.item = self.dtype.itemsize
         self.nodes = []  # per native op: the graph node it came from (None: glue)
-        self.uses_micro_step = False
         self._native = native
         self._ops = _op_table(native)
         self._leaf = leaf
@@ -121,7 +120,6 @@ class Lowering:
 
     def micro_step(self):
         """The run-time scalar that random ops are numbered by."""
-        self.uses_micro_step = True
         return self._native.Slot(0)
 
     # --- layouts ----------------------------------------------------------------------------------------------

@@ -66,7 +66,6 @@ class Plan:
         self.simple = True
         self.capacity = 0
         self.nodes = needed([*outputs, *effects, *arena_tensors, *self.keep])
-        self.uses_micro_step = False
         self.chunk = 0
         self._effects = list(effects)
         self._arena_tensors = list(arena_tensors)
@@ -175,7 +174,6 @@ class Plan:
         self._foreign(segment, own, low)
         for node in segment.nodes:
             low.lower(node)
-        self.uses_micro_step |= low.uses_micro_step
 
     def _foreign(self, segment, own, low):
         """Bind the values that other segments or Python ops made."""
