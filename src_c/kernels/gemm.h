@@ -33,79 +33,83 @@ typedef struct gemm_tile {
     int add, relu; /* c is added to the product; relu after the bias */
 } gemm_tile;
 
-/* vectors (1 or 2) and rows are compile-time constants at every call; with `masked` the last vector has t->tail lanes.
- */
-FNN_INLINE void gemm_tile_body(const int rows, const int vectors, const int masked, const gemm_tile *t) {
-    vec sum[GEMM_ROWS][2];
+#if GEMM_ROWS == 14
+#define GEMM_EACH_ROW(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#elif GEMM_ROWS == 12
+#define GEMM_EACH_ROW(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+#elif GEMM_ROWS == 6
+#define GEMM_EACH_ROW(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#else
+#define GEMM_EACH_ROW(X) X(1) X(2) X(3) X(4)
+#endif
+
+/* One vector of c from its accumulator; a partial one has t->tail lanes. */
+FNN_INLINE void gemm_store(const gemm_tile *t, real *c, vec value, vec bias, const int partial) {
+    if (t->add)
+        value = v_add(partial ? v_load_n(c, t->tail) : v_load(c), value);
+    if (t->bias)
+        value = v_add(value, bias);
+    if (t->relu)
+        value = v_max(v_zero(), value);
+    if (partial)
+        v_store_n(c, value, t->tail);
+    else
+        v_store(c, value);
+}
+
+/* rows is a compile-time constant, and so is `masked`: two whole vectors of columns, or one under a mask. Rows are
+ * written out by macro, not by loops that a compiler may or may not unroll: an accumulator with a variable index lives
+ * in memory. */
+FNN_INLINE void gemm_tile_body(const int rows, const int masked, const gemm_tile *t) {
+    vec sum0[GEMM_ROWS], sum1[GEMM_ROWS];
     const real *a = t->a, *b = t->b;
     const int64_t a_row = t->a_row, a_depth = t->a_depth, b_depth = t->b_depth;
     const int tail = t->tail;
-#pragma GCC unroll 16
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 2
-        for (int j = 0; j < vectors; j++)
-            sum[i][j] = v_zero();
-
+#define GEMM_ZERO(n)                                                                                                   \
+    if (n <= rows)                                                                                                     \
+        sum0[n - 1] = sum1[n - 1] = v_zero();
+#define GEMM_STEP(n)                                                                                                   \
+    if (n <= rows) {                                                                                                   \
+        const vec left = v_pin(v_set1(a[(n - 1) * a_row]));                                                            \
+        sum0[n - 1] = v_fma(left, right0, sum0[n - 1]);                                                                \
+        if (!masked)                                                                                                   \
+            sum1[n - 1] = v_fma(left, right1, sum1[n - 1]);                                                            \
+    }
+#define GEMM_STORE(n)                                                                                                  \
+    if (n <= rows) {                                                                                                   \
+        gemm_store(t, t->c + (n - 1) * t->c_row, sum0[n - 1], bias0, masked);                                          \
+        if (!masked)                                                                                                   \
+            gemm_store(t, t->c + (n - 1) * t->c_row + VLEN, sum1[n - 1], bias1, 0);                                    \
+    }
+    GEMM_EACH_ROW(GEMM_ZERO)
     for (int64_t k = t->depth; k > 0; k--) {
-        vec right[2];
-#pragma GCC unroll 2
-        for (int j = 0; j < vectors; j++)
-            right[j] = masked && j == vectors - 1 ? v_load_n(b + j * VLEN, tail) : v_load(b + j * VLEN);
-#pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) {
-            vec left = v_pin(v_set1(a[i * a_row]));
-#pragma GCC unroll 2
-            for (int j = 0; j < vectors; j++)
-                sum[i][j] = v_fma(left, right[j], sum[i][j]);
-        }
+        const vec right0 = masked ? v_load_n(b, tail) : v_load(b), right1 = masked ? right0 : v_load(b + VLEN);
+        GEMM_EACH_ROW(GEMM_STEP)
         a += a_depth;
         b += b_depth;
     }
-
-#pragma GCC unroll 2
-    for (int j = 0; j < vectors; j++) {
-        const int partial = masked && j == vectors - 1;
-        vec bias = v_zero();
-        if (t->bias)
-            bias = partial ? v_load_n(t->bias + j * VLEN, tail) : v_load(t->bias + j * VLEN);
-#pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) {
-            real *c = t->c + i * t->c_row + j * VLEN;
-            vec value = sum[i][j];
-            if (t->add)
-                value = v_add(partial ? v_load_n(c, tail) : v_load(c), value);
-            if (t->bias)
-                value = v_add(value, bias);
-            if (t->relu)
-                value = v_max(v_zero(), value);
-            if (partial)
-                v_store_n(c, value, tail);
-            else
-                v_store(c, value);
-        }
+    vec bias0 = v_zero(), bias1 = v_zero();
+    if (t->bias) {
+        bias0 = masked ? v_load_n(t->bias, tail) : v_load(t->bias);
+        bias1 = masked ? bias0 : v_load(t->bias + VLEN);
     }
+    GEMM_EACH_ROW(GEMM_STORE)
+#undef GEMM_ZERO
+#undef GEMM_STEP
+#undef GEMM_STORE
 }
 
 #define GEMM_TILE(rows)                                                                                                \
-    static void gemm_wide_##rows(const gemm_tile *t) { gemm_tile_body(rows, 2, 0, t); }                                \
-    static void gemm_edge_##rows(const gemm_tile *t) { gemm_tile_body(rows, 1, 1, t); }
-#if GEMM_ROWS == 14
-#define GEMM_EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
-#elif GEMM_ROWS == 12
-#define GEMM_EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
-#elif GEMM_ROWS == 6
-#define GEMM_EACH_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6)
-#else
-#define GEMM_EACH_ROWS(X) X(1) X(2) X(3) X(4)
-#endif
-GEMM_EACH_ROWS(GEMM_TILE)
+    static void gemm_wide_##rows(const gemm_tile *t) { gemm_tile_body(rows, 0, t); }                                   \
+    static void gemm_edge_##rows(const gemm_tile *t) { gemm_tile_body(rows, 1, t); }
+GEMM_EACH_ROW(GEMM_TILE)
 #undef GEMM_TILE
 
 typedef void (*gemm_tile_fn)(const gemm_tile *);
 #define GEMM_WIDE(rows) gemm_wide_##rows,
 #define GEMM_EDGE(rows) gemm_edge_##rows,
-static const gemm_tile_fn gemm_wide[] = {GEMM_EACH_ROWS(GEMM_WIDE)};
-static const gemm_tile_fn gemm_edge[] = {GEMM_EACH_ROWS(GEMM_EDGE)};
+static const gemm_tile_fn gemm_wide[] = {GEMM_EACH_ROW(GEMM_WIDE)};
+static const gemm_tile_fn gemm_edge[] = {GEMM_EACH_ROW(GEMM_EDGE)};
 #undef GEMM_WIDE
 #undef GEMM_EDGE
 
