@@ -4,10 +4,9 @@ The mask of an element depends on (seed, layer, step, index) only (decision 8), 
 the gradient: linear in x, in both modes.
 """
 
+from ...kernels._dropout import keep_threshold
 from ..symbols import product
 from .base import Rule, records, register
-
-_KEEP_ALL = 65536
 
 
 @register
@@ -58,7 +57,7 @@ def dropout(graph, x, p=0.5, training=True, seed=None, layer=None, shared=False)
     if not training or p == 0.0:
         return x
     attrs = {
-        "threshold": round((1.0 - p) * _KEEP_ALL),
+        "threshold": keep_threshold(p),
         "seed": _signed(graph.seed if seed is None else int(seed)),
         "layer": layer,
         "p": p,
