@@ -165,6 +165,32 @@ def test_changed_attribute_is_seen(rng):
     assert not np.array_equal(model(a, b), before)
 
 
+def test_changed_list_of_modules_is_seen(rng):
+    """Also when a new module happens to get the address of an old one."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            self.blocks = [nn.ReLU()]
+
+        def forward(self, x):
+            for block in self.blocks:
+                x = block(x)
+            return x
+
+    model = Net()
+    x = rng.normal(size=(4, 3)).astype(np.float32)
+    for _ in range(20):
+        np.testing.assert_array_equal(model(x), np.maximum(x, 0))
+        model.blocks[0] = nn.Tanh()
+        model.blocks[0] = nn.Tanh()
+        np.testing.assert_allclose(model(x), np.tanh(x), rtol=1e-5)
+        model.blocks.append(nn.Identity())
+        assert model(x).shape == x.shape
+        model.blocks.pop()
+        model.blocks[0] = nn.ReLU()
+        model.blocks[0] = nn.ReLU()
+
+
 def test_shape_errors_name_the_layer():
     model = nn.Sequential(nn.Linear(7, 16), nn.ReLU(), nn.Linear(15, 3))
     with pytest.raises(ValueError, match=r"'2'.*Linear\(15, 3\).*16"):

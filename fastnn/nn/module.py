@@ -34,10 +34,13 @@ def _located(error, path, module):
 class ModuleList(list):
     """A list of modules that tells its owner's graph when it changes. Made from any list assigned to a Module."""
 
+    _version = 0  # bumped by every change; an item's id alone may be used again for another module
+
     def _changed(name):
         method = getattr(list, name)
 
         def call(self, *args, **kwargs):
+            self._version += 1
             bump_graph_version()
             return method(self, *args, **kwargs)
 
@@ -206,7 +209,10 @@ class Module:
 
     def _signature(self):
         """What a compiled program of this module depends on, besides shapes and dtype."""
-        modules = tuple((id(module), module._version) for _, module in self.named_modules())
+        modules = []
+        for _, module in self.named_modules():
+            lists = [value._version for value in module.__dict__.values() if isinstance(value, ModuleList)]
+            modules.append((id(module), module._version, *lists))
         return modules, tuple((id(t), t.requires_grad) for _, t in self._all_named_tensors())
 
     # ---- running -----------------------------------------------------------------------------------------------
