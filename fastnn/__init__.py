@@ -3,6 +3,8 @@
 Names are imported on first use (PEP 562), so that ``import fastnn`` costs next to nothing over NumPy.
 """
 
+from ._lazy import attach
+
 __version__ = "0.1.0"
 
 _MODULES = ("kernels", "functional", "graph", "nn", "optim", "training", "data", "io", "threads", "cli", "plot")
@@ -34,20 +36,4 @@ _NAMES = {
 }
 
 __all__ = ["__version__", *_NAMES, "kernels", "functional", "nn", "optim", "training", "data", "io"]
-
-
-def __getattr__(name):
-    from importlib import import_module
-
-    if name in _NAMES:
-        value = getattr(import_module("." + _NAMES[name], __name__), name)
-    elif name in _MODULES:
-        value = import_module("." + name, __name__)
-    else:
-        raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted([*globals(), *_NAMES, *_MODULES])
+__getattr__, __dir__ = attach(__name__, _NAMES, _MODULES)

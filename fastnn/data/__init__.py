@@ -3,7 +3,9 @@
 Everything here works on NumPy arrays and needs nothing else of fastnn.
 """
 
-_PUBLIC = {
+from .._lazy import attach
+
+_NAMES = {
     "load_digits": "digits",
     "read_idx": "idx",
     "read_idx_folder": "idx",
@@ -16,19 +18,5 @@ _PUBLIC = {
     "iterate_batches": "batches",
 }
 
-__all__ = list(_PUBLIC)
-
-
-def __getattr__(name):
-    module = _PUBLIC.get(name)
-    if module is None:
-        raise AttributeError(f"module 'fastnn.data' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module("fastnn.data." + module), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted([*globals(), *_PUBLIC])
+__all__ = list(_NAMES)
+__getattr__, __dir__ = attach(__name__, _NAMES)

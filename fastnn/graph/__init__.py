@@ -4,6 +4,8 @@ trace (symbolic tensors) -> differentiate (vjp and jvp rules append nodes) -> pa
 Names are imported on first use.
 """
 
+from .._lazy import attach
+
 _NAMES = {
     "Parameter": "parameter",
     "graph_version": "parameter",
@@ -28,17 +30,4 @@ _NAMES = {
 }
 
 __all__ = list(_NAMES)
-
-
-def __getattr__(name):
-    from importlib import import_module
-
-    if name not in _NAMES:
-        raise AttributeError(f"module 'fastnn.graph' has no attribute {name!r}")
-    value = getattr(import_module("." + _NAMES[name], __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted({*globals(), *_NAMES})
+__getattr__, __dir__ = attach(__name__, _NAMES)

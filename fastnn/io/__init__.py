@@ -1,6 +1,8 @@
 """Files: safetensors, fastnn's model file, and writing that cannot leave half a file behind."""
 
-_PUBLIC = {
+from .._lazy import attach
+
+_NAMES = {
     "save_safetensors": "safetensors",
     "load_safetensors": "safetensors",
     "load_safetensors_metadata": "safetensors",
@@ -13,19 +15,5 @@ _PUBLIC = {
     "write_atomic": "atomic",
 }
 
-__all__ = list(_PUBLIC)
-
-
-def __getattr__(name):
-    module = _PUBLIC.get(name)
-    if module is None:
-        raise AttributeError(f"module 'fastnn.io' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module("fastnn.io." + module), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted([*globals(), *_PUBLIC])
+__all__ = list(_NAMES)
+__getattr__, __dir__ = attach(__name__, _NAMES)

@@ -1,5 +1,7 @@
 """Modules, layers, losses and initialisers. Names are imported on first use."""
 
+from .._lazy import attach
+
 _NAMES = {
     "Module": "module",
     "ModuleList": "module",
@@ -14,27 +16,19 @@ _NAMES = {
 }
 
 __all__ = ["init", "Parameter", *_NAMES]
+_attribute, _ = attach(__name__, _NAMES, ("init", "activations"))
 
 
 def __getattr__(name):
-    from importlib import import_module
+    if name in _NAMES or name in ("init", "activations") or name.startswith("_"):
+        return _attribute(name)
+    if name == "Parameter":
+        from ..graph.parameter import Parameter
 
-    if name in _NAMES:
-        value = getattr(import_module("." + _NAMES[name], __name__), name)
-    elif name in ("init", "activations"):
-        value = import_module("." + name, __name__)
-    elif name == "Parameter":
-        from ..graph.parameter import Parameter as value
-    elif name.startswith("_"):
-        raise AttributeError(f"module 'fastnn.nn' has no attribute {name!r}")
-    else:
-        from .activations import CLASSES
+        return Parameter
+    from .activations import CLASSES
 
-        if name not in CLASSES:
-            raise AttributeError(f"module 'fastnn.nn' has no attribute {name!r}")
-        value = CLASSES[name]
-    globals()[name] = value
-    return value
+    return CLASSES[name] if name in CLASSES else _attribute(name)
 
 
 def __dir__():

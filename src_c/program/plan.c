@@ -21,24 +21,24 @@ static int larger_first(const void *left, const void *right) {
 
 static int lives_overlap(const piece *a, const piece *b) { return a->first <= b->last && b->first <= a->last; }
 
-/* The lowest offset at which `one` fits among the pieces already placed, which are sorted by nothing: try 0 and the
- * end of every piece. */
-static int64_t lowest_offset(const piece *placed, int count, const piece *one) {
-    int64_t best = INT64_MAX;
-    for (int candidate = -1; candidate < count; candidate++) {
-        if (candidate >= 0 && !lives_overlap(&placed[candidate], one))
+/* Puts `one` at the lowest offset where no piece that lives at the same time is in the way, and into `placed`, which
+ * stays sorted by offset. */
+static void place(piece *placed, int count, piece *one) {
+    int64_t free_from = 0;
+    for (int i = 0; i < count; i++) {
+        if (!lives_overlap(&placed[i], one))
             continue;
-        int64_t offset = candidate < 0 ? 0 : placed[candidate].offset + placed[candidate].bytes;
-        if (offset >= best)
-            continue;
-        int free_here = 1;
-        for (int i = 0; i < count && free_here; i++)
-            free_here = !lives_overlap(&placed[i], one) || placed[i].offset >= offset + one->bytes ||
-                        placed[i].offset + placed[i].bytes <= offset;
-        if (free_here)
-            best = offset;
+        if (placed[i].offset >= free_from + one->bytes)
+            break; /* it fits before this one, and all others lie behind */
+        int64_t end = placed[i].offset + placed[i].bytes;
+        if (end > free_from)
+            free_from = end;
     }
-    return best;
+    one->offset = free_from;
+    int at = count;
+    for (; at > 0 && placed[at - 1].offset > one->offset; at--)
+        placed[at] = placed[at - 1];
+    placed[at] = *one;
 }
 
 /* No plan can be smaller than the most that is alive at one op. */
@@ -57,7 +57,8 @@ static int64_t most_alive(const piece *pieces, int count, int nodes) {
 
 fnn_status fnn_plan_memory(fnn_program *program) {
     int64_t rows = program->chunk > 0 ? program->chunk : program->capacity;
-    piece *pieces = calloc((size_t)program->buffer_count + 1, sizeof *pieces);
+    size_t room = (size_t)program->buffer_count + 1;
+    piece *pieces = calloc(2 * room, sizeof *pieces), *placed = pieces + room;
     if (!pieces)
         return FNN_ERROR_MEMORY;
     int count = 0;
@@ -78,7 +79,7 @@ fnn_status fnn_plan_memory(fnn_program *program) {
     qsort(pieces, (size_t)count, sizeof *pieces, larger_first);
     program->arena_bytes = 0;
     for (int i = 0; i < count; i++) {
-        pieces[i].offset = lowest_offset(pieces, i, &pieces[i]);
+        place(placed, i, &pieces[i]);
         program->buffers[pieces[i].buffer].offset = pieces[i].offset;
         int64_t end = pieces[i].offset + pieces[i].bytes;
         if (end > program->arena_bytes)
