@@ -148,4 +148,4 @@ def test_data_imports_nothing_above_it():
 
     code = "import sys, fastnn.data as d; d.load_digits(); print([m for m in sys.modules if m.startswith('fastnn')])"
     names = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert set(eval(names)) <= {"fastnn", "fastnn.data", "fastnn.data.digits"}
+    assert set(eval(names)) <= {"fastnn", "fastnn._lazy", "fastnn.data", "fastnn.data.digits"}

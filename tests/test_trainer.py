@@ -254,6 +254,21 @@ def test_accumulated_batches_equal_one_large_batch():
         np.testing.assert_allclose(parts.model.state_dict()[name], value, rtol=1e-10, atol=1e-14)
 
 
+def test_parts_of_a_batch_draw_the_masks_of_the_whole():
+    x, y = blobs(50)
+
+    def trained(batch_size, accumulate):
+        model = nn.Sequential(nn.Linear(x.shape[1], 21), nn.Dropout(0.4), nn.Tanh(), nn.Linear(21, 3), seed=1)
+        t = Trainer(model.to("float64"), nn.CrossEntropyLoss(), optim.SGD(lr=0.1), accumulate=accumulate, seed=2)
+        t.fit(x, y, epochs=3, batch_size=batch_size, shuffle=False, progress=False)
+        return t.model.state_dict()
+
+    whole, parts, other = trained(50, 1), trained(13, 4), trained(13, 1)
+    for name, value in whole.items():
+        np.testing.assert_allclose(parts[name], value, rtol=1e-10, atol=1e-14)
+    assert not np.allclose(other["0.weight"], whole["0.weight"])
+
+
 def test_clipping_and_hook():
     x, y = blobs(32)
     seen = []

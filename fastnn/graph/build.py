@@ -86,7 +86,7 @@ class CompiledModel:
             rows = len(x) if x.ndim else 0
             if x.shape[1:] == features and rows:
                 out = np.empty((rows, *tail), self.dtype) if out is None else self._check_out(out, (rows, *tail))
-                program.run(rows, {feed: x, result: out}, (step,))
+                program.run(rows, {feed: x, result: out}, (step, 0))
                 return out
         return self._run(arrays, out, step)
 
@@ -120,7 +120,7 @@ class CompiledModel:
             if id(tensor) in results:
                 continue
             results[id(tensor)] = array
-        plan.run(rows, values, results, (step,))
+        plan.run(rows, values, results, (step, 0))
         for tensor, array in zip(self._outputs, outs, strict=True):
             if results[id(tensor)] is not array:
                 np.copyto(array, results[id(tensor)])
@@ -213,7 +213,7 @@ class TrainingProgram:
         self.inputs = inputs
         self.index_id = index_id
         self.capacity = capacity
-        self.scalar_names = ("micro_step",)
+        self.scalar_names = ("micro_step", "first_row")
         self.needs_two_rows = graph.needs_two_rows
         self.label_checks = label_checks
         self.dtype = graph.dtype

@@ -49,7 +49,7 @@ class Executable:
     def __call__(self, arrays, step=0):
         """Run on arrays of the inputs' shapes and dtypes; returns the list of outputs."""
         results = {key: np.empty(shape, self.dtype) for key, shape in self._shapes.items()}
-        self.plan.run(1, self.bind(arrays), results, (step,))
+        self.plan.run(1, self.bind(arrays), results, (step, 0))
         given, out = set(), []
         for tensor in self.outputs:
             array = results[id(tensor)]

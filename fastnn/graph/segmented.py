@@ -22,7 +22,7 @@ def run_steps(
         given = dict(externals)
         if training.index_id is not None:
             given[training.index_id] = index[offsets[step] : offsets[step + 1]]
-        scalars = tuple(gradient_scalars[step]) if gradient_scalars is not None else (0.0,)
+        scalars = tuple(gradient_scalars[step]) if gradient_scalars is not None else (0.0, 0.0)
         losses[step] = one_step(training, rows, given, scalars)
         if update is not None and (step + 1) % max(update_every, 1) == 0:
             update.run(1, {}, tuple(update_scalars[step]) if update_scalars is not None else ())

@@ -59,8 +59,8 @@ def dropout(x, p, *, seed, offset=0, out=None):
         rows = x.size // cols
         if x_row == y_row == cols:
             rows, cols, x_row, y_row = 1, x.size, x.size, x.size
-        dims = (rows, cols, x_row, y_row, cols, 0, offset, threshold, seed, 0)
-        _run_op("dropout", (x, y), dims, (0.0,), code)
+        dims = (rows, cols, x_row, y_row, cols, offset, threshold, seed, 0)
+        _run_op("dropout", (x, y), dims, (0.0, 0.0), code)
     return finish(out, y)
 
 

@@ -37,11 +37,9 @@ class Engine:
         trainer.optimizer.check_groups(list(self.names.values()))
         self.tensors = [parameter for parameter, _ in training.gradients]
         self.tensors += [buffer for _, buffer in model.named_buffers()]
-        self.micro_step_column = (
-            training.scalar_names.index("micro_step") if "micro_step" in training.scalar_names else None
-        )
-        self.gradient_width = len(training.scalar_names)
-        self._one_row = np.zeros((1, max(self.gradient_width, 1)))
+        self.micro_step_column = training.scalar_names.index("micro_step")
+        self.first_row_column = training.scalar_names.index("first_row")
+        self._one_row = np.zeros((1, len(training.scalar_names)))
         self._make_update()
 
     def _make_update(self):
@@ -75,11 +73,16 @@ class Engine:
         return result
 
     def gradient_rows(self, count):
-        """Scalar rows of the gradient program for the next `count` micro-steps."""
-        table = np.zeros((count, max(self.gradient_width, 1)))
-        if self.micro_step_column is not None:
-            table[:, self.micro_step_column] = self.trainer.micro_step + np.arange(count)
+        """Scalar rows of the gradient program for the next `count` batches."""
+        table = np.zeros((count, len(self.training.scalar_names)))
+        table[:, self.micro_step_column] = self.trainer.micro_step + np.arange(count)
         return table
+
+    def part_row(self, first_row):
+        """The scalar row of a part of the next batch that begins at this row of it."""
+        row = self.gradient_rows(1)
+        row[0, self.first_row_column] = first_row
+        return row
 
     def run(self, externals, index, offsets, losses, seconds=_NO_LIMIT, check_nan=False):
         """Make up to len(offsets) - 1 training steps in one native call; returns how many were made.
@@ -108,8 +111,7 @@ class Engine:
         """`run` for a single step, with everything reused that can be."""
         trainer, training, update = self.trainer, self.training, self.update
         scalars = self._one_row
-        if self.micro_step_column is not None:
-            scalars[0, self.micro_step_column] = trainer.micro_step
+        scalars[0, self.micro_step_column] = trainer.micro_step
         rate = trainer._rate()
         training.run_steps(
             update.program,

@@ -26,9 +26,9 @@ def run_visible(engine, externals, index, offsets, losses, weights):
     count = len(offsets) - 1
     total = None
     for i in range(count):
-        window, row = offsets[i : i + 2], engine.gradient_rows(1)
+        # parts of one batch draw the random bits that the whole batch would
+        window, row = offsets[i : i + 2], engine.part_row(offsets[i] - offsets[0])
         training.run_steps(None, externals, index, window, row, None, 1, losses[i : i + 1], None, 0.0, False)
-        trainer.micro_step += 1
         if count > 1:
             total = np.zeros(arena.shape, np.float64) if total is None else total
             total += arena * float(weights[i])
@@ -40,7 +40,7 @@ def run_visible(engine, externals, index, offsets, losses, weights):
     clip(arena, trainer.clip_grad_norm, trainer.clip_grad_value)
     update = engine.update
     update.program.run(1, {}, tuple(update.rows(1, trainer._rate())[0, : update.width]))
-    engine.made(1, 0)
+    engine.made(1, 1)
     return count
 
 

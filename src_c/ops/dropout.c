@@ -6,14 +6,14 @@
 #include "op.h"
 
 enum { X, Y };
-enum { ROWS, COLS, X_ROW, Y_ROW, FEATURES, FIRST_ROW, FIRST, THRESHOLD, SEED, LAYER };
-enum { STEP };
+enum { ROWS, COLS, X_ROW, Y_ROW, FEATURES, FIRST, THRESHOLD, SEED, LAYER };
+enum { STEP, FIRST_ROW };
 enum { CHUNK = 4096 }; /* elements; a multiple of the lanes of a block and of every vector */
 
 static void run_elements(const fnn_args *args, int64_t row, int64_t col, int64_t n) {
     const int64_t *d = args->dim;
     int size = args->table->item_size;
-    int64_t element = (row + d[FIRST_ROW]) * d[FEATURES] + col + d[FIRST];
+    int64_t element = (row + (int64_t)args->scalar[FIRST_ROW]) * d[FEATURES] + col + d[FIRST];
     args->table->dropout(n, (const char *)args->pointer[X] + (row * d[X_ROW] + col) * size,
                          (char *)args->pointer[Y] + (row * d[Y_ROW] + col) * size, element, (int32_t)d[THRESHOLD],
                          (uint64_t)d[SEED], (uint32_t)d[LAYER], (uint32_t)(int64_t)args->scalar[STEP]);

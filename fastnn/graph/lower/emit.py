@@ -122,6 +122,10 @@ class Lowering:
         """The run-time scalar that random ops are numbered by."""
         return self._native.Slot(0)
 
+    def first_row(self):
+        """The run-time scalar that says where in the global batch the rows begin."""
+        return self._native.Slot(1)
+
     # --- layouts ----------------------------------------------------------------------------------------------
     def contiguous(self, view):
         """The view, or a gapless copy."""

@@ -5,7 +5,7 @@ the gradient: linear in x, in both modes.
 """
 
 from ...kernels._dropout import keep_threshold
-from ..symbols import product
+from ..symbols import Dim, product
 from .base import Rule, records, register
 
 
@@ -33,12 +33,11 @@ class Dropout(Rule):
             x_row=cols,
             y_row=cols,
             features=cols,
-            first_row=0,
             first=0,
             threshold=attrs["threshold"],
             seed=attrs["seed"],
             layer=attrs["layer"],
-            scalars=(low.micro_step(),),
+            scalars=(low.micro_step(), low.first_row() if isinstance(rows, Dim) else 0.0),
         )
         low.done(node.outputs[0], y)
 
