@@ -61,10 +61,12 @@ typedef struct fnn_program {
     char problem[256]; /* what finish or append found wrong */
 } fnn_program;
 
-/* What steps have cost lately, on one thread [0] and by the team [1]; 0: not measured. See steps.c. */
+/* What a step has cost lately on one thread [0] and by the team [1], and which of the two runs now; see steps.c. */
 typedef struct fnn_pace {
-    double seconds[2];
-    double probed; /* when the other way was last tried */
+    double seconds[2]; /* 0: not measured */
+    double probe_best, probe_began, next_probe;
+    int way, probing; /* steps left of a trial of the other way */
+    int warm;         /* the first step, with its page faults, has passed */
     int64_t rows;
     int team_size;
 } fnn_pace;

@@ -92,45 +92,74 @@ static int64_t run_span(fnn_steps *steps, int64_t first, int64_t count, int team
 
 /* The bits do not depend on the number of threads, so the faster way may be chosen while training runs. The cost model
  * cannot know that another process wants the second core: a team then waits at each barrier for a member that is not
- * scheduled, and one thread is many times faster. Every quarter of a second the other way is tried for a moment. */
-static const double PROBE_EVERY = 0.25, PROBE_SECONDS = 0.002;
+ * scheduled, and one thread is many times faster. So the other way is tried now and then for a few steps, of which the
+ * first only wakes threads and caches. Trials take at most a fortieth of the time. */
+static const double PROBE_EVERY = 0.25, PROBE_SHARE = 40;
+enum { PROBE_STEPS = 4 };
 
-static void note_pace(fnn_pace *pace, int way, double seconds, int64_t done, int fresh) {
-    if (done < 1)
-        return;
-    double *known = &pace->seconds[way], each = seconds / (double)done;
-    if (*known <= 0 || fresh) {
-        *known = each;
-        return;
-    }
-    /* one hiccup of the system is not a trend */
-    double weight = done >= 8 ? 0.3 : 0.1, bounded = each < 4 * *known ? each : 4 * *known;
-    *known += weight * (bounded - *known);
+static void begin_probe(fnn_pace *pace) {
+    pace->probing = PROBE_STEPS;
+    pace->probe_best = INFINITY;
+    pace->probe_began = now();
 }
 
-static int64_t timed_span(fnn_steps *steps, int64_t first, int64_t count, int way, int team_size, double seconds,
-                          int fresh) {
+static void note_probe(fnn_pace *pace, double seconds) {
+    if (pace->probing < PROBE_STEPS && seconds < pace->probe_best)
+        pace->probe_best = seconds;
+    if (--pace->probing > 0)
+        return;
+    int other = !pace->way;
+    double end = now(), cost = PROBE_SHARE * (end - pace->probe_began);
+    pace->seconds[other] = pace->probe_best;
+    pace->next_probe = end + (cost > PROBE_EVERY ? cost : PROBE_EVERY);
+    if (pace->seconds[other] < pace->seconds[pace->way])
+        pace->way = other;
+}
+
+static void note_steps(fnn_pace *pace, double seconds, int64_t done) {
+    double *known = &pace->seconds[pace->way], each = seconds / (double)done;
+    if (*known > 0) { /* one hiccup of the system is not a trend */
+        double weight = done >= 8 ? 0.3 : 0.1, bounded = each < 4 * *known ? each : 4 * *known;
+        *known += weight * (bounded - *known);
+    } else {
+        *known = each;
+    }
+    double other = pace->seconds[!pace->way];
+    if (other > 0 && other < *known)
+        pace->way = !pace->way;
+    else if (now() >= pace->next_probe)
+        begin_probe(pace);
+}
+
+/* One span by the way that is due; returns the steps done. */
+static int64_t paced_span(fnn_steps *steps, int64_t first, int team_size) {
+    fnn_pace *pace = &steps->gradient->pace;
+    int trial = pace->probing > 0, way = trial ? !pace->way : pace->way;
+    int64_t count = trial || !pace->warm ? 1 : steps->steps - first;
     double start = now();
-    int64_t done = run_span(steps, first, count, way ? team_size : 1, seconds);
-    note_pace(&steps->gradient->pace, way, now() - start, done, fresh);
+    int64_t done = run_span(steps, first, count, way ? team_size : 1, steps->seconds);
+    double seconds = now() - start;
+    if (done > 0 && !pace->warm)
+        pace->warm = 1;
+    else if (done > 0 && trial)
+        note_probe(pace, seconds);
+    else if (done > 0)
+        note_steps(pace, seconds, done);
     return done;
 }
 
 static int64_t run_at_best_pace(fnn_steps *steps, int64_t rows, int team_size) {
     fnn_pace *pace = &steps->gradient->pace;
     if (pace->rows != rows || pace->team_size != team_size)
-        *pace = (fnn_pace){.rows = rows, .team_size = team_size};
-    int way = !(pace->seconds[0] > 0 && pace->seconds[0] < pace->seconds[1]);
+        *pace = (fnn_pace){.rows = rows, .team_size = team_size, .way = 1};
+    const double deadline = steps->seconds > 0 ? now() + steps->seconds : INFINITY;
     int64_t done = 0;
-    if (pace->seconds[way] > 0 && now() - pace->probed > PROBE_EVERY) {
-        done = timed_span(steps, 0, steps->steps, !way, team_size, PROBE_SECONDS, 1);
-        pace->probed = now();
-        way = pace->seconds[1] <= pace->seconds[0];
-        if (done == 0 || !may_continue(steps, done))
-            return done;
+    while (done < steps->steps) {
+        int64_t more = paced_span(steps, done, team_size);
+        done += more;
+        if (more == 0 || now() >= deadline || !may_continue(steps, done))
+            break;
     }
-    if (done < steps->steps)
-        done += timed_span(steps, done, steps->steps - done, way, team_size, steps->seconds, 0);
     return done;
 }
 
