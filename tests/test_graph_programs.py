@@ -33,7 +33,8 @@ def steps(program, data, batches, update=None):
     offsets = np.concatenate([[0], np.cumsum([len(b) for b in batches])]).astype(np.int64)
     losses = np.zeros(len(batches))
     externals = {program.inputs[name]: array for name, array in data.items()}
-    scalars = np.arange(len(batches), dtype=np.float64)[:, None]
+    scalars = np.zeros((len(batches), len(program.scalar_names)))
+    scalars[:, 0] = np.arange(len(batches))
     done = program.run_steps(update, externals, index, offsets, scalars, None, 1, losses, None, 0.0, False)
     assert done == len(batches)
     return losses
