@@ -64,9 +64,8 @@ typedef struct fnn_program {
 /* What a step has cost lately on one thread [0] and by the team [1], and which of the two runs now; see steps.c. */
 typedef struct fnn_pace {
     double seconds[2]; /* 0: not measured */
-    double probe_best, probe_began, next_probe;
+    double probe_best, probe_began, next_probe, last_step;
     int way, probing; /* steps left of a trial of the other way */
-    int warm;         /* the first step, with its page faults, has passed */
     int64_t rows;
     int team_size;
 } fnn_pace;

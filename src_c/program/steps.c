@@ -93,8 +93,10 @@ static int64_t run_span(fnn_steps *steps, int64_t first, int64_t count, int team
 /* The bits do not depend on the number of threads, so the faster way may be chosen while training runs. The cost model
  * cannot know that another process wants the second core: a team then waits at each barrier for a member that is not
  * scheduled, and one thread is many times faster. So the other way is tried now and then for a few steps, of which the
- * first only wakes threads and caches. Trials take at most a fortieth of the time. */
-static const double PROBE_EVERY = 0.25, PROBE_SHARE = 40;
+ * first only wakes threads and caches. From one thread, which only a disturbed team has led to, the team is tried again
+ * soon; from a team that runs well, one thread is tried seldom. */
+static const double PROBE_SOON = 0.01, SOON_SHARE = 8, PROBE_LATE = 0.25, LATE_SHARE = 40;
+static const double IDLE = 0.005; /* after such a pause the threads sleep: the first step says nothing */
 enum { PROBE_STEPS = 4 };
 
 static void begin_probe(fnn_pace *pace) {
@@ -109,11 +111,12 @@ static void note_probe(fnn_pace *pace, double seconds) {
     if (--pace->probing > 0)
         return;
     int other = !pace->way;
-    double end = now(), cost = PROBE_SHARE * (end - pace->probe_began);
     pace->seconds[other] = pace->probe_best;
-    pace->next_probe = end + (cost > PROBE_EVERY ? cost : PROBE_EVERY);
     if (pace->seconds[other] < pace->seconds[pace->way])
         pace->way = other;
+    double end = now(), cost = end - pace->probe_began;
+    double wait = pace->way ? LATE_SHARE * cost : SOON_SHARE * cost, least = pace->way ? PROBE_LATE : PROBE_SOON;
+    pace->next_probe = end + (wait > least ? wait : least);
 }
 
 static void note_steps(fnn_pace *pace, double seconds, int64_t done) {
@@ -125,26 +128,26 @@ static void note_steps(fnn_pace *pace, double seconds, int64_t done) {
         *known = each;
     }
     double other = pace->seconds[!pace->way];
-    if (other > 0 && other < *known)
+    if (other > 0 && other < *known) {
         pace->way = !pace->way;
-    else if (now() >= pace->next_probe)
+        pace->next_probe = now() + PROBE_SOON;
+    } else if (now() >= pace->next_probe) {
         begin_probe(pace);
+    }
 }
 
 /* One span by the way that is due; returns the steps done. */
 static int64_t paced_span(fnn_steps *steps, int64_t first, int team_size) {
     fnn_pace *pace = &steps->gradient->pace;
-    int trial = pace->probing > 0, way = trial ? !pace->way : pace->way;
-    int64_t count = trial || !pace->warm ? 1 : steps->steps - first;
     double start = now();
+    int cold = start - pace->last_step > IDLE, trial = pace->probing > 0, way = trial ? !pace->way : pace->way;
+    int64_t count = trial || cold ? 1 : steps->steps - first;
     int64_t done = run_span(steps, first, count, way ? team_size : 1, steps->seconds);
-    double seconds = now() - start;
-    if (done > 0 && !pace->warm)
-        pace->warm = 1;
-    else if (done > 0 && trial)
-        note_probe(pace, seconds);
-    else if (done > 0)
-        note_steps(pace, seconds, done);
+    pace->last_step = now();
+    if (done > 0 && !cold && trial)
+        note_probe(pace, pace->last_step - start);
+    else if (done > 0 && !cold)
+        note_steps(pace, pace->last_step - start, done);
     return done;
 }
 
