@@ -25,7 +25,8 @@ import peers
 import render
 
 HERE = Path(__file__).resolve().parent
-SETTLE_SECONDS = 0.03  # thread pools of the library before have gone to sleep by then
+SETTLE_SECONDS = {1: 0.03}  # by number of threads: thread pools of the library before have gone to sleep by then
+SETTLE_DEFAULT = 0.15  # OpenBLAS keeps its idle threads spinning for about a tenth of a second
 
 
 class Peer:
@@ -98,12 +99,12 @@ def prepared(case, running, failures):
     return ready
 
 
-def measure(ready, rounds, samples):
+def measure(ready, rounds, samples, settle):
     """Peer name -> ``{"seconds": median, "spread": interquartile range / median}`` of a prepared case."""
     seconds = {peer.name: [] for peer in ready}
     for _ in range(rounds):
         for peer in ready:
-            time.sleep(SETTLE_SECONDS)
+            time.sleep(settle)
             seconds[peer.name] += peer.ask(sample=samples)["seconds"]
     result = {}
     for name, values in seconds.items():
@@ -118,7 +119,7 @@ def run_fits(fits, running, failures):
     collected = {}
     for case in fits:
         for peer in prepared(case, running, failures):
-            time.sleep(SETTLE_SECONDS)
+            time.sleep(SETTLE_DEFAULT)
             collected.setdefault(peer.name, []).append(peer.ask(run=True))
             print(f"  {peer.name}, seed {case['seed']}: {collected[peer.name][-1]}", file=sys.stderr, flush=True)
     peers_row = {
@@ -143,7 +144,8 @@ def run_suites(suites, running, threads, options, failures):
             rows = []
             for case in suite["cases"]:
                 row = {"label": cases.label(case), "case": case}
-                row["peers"] = measure(prepared(case, running, failures), options.rounds, options.samples)
+                settle = SETTLE_SECONDS.get(threads, SETTLE_DEFAULT)
+                row["peers"] = measure(prepared(case, running, failures), options.rounds, options.samples, settle)
                 row["flops"], row["bytes"], row["working_set"] = cases.work(case)
                 rows.append(row)
                 figures = {name: f"{figure['seconds'] * 1e6:.1f} us" for name, figure in row["peers"].items()}
@@ -159,7 +161,7 @@ def parse(arguments):
     parser.add_argument("--peers", default=",".join(peers.ORDER), help="comma separated, of: %(default)s")
     parser.add_argument("--suites", default="", help="titles to run, comma separated (default: all)")
     parser.add_argument("--fashion-dir", help="the Fashion-MNIST IDX files; that run is left out without them")
-    parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default 7)")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
     parser.add_argument("--samples", type=int, default=5, help="samples a round and library (default 5)")
     parser.add_argument("--quick", action="store_true", help="one round, a rough probe: to see that it works")
     parser.add_argument("--output", type=Path, default=HERE.parent / "docs" / "benchmarks.md")
