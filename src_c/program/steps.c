@@ -95,7 +95,7 @@ static int64_t run_span(fnn_steps *steps, int64_t first, int64_t count, int team
  * scheduled, and one thread is many times faster. So the other way is tried now and then for a few steps, of which the
  * first only wakes threads and caches. From one thread, which only a disturbed team has led to, the team is tried again
  * soon; from a team that runs well, one thread is tried seldom. */
-static const double PROBE_SOON = 0.01, SOON_SHARE = 8, PROBE_LATE = 0.25, LATE_SHARE = 40;
+static const double PROBE_SOON = 0.01, SOON_SHARE = 4, PROBE_LATE = 0.25, LATE_SHARE = 40;
 static const double IDLE = 0.005; /* after such a pause the threads sleep: the first step says nothing */
 enum { PROBE_STEPS = 4 };
 
@@ -108,8 +108,10 @@ static void begin_probe(fnn_pace *pace) {
 static void note_probe(fnn_pace *pace, double seconds) {
     if (pace->probing < PROBE_STEPS && seconds < pace->probe_best)
         pace->probe_best = seconds;
-    if (--pace->probing > 0)
+    int hopeless = pace->probing < PROBE_STEPS && seconds > 2 * pace->seconds[pace->way];
+    if (--pace->probing > 0 && !hopeless)
         return;
+    pace->probing = 0;
     int other = !pace->way;
     pace->seconds[other] = pace->probe_best;
     if (pace->seconds[other] < pace->seconds[pace->way])
@@ -121,17 +123,20 @@ static void note_probe(fnn_pace *pace, double seconds) {
 
 static void note_steps(fnn_pace *pace, double seconds, int64_t done) {
     double *known = &pace->seconds[pace->way], each = seconds / (double)done;
-    if (*known > 0) { /* one hiccup of the system is not a trend */
+    if (*known <= 0) {
+        *known = each;
+    } else if (each < *known) {
+        *known = 0.5 * (*known + each);
+    } else { /* one hiccup of the system is not a trend */
         double weight = done >= 8 ? 0.3 : 0.1, bounded = each < 4 * *known ? each : 4 * *known;
         *known += weight * (bounded - *known);
-    } else {
-        *known = each;
     }
+    pace->noted += done;
     double other = pace->seconds[!pace->way];
     if (other > 0 && other < *known) {
         pace->way = !pace->way;
         pace->next_probe = now() + PROBE_SOON;
-    } else if (now() >= pace->next_probe) {
+    } else if (pace->noted >= PROBE_STEPS && now() >= pace->next_probe) {
         begin_probe(pace);
     }
 }
