@@ -224,4 +224,4 @@ def _bars(axis, suite, order, limits):
         axis.set_ylabel(suite["unit"])
     axis.set_xticks(range(len(rows)), [row["label"] for row in rows], rotation=30, ha="right", fontsize=8)
     axis.set_title(f"{suite['title']}, float32, {suite['threads']} threads")
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
