@@ -43,6 +43,26 @@ def test_fifty_steps_give_the_same_bits_with_1_2_3_and_4_threads(isa, dtype):
         assert fifty_steps(threads, dtype) == one, threads
 
 
+def test_steps_that_try_one_thread_and_two_give_the_bits_of_one():
+    """Without force, steps.c measures both ways and changes between them while training runs."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((192, 512), dtype=np.float32), rng.integers(0, 10, 192)
+    results = []
+    for threads in (1, 2):
+        model = nn.Sequential(nn.Linear(512, 256), nn.ReLU(), nn.Dropout(0.2), nn.Linear(256, 10), seed=3)
+        trainer = fastnn.Trainer(model, nn.CrossEntropyLoss(), optim.Adam(lr=1e-3), num_threads=threads)
+        trainer.fit(x, y, epochs=20, batch_size=64, progress=False)
+        single = [trainer.train_step(x[:64], y[:64]) for _ in range(20)]
+        assert trainer.step == 80
+        results.append((trainer.history["loss"], single, model.state_dict()))
+    (engine,) = {id(entry[2]): entry[2] for entry in trainer._engines.values()}.values()
+    with fastnn.num_threads(2):
+        assert any(row["threads"] == 2 for row in engine.training.program.op_report(64))  # else nothing was tried
+    assert results[0][:2] == results[1][:2]
+    for name, value in results[0][2].items():
+        assert np.array_equal(value, results[1][2][name]), name
+
+
 def test_batches_of_1_32_33_and_100000_rows_use_one_program():
     net = model()
     x, _ = data(100_000)
