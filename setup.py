@@ -20,8 +20,8 @@ SOURCES = sorted(path.relative_to(ROOT).as_posix() for room in ("base", "ops", "
                  (ROOT / "src_c" / room).glob("*.c")) + ["src_c/isa/dispatch.c"]
 TEXTS = sorted(path.relative_to(ROOT).as_posix() for pattern in ("*.h", "*.def") for path in
                (ROOT / "src_c").rglob(pattern))
-BINDING = ["fastnn/_native.pyx", *sorted(path.relative_to(ROOT).as_posix() for path in
-                                         (ROOT / "fastnn").glob("_native/*.pxi"))]
+BINDING = ["fastnn/_native.pyx", "fastnn/_c.pxd", *sorted(path.relative_to(ROOT).as_posix() for path in
+                                                          (ROOT / "fastnn").glob("_native_*.pxi"))]
 
 COMMON = ["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden",
           "-Wall", "-Wextra"]

@@ -1,4 +1,4 @@
-"""Fails if a compiler has spoilt the inner loop of a matrix product's largest tile.
+"""Fails if a compiler has spoilt the inner loop of a matrix product's tile.
 
 The loop over depth must hold nothing but loads, broadcasts and multiply-adds between registers. Two things ruin it
 without a wrong result: accumulators spilled to the stack, and broadcasts folded into every multiply-add that uses
@@ -12,16 +12,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-TILES = {"avx512": ("gemm_wide_14", 28), "avx2": ("gemm_wide_6", 12)}  # function, multiply-adds per step of depth
+#: instruction set, function, multiply-adds per step of depth (a loop that is unrolled has a multiple of them)
+TILES = (
+    ("avx512", "gemm_wide_14", 28),
+    ("avx512", "gemm_wide_13", 26),
+    ("avx512", "gemm_wide_8", 16),
+    ("avx2", "gemm_wide_6", 12),
+    ("avx2", "gemm_wide_5", 10),
+)
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$")
 
 
-def instructions(path, function):
+def disassembly(path):
+    command = ["objdump", "--disassemble", "--no-show-raw-insn", "--wide", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def instructions(text, function):
     """(address, mnemonic, operands) of one function."""
-    text = subprocess.run(
-        ["objdump", "--disassemble", "--no-show-raw-insn", "--wide", str(path)],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
     body = text.partition(f"<{function}>:\n")[2].partition("\n\n")[0]
     found = [match.groups() for match in map(INSTRUCTION.match, body.splitlines()) if match]
     return [(int(address, 16), mnemonic, operands) for address, mnemonic, operands in found]
@@ -40,8 +48,8 @@ def inner_loops(code):
     return [body for body in bodies if any("fmadd" in mnemonic for _, mnemonic, _ in body)]
 
 
-def problems_of(path, function, expected):
-    loops = inner_loops(instructions(path, function))
+def problems_of(path, text, function, expected):
+    loops = inner_loops(instructions(text, function))
     if not loops:
         return [f"{path}: no loop with multiply-adds found in {function}"]
     problems = []
@@ -60,10 +68,14 @@ def problems_of(path, function, expected):
 def main(build):
     checked, problems = 0, []
     for path in sorted(Path(build).rglob("*.o")):
-        folder = re.search(r"/(avx512|avx2)_f(?:32|64)/", str(path))
-        if folder:
+        folder = re.search(r"/(\w+)_f(?:32|64)/", str(path))
+        tiles = [tile[1:] for tile in TILES if folder and tile[0] == folder[1]]
+        text = disassembly(path) if tiles else ""
+        for function, expected in tiles:
             checked += 1
-            problems += problems_of(path, *TILES[folder[1]])
+            problems += problems_of(path, text, function, expected)
+    if not checked:
+        problems.append(f"{build} holds no object with a known tile")
     print("\n".join(problems) or f"{checked} tiles: every multiply-add is between registers")
     return 1 if problems else 0
 

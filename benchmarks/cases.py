@@ -8,13 +8,16 @@ To add a case: add a dictionary to a suite. To add a kind: a branch in ``work`` 
 that have it (a peer without the factory is left out of the row).
 """
 
+import itertools
+
 ROWS, COLS = 1024, 512
 
 #: rows x in x out of the products that the report measures
 PRODUCTS = (
-    (1, 784, 256), (4, 256, 256), (16, 256, 256), (32, 30, 64), (64, 784, 256), (100, 333, 77), (128, 256, 128),
-    (128, 1024, 1024), (256, 1024, 10), (512, 512, 512), (1024, 1024, 1024), (4096, 784, 1024),
+    (1, 784, 256), (4, 256, 256), (8, 784, 256), (16, 256, 256), (32, 30, 64), (64, 784, 256), (100, 333, 77),
+    (128, 256, 128), (128, 1024, 1024), (256, 1024, 10), (512, 512, 512), (1024, 1024, 1024), (4096, 784, 1024),
 )  # fmt: skip
+PRODUCT_KINDS = ("linear", "linear_plain", "layer", "matmul", "linear_backward")
 
 #: layers and batch of the training steps
 NETS = (
@@ -44,11 +47,21 @@ def matrix(kind, name=None, rows=ROWS, cols=COLS, **more):
 
 def product(rows, in_features, out_features, kind="linear", **more):
     sizes = {"rows": rows, "in": in_features, "out": out_features, "dtype": "float32"}
-    return {"kind": kind, "name": kind, **sizes, "activation": "relu" if kind == "linear" else None, **more}
+    relu = kind in ("linear", "linear_plain", "layer")
+    return {"kind": kind, "name": kind, **sizes, "activation": "relu" if relu else None, **more}
 
 
 def optimizer(name, n):
     return {"kind": "optimizer", "name": name, "n": n, "dtype": "float32"}
+
+
+#: states that the default options need, where they are fewer than the row's
+OPTIMIZER_STATES = {"rmsprop": 1, "adam": 2, "adamw": 2}
+
+
+def optimizer_states(name):
+    """How many state arrays a case of this optimizer has (sgd: with momentum)."""
+    return OPTIMIZER_STATES.get(name, len(list_row("optimizers", name)["states"]))
 
 
 def network(kind, layers, batch, *, dropout=0.0, batch_norm=False, **more):
@@ -61,7 +74,7 @@ def network(kind, layers, batch, *, dropout=0.0, batch_norm=False, **more):
 
 def op_cases():
     """One small case per row of the lists and per op: what ``pytest benchmarks/`` times against NumPy."""
-    cases = [product(128, 784, 256, kind) for kind in ("matmul", "linear", "linear_backward")]
+    cases = [product(128, 784, 256, kind) for kind in ("matmul", "linear", "linear_plain", "linear_backward")]
     for name in list_names("activations"):
         cases += [matrix("unary", name), matrix("unary_backward", name)]
     cases += [matrix("unary", name) for name in list_names("elementwise")]
@@ -85,7 +98,7 @@ def case_name(case):
 
 
 def suites(fashion_dir=None):
-    """What the report measures: dictionaries of ``title``, ``unit``, ``note`` and ``cases``."""
+    """What the report measures: dictionaries of ``key``, ``title``, ``unit``, ``note`` and ``cases``."""
     memory = [matrix("unary", name, 4096, 1024) for name in ("relu", "sigmoid", "tanh")]
     memory += [matrix("softmax", "softmax", 4096, 1000), matrix("dropout", rows=4096, cols=1024, p=0.2)]
     memory += [matrix(kind, rows=4096, cols=1024) for kind in ("batch_norm", "batch_norm_backward")]
@@ -99,18 +112,32 @@ def suites(fashion_dir=None):
     backward = [(64, 784, 256), (64, 256, 128), (128, 1024, 1024), (512, 512, 512)]
     table = [
         {
+            "key": "products",
             "title": "Products",
             "unit": "GFLOP/s",
-            "note": "relu(x @ w + b), rows x in x out; weights laid out ahead as each library likes them.",
-            "cases": [product(*size) for size in PRODUCTS],
+            "note": "relu(x @ w.T + b) of plain arrays, rows x in x out, the weights C-contiguous (out, in): whatever "
+            "packing a library wants is part of the call. `kernels.linear`; NumPy also with OpenBLAS told to use its "
+            "AVX-512 kernels (`OPENBLAS_CORETYPE=SkylakeX`); PyTorch `F.linear` and `relu_`; JAX one jitted function.",
+            "cases": [product(*size, kind="linear_plain") for size in PRODUCTS],
         },
         {
+            "key": "layers",
+            "title": "Compiled layer",
+            "unit": "GFLOP/s",
+            "note": "The same layer as a model, rows x in x out, weights laid out ahead: `predict(x, out=y)` of "
+            "`nn.Sequential(nn.Linear, nn.ReLU)`; ONNX Runtime with initializers, with or without bound buffers, "
+            "whichever is quicker.",
+            "cases": [product(*size, kind="layer") for size in PRODUCTS],
+        },
+        {
+            "key": "backward",
             "title": "Backward products",
             "unit": "GFLOP/s",
             "note": "dx, dw and db of a linear layer, rows x in x out.",
             "cases": [product(*size, kind="linear_backward") for size in backward],
         },
         {
+            "key": "steps",
             "title": "Training step",
             "unit": "us",
             "note": "Forward, cross-entropy, backward and Adam on one batch, ReLU between layers, the loss read as a "
@@ -119,6 +146,7 @@ def suites(fashion_dir=None):
             "cases": steps,
         },
         {
+            "key": "prediction",
             "title": "Prediction",
             "unit": "us",
             "note": "784-256-128-10, ReLU between layers, logits of one batch from and to NumPy or the library's own "
@@ -126,6 +154,7 @@ def suites(fashion_dir=None):
             "cases": [network("predict", NETS[2][0], batch) for batch in (1, 8, 64, 1024)],
         },
         {
+            "key": "memory",
             "title": "Memory-bound kernels",
             "unit": "GB/s",
             "note": "Bytes that the operation must move (each operand once), per second, at the stated size.",
@@ -137,6 +166,7 @@ def suites(fashion_dir=None):
         fits = [network("fit", NETS[2][0], 128, dropout=0.2, seed=seed, **run) for seed in (0, 1, 2)]
         table.append(
             {
+                "key": "fashion",
                 "title": "Fashion-MNIST",
                 "unit": "fit",
                 "note": "784-256-128-10, ReLU, dropout 0.2, Adam (1e-3), batch 128, 10 epochs on the 60,000 training "
@@ -168,7 +198,7 @@ def work(case):
     """
     item = 8 if case.get("dtype") == "float64" else 4
     kind = case["kind"]
-    if kind in ("linear", "matmul", "linear_backward"):
+    if kind in PRODUCT_KINDS:
         rows, depth, cols = case["rows"], case["in"], case["out"]
         passes = 2 if kind == "linear_backward" else 1
         moved = item * (rows * depth + depth * cols + rows * cols) * passes
@@ -181,7 +211,7 @@ def work(case):
         moved = item * sum(a * b + b for a, b in pairs) if kind == "predict" else 0
         return flops, moved, moved
     if kind == "optimizer":
-        states = len(list_row("optimizers", case["name"])["states"])
+        states = optimizer_states(case["name"])
         return 0.0, item * case["n"] * (3 + 2 * states), item * case["n"] * (2 + states)
     if kind in ELEMENT_PASSES:
         moved = item * ELEMENT_PASSES[kind] * case["rows"] * case["cols"]
@@ -189,13 +219,19 @@ def work(case):
     return 0.0, 0, 0
 
 
+def _sizes(layers):
+    """``784-256-10``; a size that comes more than three times in a row is written ``128x13``."""
+    runs = [(size, len(list(group))) for size, group in itertools.groupby(layers)]
+    return "-".join(f"{size}x{n}" if n > 3 else "-".join([str(size)] * n) for size, n in runs)
+
+
 def label(case):
     """How a row of the report is called."""
-    if case["kind"] in ("linear", "matmul", "linear_backward"):
+    if case["kind"] in PRODUCT_KINDS:
         return f"{case['rows']}x{case['in']}x{case['out']}"
     if case["kind"] in ("train_step", "predict", "fit"):
         extras = (", BN" if case["batch_norm"] else "") + (f", dropout {case['dropout']}" if case["dropout"] else "")
-        return "-".join(map(str, case["layers"])) + extras + f", batch {case['batch']}"
+        return _sizes(case["layers"]) + extras + f", batch {case['batch']}"
     if case["kind"] == "optimizer":
         return f"{case['name']} {case['n']:,}"
     return f"{case_name(case)} {case['rows']}x{case['cols']}"

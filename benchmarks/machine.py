@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 SOURCE = Path(__file__).parent / "probe" / "probe.c"
@@ -24,15 +25,9 @@ def compiler():
     raise RuntimeError("the probe needs a C compiler (cc, gcc or clang): install one or set CC")
 
 
-def probe(threads, *, quick=False):
-    """Measure peak, bandwidth and region cost.
-
-    Returns
-    -------
-    dict
-        ``isa``; ``peak``: rows of ``threads, float32, float64`` in GFLOP/s; ``bandwidth``: rows of ``threads, bytes,
-        read, copy, triad`` in GB/s, where ``bytes`` is the working set of all threads; ``region_ns``: an empty region.
-    """
+@contextmanager
+def built_probe():
+    """The command of the compiled probe and whether it knows threads, for as long as the block lasts."""
     with tempfile.TemporaryDirectory(prefix="fastnn-probe-") as folder:
         binary = str(Path(folder) / "probe")
         for openmp in (["-fopenmp"], []):
@@ -43,11 +38,29 @@ def probe(threads, *, quick=False):
                 break
         else:
             raise RuntimeError(f"the probe does not compile:\n{build.stderr}")
-        count = threads if openmp else 1
-        output = subprocess.run(
-            [binary, str(count)] + (["quick"] if quick else []), capture_output=True, text=True, check=True
-        ).stdout
-    return json.loads(output)
+        yield binary, bool(openmp)
+
+
+def _json_of(*command):
+    return json.loads(subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout)
+
+
+def probe(threads, *, quick=False):
+    """Measure peak, bandwidth and region cost.
+
+    Returns
+    -------
+    dict
+        ``isa``; ``peak``: rows of ``threads, float32, float64`` in GFLOP/s; ``bandwidth``: rows of ``threads, bytes,
+        read, copy, triad`` in GB/s, where ``bytes`` is the working set of all threads; ``region_ns``: an empty region.
+    """
+    with built_probe() as (binary, openmp):
+        return _json_of(binary, threads if openmp else 1, *(["quick"] if quick else []))
+
+
+def peak(binary, threads, isa):
+    """``{"float32": GFLOP/s, "float64": GFLOP/s}`` of one instruction set's multiply-adds, in a tenth of a second."""
+    return _json_of(binary, threads, "peak", isa if isa in ("avx512", "avx2") else "base")
 
 
 class Limits:

@@ -121,9 +121,9 @@ def markdown(report, chart_name):
         "Every library runs in a process of its own on the same processors with the same number of threads. Figures "
         f"are medians of {report['rounds'] * report['samples']} samples in {report['rounds']} interleaved rounds, "
         "after a warm-up; the best of each row is bold. Shares are of this machine's own limits, measured in the "
-        "same run: the slower of the arithmetic at the FMA peak and the bytes at the triad bandwidth of that size."
+        "same run: the slower of the arithmetic at the FMA peak and the bytes at the triad bandwidth of that size. "
     )
-    lines.append("")
+    lines += ["Products of random sizes and shares of the peak: [products.md](products.md).", ""]
     if report["absent"]:
         lines += ["Not measured: " + "; ".join(report["absent"]) + ".", ""]
     if chart_name:

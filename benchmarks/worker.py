@@ -1,8 +1,14 @@
 """One peer in a process of its own, driven by ``report.py`` over pipes: one JSON object per line each way.
 
-Requests: ``{"prepare": case}`` -> ``{"ready": bool}`` (and ``"error"`` if it raised); ``{"sample": n}`` ->
-``{"seconds": [per call, n samples]}``; ``{"run": true}`` -> what the callable returns. The end of the input ends it.
-The first line out is the peer's name and version.
+Requests and their answers:
+
+- ``{"prepare": [case, ...], "sample_seconds": s, "warm_calls": n}``: ``{"ready": [bool, ...], "errors": {index:
+  text}}``
+- ``{"sample": n}``: ``{"seconds": [[per call, n samples] or null, for each case]}``
+- ``{"threads": n}``: ``{}``
+- ``{"run": true}``: what the first case's callable returns
+
+The end of the input ends it. The first line out is the peer's name and version.
 """
 
 import json
@@ -11,32 +17,49 @@ import sys
 import time
 
 SAMPLE_SECONDS = 5e-3  # short calls are timed many at a time
-WARM_CALLS, WARM_SECONDS = 20, 0.05
+WARM_CALLS = 20
 
 
-def per_sample(call):
-    """How many calls make a sample, after a warm-up that also lets lazy initialisation and compilation finish."""
-    call()
-    start, calls = time.perf_counter(), 0
-    while calls < WARM_CALLS and time.perf_counter() - start < 2.0 or time.perf_counter() - start < WARM_SECONDS:
-        call()
-        calls += 1
-    mean = (time.perf_counter() - start) / max(calls, 1)
-    return max(1, round(SAMPLE_SECONDS / mean))
+class Timed:
+    """A case's callable, warm, and how many of its calls make a sample."""
 
-
-def samples(call, calls, count):
-    """Seconds per call of each sample; a few calls first bring caches and sleeping threads back."""
-    start = time.perf_counter()
-    while time.perf_counter() - start < SAMPLE_SECONDS:
-        call()
-    result = []
-    for _ in range(count):
-        start = time.perf_counter()
-        for _ in range(calls):
+    def __init__(self, call, sample_seconds, warm_calls):
+        self.call, self.sample_seconds = call, sample_seconds
+        call()  # lazy initialisation and compilation
+        start, calls, elapsed = time.perf_counter(), 0, 0.0
+        while calls < warm_calls and elapsed < 2.0 or elapsed < 10 * sample_seconds:
             call()
-        result.append((time.perf_counter() - start) / calls)
-    return result
+            calls, elapsed = calls + 1, time.perf_counter() - start
+        self.calls = max(1, round(sample_seconds / (elapsed / calls)))
+
+    def samples(self, count):
+        """Seconds per call of each sample; a few calls first bring caches and sleeping threads back."""
+        call, calls, start = self.call, self.calls, time.perf_counter()
+        while time.perf_counter() - start < self.sample_seconds:
+            call()
+        result = []
+        for _ in range(count):
+            start = time.perf_counter()
+            for _ in range(calls):
+                call()
+            result.append((time.perf_counter() - start) / calls)
+        return result
+
+
+def prepare(peer, cases, sample_seconds, warm_calls):
+    """(a Timed, a plain callable for whole fits, or None per case, {index: error})."""
+    prepared, errors = [], {}
+    for index, case in enumerate(cases):
+        call = None
+        try:
+            factory = peer.FACTORIES.get(case["kind"])
+            call = factory(case) if factory else None
+            if call is not None and case["kind"] != "fit":
+                call = Timed(call, sample_seconds, warm_calls)
+        except Exception as error:  # one case that fails must not end a report of an hour
+            call, errors[index] = None, f"{type(error).__name__}: {error}"
+        prepared.append(call)
+    return prepared, errors
 
 
 def serve(name, threads, replies):
@@ -46,7 +69,7 @@ def serve(name, threads, replies):
 
     peer = peers.load(name)
     peer.setup(threads)
-    call, calls = None, 1
+    prepared = []
 
     def reply(**content):
         replies.write(json.dumps(content) + "\n")
@@ -56,20 +79,17 @@ def serve(name, threads, replies):
     for line in sys.stdin:
         request = json.loads(line)
         if "prepare" in request:
-            call = None  # frees the previous case's operands before the next ones are made
-            try:
-                factory = peer.FACTORIES.get(request["prepare"]["kind"])
-                call = factory(request["prepare"]) if factory else None
-                if call is not None and request["prepare"]["kind"] != "fit":
-                    calls = per_sample(call)
-                reply(ready=call is not None)
-            except Exception as error:  # one case that fails must not end a report of an hour
-                call = None
-                reply(ready=False, error=f"{type(error).__name__}: {error}")
+            prepared = []  # frees the previous cases' operands before the next ones are made
+            seconds, calls = request.get("sample_seconds", SAMPLE_SECONDS), request.get("warm_calls", WARM_CALLS)
+            prepared, errors = prepare(peer, request["prepare"], seconds, calls)
+            reply(ready=[call is not None for call in prepared], errors=errors)
         elif "sample" in request:
-            reply(seconds=samples(call, calls, request["sample"]))
+            reply(seconds=[call and call.samples(request["sample"]) for call in prepared])
+        elif "threads" in request:
+            peer.setup(request["threads"])
+            reply()
         else:
-            reply(**call())
+            reply(**prepared[0]())
 
 
 if __name__ == "__main__":

@@ -43,6 +43,9 @@ cdef extern from "ops/lists.h" nogil:
         const char *derivative
         const char *doc
         const char *citation
+        const char *function
+        const char *target
+        const char *limits
     const fnn_list_row *fnn_list(const char *name, int *count, int *first_code)
 
 cdef extern from "ops/call.h" nogil:
@@ -55,6 +58,7 @@ cdef extern from "ops/call.h" nogil:
         double bytes
         double ns
     ctypedef struct fnn_args:
+        void **pointer
         int64_t *dim
         double *scalar
     ctypedef struct fnn_op:
@@ -64,7 +68,9 @@ cdef extern from "ops/call.h" nogil:
         const char *scalars
         fnn_work (*work)(const fnn_args *args)
     const fnn_op *fnn_ops
-    fnn_status fnn_call(int op, int dtype, void *const *pointers, const int64_t *dims, const double *scalars)
+    enum: FNN_BRIEF_NS
+    double fnn_call_prepare(int op, int dtype, fnn_args *args)
+    fnn_status fnn_call_run(int op, fnn_args *args, double ns)
 
 cdef extern from "program/program.h" nogil:
     ctypedef struct fnn_affine:
@@ -99,6 +105,7 @@ cdef extern from "program/program.h" nogil:
         int *threads
         int team_size
         int region_size
+        double ns
         double *seconds
         int64_t scratch_bytes
     fnn_program *fnn_program_new(int dtype)
@@ -109,6 +116,7 @@ cdef extern from "program/program.h" nogil:
     fnn_workspace *fnn_workspace_new(const fnn_program *program)
     void fnn_workspace_free(fnn_workspace *workspace)
     fnn_status fnn_workspace_prepare(fnn_workspace *workspace, int64_t rows, int in_region)
+    void fnn_workspace_go(fnn_workspace *workspace, int64_t rows, const double *scalars)
     fnn_status fnn_program_run(fnn_workspace *workspace, int64_t rows, const double *scalars)
     ctypedef struct fnn_steps:
         fnn_workspace *gradient

@@ -5,7 +5,9 @@ It trusts its callers inside the package: shapes, strides, dtypes and overlap ar
 code ever frees or keeps NumPy memory; every reference that a program needs is held here.
 """
 
+cimport cython
 cimport numpy as cnp
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -15,7 +17,10 @@ from fastnn cimport _c
 cnp.import_array()
 
 include "_native_runtime.pxi"
+include "_native_arrays.pxi"
 include "_native_ops.pxi"
+include "_native_eager.pxi"
 include "_native_program.pxi"
+include "_native_forward.pxi"
 
 check_environment()

@@ -29,7 +29,8 @@ def list_rows(name):
     """Rows of one of the lists: "activations", "elementwise", "binary", "losses" or "optimizers".
 
     Each is a dict with name, code, cls, params, defaults, states, doc, citation and the texts of the formulas (forward
-    and derivative, over simd/vec.h); optimizers' params are the names of their scalars.
+    and derivative, over simd/vec.h); optimizers' params are the names of their scalars. Losses also have function (the
+    functional name), target (what targets may be) and limits (of the parameters, an expression).
     """
     cdef int count = 0, first = 0
     cdef const _c.fnn_list_row *rows = _c.fnn_list(name.encode(), &count, &first)
@@ -43,7 +44,8 @@ def list_rows(name):
                        "defaults": tuple(rows[i].defaults[k] for k in range(min(len(params), _c.FNN_LIST_PARAMETERS))),
                        "states": tuple(rows[i].states.decode().split()), "doc": rows[i].doc.decode(),
                        "forward": rows[i].forward.decode(), "derivative": rows[i].derivative.decode(),
-                       "citation": rows[i].citation.decode()})
+                       "citation": rows[i].citation.decode(), "function": rows[i].function.decode(),
+                       "target": rows[i].target.decode(), "limits": rows[i].limits.decode()})
     return result
 
 
@@ -62,24 +64,29 @@ def run_op(op, tuple arrays, tuple dims, tuple scalars, int dtype_code):
         0 float32, 1 float64.
     """
     cdef int code = OP_CODES[op] if isinstance(op, str) else op
-    cdef void *pointers[16]
-    cdef int64_t sizes[32]
-    cdef double values[16]
+    cdef _c.fnn_args args
     cdef Py_ssize_t i
-    cdef _c.fnn_status status
-    if len(arrays) > _c.FNN_MAX_POINTERS or len(dims) > _c.FNN_MAX_DIMS or len(scalars) > _c.FNN_MAX_SCALARS:
-        raise ValueError("more operands than an op has slots")
-    memset(pointers, 0, sizeof(pointers))
-    memset(sizes, 0, sizeof(sizes))
-    memset(values, 0, sizeof(values))
+    if (code < 0 or code >= _c.FNN_OP_COUNT or len(arrays) > _c.FNN_MAX_POINTERS or len(dims) > _c.FNN_MAX_DIMS
+            or len(scalars) > _c.FNN_MAX_SCALARS):
+        raise ValueError("no such op, or more operands than an op has slots")
+    memset(&args, 0, sizeof(args))
     for i in range(len(arrays)):
         array = arrays[i]
         if array is not None:
-            pointers[i] = cnp.PyArray_DATA(<cnp.ndarray?> array)
+            args.pointer[i] = cnp.PyArray_DATA(<cnp.ndarray?> array)
     for i in range(len(dims)):
-        sizes[i] = dims[i]
+        args.dim[i] = dims[i]
     for i in range(len(scalars)):
-        values[i] = scalars[i]
+        args.scalar[i] = scalars[i]
+    call(code, dtype_code, &args)
+
+
+cdef int call(int code, int dtype_code, _c.fnn_args *args) except -1:
+    """Run an op whose operands are set; the caller holds a reference to every array."""
+    cdef double ns = _c.fnn_call_prepare(code, dtype_code, args)
+    cdef _c.fnn_status status
+    if ns < _c.FNN_BRIEF_NS:
+        return check(_c.fnn_call_run(code, args, ns))
     with nogil:
-        status = _c.fnn_call(code, dtype_code, pointers, sizes, values)
-    check(status)
+        status = _c.fnn_call_run(code, args, ns)
+    return check(status)

@@ -120,9 +120,10 @@ cdef class _Workspace:
     """One calling thread's memory of a program."""
 
     cdef _c.fnn_workspace *workspace
-    cdef object held  # whatever must outlive the run
+    cdef int64_t bindings  # of the program when its bound arrays were last pointed at
 
     def __cinit__(self, Program program):
+        self.bindings = -1
         self.workspace = _c.fnn_workspace_new(program.program)
         if self.workspace == NULL:
             raise MemoryError("fastnn: out of memory")
@@ -134,8 +135,6 @@ cdef class _Workspace:
         """Set the addresses of the externals for the coming run."""
         cdef _c.fnn_workspace *w = self.workspace
         cdef int index
-        for index, array in program.bound.items():
-            w.pointers[index] = cnp.PyArray_DATA(<cnp.ndarray> array)
         for index, array in externals.items():
             if index < 0 or index >= program.program.buffer_count:
                 raise ValueError("no such buffer")
@@ -150,22 +149,42 @@ cdef class Program:
     cdef tuple names
     cdef list free_list
     cdef dict bound
+    cdef int64_t bindings  # how often bind was called
 
     def __dealloc__(self):
         self.free_list = None  # workspaces point into the program
         _c.fnn_program_free(self.program)
 
     cdef _Workspace take(self):
-        try:
-            return self.free_list.pop()
-        except IndexError:
-            return _Workspace(self)
+        cdef _Workspace workspace = <_Workspace> self.free_list.pop() if self.free_list else _Workspace(self)
+        cdef int index
+        if workspace.bindings != self.bindings:
+            for index, array in self.bound.items():
+                workspace.workspace.pointers[index] = cnp.PyArray_DATA(<cnp.ndarray> array)
+            workspace.bindings = self.bindings
+        return workspace
+
+    cdef int go(self, _Workspace workspace, int64_t rows, const double *scalars) except -1:
+        """One run of a workspace that points at its externals."""
+        cdef _c.fnn_workspace *w = workspace.workspace
+        cdef _c.fnn_status status = _c.fnn_workspace_prepare(w, rows, 0)
+        if status == _c.FNN_ERROR_ARGUMENT:
+            raise ValueError(f"{rows} rows do not fit a program planned for {self.program.capacity}")
+        check(status)
+        cdef double chunks = <double> rows / self.program.chunk if self.program.chunk else 1
+        if w.ns * chunks < _c.FNN_BRIEF_NS:
+            _c.fnn_workspace_go(w, rows, scalars)
+        else:
+            with nogil:
+                _c.fnn_workspace_go(w, rows, scalars)
+        return 0
 
     def bind(self, int index, cnp.ndarray array not None):
         """Reference this array for life: its memory is read and written in place."""
         if index < 0 or index >= self.program.buffer_count:
             raise ValueError("no such buffer")
         self.bound[index] = array
+        self.bindings += 1
 
     @property
     def capacity(self):
@@ -201,23 +220,20 @@ cdef class Program:
 
         externals: {buffer id: array}; scalars: the slots' values; read: {persistent buffer id: array to fill}.
         """
-        cdef double values[64]
-        cdef double *given = NULL
+        cdef double few[64]
+        cdef double *given = few
+        cdef bytearray many  # frees itself
         cdef Py_ssize_t i, count = len(scalars)
-        cdef _c.fnn_status status
-        if count < self.program.slot_count or count > 64:
+        if count < self.program.slot_count:
             raise ValueError(f"this program takes {self.program.slot_count} scalars, got {count}")
+        if count > 64:
+            many = bytearray(count * sizeof(double))
+            given = <double *> <char *> many
         for i in range(count):
-            values[i] = scalars[i]
-        if count:
-            given = values
+            given[i] = scalars[i]
         cdef _Workspace workspace = self.take()
         workspace.point(self, externals)
-        with nogil:
-            status = _c.fnn_program_run(workspace.workspace, rows, given)
-        if status == _c.FNN_ERROR_ARGUMENT:
-            raise ValueError(f"{rows} rows do not fit a program planned for {self.program.capacity}")
-        check(status)
+        self.go(workspace, rows, given)
         if read is not None:
             self.read(workspace, read)
         self.free_list.append(workspace)
@@ -261,18 +277,19 @@ cdef class Program:
         """Mean seconds per op over `repeats` runs after one warm-up; a barrier's wait counts with the op after it."""
         cdef _Workspace workspace = self.take()
         cdef _c.fnn_workspace *w = workspace.workspace
-        cdef double values[64]
+        cdef bytearray values = bytearray((len(scalars) + 1) * sizeof(double))
+        cdef double *given = <double *> <char *> values
         for i in range(len(scalars)):
-            values[i] = scalars[i]
+            given[i] = scalars[i]
         workspace.point(self, externals)
-        check(_c.fnn_program_run(w, rows, values))
+        check(_c.fnn_program_run(w, rows, given))
         w.seconds = <double *> calloc(<size_t> self.program.node_count + 1, sizeof(double))
         if w.seconds == NULL:
             raise MemoryError("fastnn: out of memory")
         try:
             for _ in range(repeats):
                 with nogil:
-                    _c.fnn_program_run(w, rows, values)
+                    _c.fnn_program_run(w, rows, given)
             return [w.seconds[n] / repeats for n in range(self.program.node_count)]
         finally:
             free(w.seconds)

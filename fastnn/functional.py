@@ -2,7 +2,7 @@
 
 Same names, same semantics: what a model's `forward` is written with. Arrays follow the rules of `fastnn.kernels`
 (float32 or float64, never mixed; integers become float32). Every activation, elementwise function, binary operator
-and pointwise loss (as ``<name>_loss``) of the native lists is here by itself.
+and pointwise loss (under the name that its row gives) of the native lists is here by itself.
 """
 
 import numpy as np
@@ -60,6 +60,56 @@ def where(mask, a, b):
     if tracer is not None:
         return tracer._apply("where", (mask, a, b))
     return kernels.where(_array(mask), _array(a), _array(b))
+
+
+def gelu(x, approximate="none"):
+    """GELU: ``x * Phi(x)``, Phi the distribution function of the standard normal law.
+
+    Parameters
+    ----------
+    x : any shape
+    approximate : {"none", "tanh"}
+        "tanh": ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))``, the same as :func:`gelu_tanh`.
+
+    Notes
+    -----
+    Source: Hendrycks & Gimpel 2016.
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f'approximate must be "none" or "tanh", not {approximate!r}')
+    return _made["gelu" if approximate == "none" else "gelu_tanh"](x)
+
+
+def prelu(x, weight):
+    """``x`` where x is positive, else ``weight * x``, with a gradient for the weight.
+
+    Parameters
+    ----------
+    x : any shape
+        Axis 1 is the channel (axis 0 of a vector).
+    weight : one number, or (channels,)
+
+    Notes
+    -----
+    Source: He, Zhang, Ren & Sun 2015, "Delving deep into rectifiers".
+    """
+    tracer = _tracer(x, weight)
+    shape = weight.shape if hasattr(weight, "shape") else ()
+    if len(shape) > 1:
+        raise ValueError(f"weight must be a number or have one dimension, not shape {shape}")
+    x = x if tracer is not None else _float_array(x)
+    if len(shape) == 1 and len(x.shape) > 2 and shape[0] != 1:
+        weight = reshape(weight, (shape[0], *[1] * (len(x.shape) - 2)))
+    return tracer._apply("prelu", (x, weight)) if tracer is not None else kernels.prelu(x, _array(weight))
+
+
+def clamp(x, min=None, max=None):
+    """``x`` limited to [min, max]; None is no limit. The gradient is that of the nearer of the three."""
+    if min is None and max is None:
+        raise ValueError("clamp needs min, max or both")
+    if min is not None:
+        x = maximum(x, min)  # noqa: F821 (from the lists)
+    return x if max is None else minimum(x, max)  # noqa: F821
 
 
 def power(x, exponent):
@@ -293,6 +343,54 @@ def _move(running, batch, momentum):
         running[...] = value
 
 
+def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
+    """Layer normalisation over the trailing axes: ``(x - mean) / sqrt(var + eps) * weight + bias``.
+
+    Parameters
+    ----------
+    x : (..., *normalized_shape)
+    normalized_shape : int or tuple of int
+        The trailing axes that share a mean and a biased variance.
+    weight, bias : normalized_shape, optional
+    eps : float, default 1e-5
+    """
+    axes = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    tracer = _tracer(x, weight, bias)
+    if tracer is not None:
+        return tracer._apply("layer_norm", (x, weight, bias), {"normalized_shape": axes, "eps": eps})
+    x = _float_array(x)
+    if not axes or x.shape[-len(axes) :] != axes:
+        raise ValueError(f"layer norm over the shape {axes} does not fit x of shape {x.shape}")
+    size = int(np.prod(axes))
+    vectors = [None if v is None else np.reshape(_array(v), size) for v in (weight, bias)]
+    matrix = x.reshape(x.size // size if size else 0, size)
+    return kernels.layer_norm(matrix, *vectors, eps=eps)[0].reshape(x.shape)
+
+
+def alpha_dropout(x, p=0.5, training=True, *, seed=None, layer=None):
+    """Dropout for SELU networks: keeps mean 0 and variance 1 (see `kernels.alpha_dropout`); identity unless `training`.
+
+    `seed` and `layer` as in :func:`dropout`.
+    """
+    tracer = _tracer(x)
+    if tracer is not None:
+        return tracer._apply("alpha_dropout", (x,), {"p": p, "training": training, "seed": seed, "layer": layer})
+    x = _float_array(x)
+    return kernels.alpha_dropout(x, p, seed=0 if seed is None else seed) if training else x
+
+
+def gaussian_noise(x, std=0.1, training=True, *, seed=None, layer=None):
+    """``x`` plus independent normal noise of deviation `std`; identity unless `training`.
+
+    `seed` and `layer` as in :func:`dropout`.
+    """
+    tracer = _tracer(x)
+    if tracer is not None:
+        return tracer._apply("gaussian_noise", (x,), {"std": std, "training": training, "seed": seed, "layer": layer})
+    x = _float_array(x)
+    return kernels.gaussian_noise(x, std, seed=0 if seed is None else seed) if training else x
+
+
 # --- Python-defined ops -----------------------------------------------------------------------------------------------
 def python_op(forward, *inputs, vjp=None, jvp=None, shape=None, name=None):
     """An op written in Python, inside a model: the program is split around it.
@@ -351,21 +449,25 @@ def _binary(row):
 
 
 def _loss(row):
-    name, kernel = row["name"], getattr(kernels, row["name"])
+    name, kernel = row["function"], getattr(kernels, row["name"])
 
     def function(input, target, *, sample_weight=None, reduction="mean", **options):
         tracer = _tracer(input, target, sample_weight)
         if tracer is not None:
-            return tracer._apply(name + "_loss", (input, target, sample_weight), {"reduction": reduction, **options})
+            return tracer._apply(name, (input, target, sample_weight), {"reduction": reduction, **options})
         loss, _ = kernel(
             _array(input), target, sample_weight=sample_weight, reduction=reduction, gradient=False, **options
         )
         return loss
 
-    function.__doc__ = (
-        f"{row['doc']} over all elements.\n\n    Parameters\n    ----------\n    input, target : the same shape\n"
-        '    sample_weight : (rows,), optional\n    reduction : {"mean", "sum", "none"}\n    '
-    )
+    defaults = zip(row["params"], row["defaults"], strict=True)
+    lines = [
+        f"{row['doc'][0].upper()}{row['doc'][1:]}.\n\n    Parameters\n    ----------",
+        "input, target : the same shape",
+        *(f"{option} : float, default {default:g}" for option, default in defaults),
+        'sample_weight : (rows,), optional\n    reduction : {"mean", "sum", "none"}\n    ',
+    ]
+    function.__doc__ = "\n    ".join(lines)
     return function
 
 
@@ -373,7 +475,7 @@ def _from_lists():
     made = {}
     for make, which in ((_unary, "activations"), (_unary, "elementwise"), (_binary, "binary"), (_loss, "losses")):
         for name, row in _ROWS[which].items():
-            public = name + "_loss" if which == "losses" else name
+            public = row.get("function") or name
             made[public] = function = make(row)
             function.__name__ = function.__qualname__ = public
             function.__module__ = __name__
@@ -381,16 +483,20 @@ def _from_lists():
 
 
 _made = _from_lists()
-globals().update(_made)
+globals().update({name: function for name, function in _made.items() if name not in globals()})
 
 __all__ = sorted(
     [
+        "alpha_dropout",
         "batch_norm",
         "broadcast_to",
+        "clamp",
         "concatenate",
         "cross_entropy",
         "dropout",
         "flatten",
+        "gaussian_noise",
+        "layer_norm",
         "linear",
         "log_softmax",
         "matmul",

@@ -10,19 +10,29 @@ from pathlib import Path
 import pytest
 from conftest import ISAS
 
-CHILD = Path(__file__).parent / "helpers" / "guard_pages_child.py"
+HELPERS = Path(__file__).parent / "helpers"
+CHILD = HELPERS / "guard_pages_child.py"
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs mmap and mprotect of Linux")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs mmap and mprotect of Linux")
-@pytest.mark.parametrize("isa", ISAS)
-def test_no_access_outside(isa):
-    done = subprocess.run([sys.executable, str(CHILD), "run", isa], capture_output=True, text=True, timeout=120)
+def run_child(*arguments):
+    done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=120)
     last = done.stdout.strip().splitlines()[-1:]
     assert done.returncode == 0, f"exit code {done.returncode} in {last}\n{done.stderr[-2000:]}"
     assert last == ["done"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs mmap and mprotect of Linux")
+@pytest.mark.parametrize("isa", ISAS)
+def test_no_access_outside(isa):
+    run_child(CHILD, "run", isa)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_no_product_reads_or_writes_outside(isa):
+    run_child(HELPERS / "guarded_products_child.py", isa)
+
+
 @pytest.mark.parametrize("side", ["before", "after"])
 def test_the_guard_itself_bites(side):
     done = subprocess.run([sys.executable, str(CHILD), "bite", side], capture_output=True, text=True, timeout=60)

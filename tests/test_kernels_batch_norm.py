@@ -30,8 +30,8 @@ def test_forward(shape, ratio, dtype, isa, rng):
         exact = twin.batch_norm(*wide)
         eps = np.finfo(dtype).eps
         assert y.dtype == mean.dtype == var.dtype == dtype
-        # the mean is a sum in double of deviations from the first row: visible in float64 only
-        assert_within(mean, exact[1], eps * (np.abs(exact[1]) + (0.01 if dtype == np.float32 else 8)))
+        # deviations from the mean of eight rows are rounded, then sums are taken in double: visible in float64 only
+        assert_within(mean, exact[1], eps * (np.abs(exact[1]) + (0.25 if dtype == np.float32 else 8)))
         # float64 statistics are sums in float64, so that the ratio of mean and deviation shows there
         slack = 2.5 if dtype == np.float32 else 20 + 2 * ratio
         assert_within(var, exact[2], slack * eps * exact[2])

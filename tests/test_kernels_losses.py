@@ -1,15 +1,15 @@
-"""Losses and their gradients against the twins, PyTorch, finite differences; labels are checked before any write."""
+"""Softmax cross-entropy against its twin, PyTorch, finite differences; labels are checked before any write."""
+
+import itertools
 
 import numpy as np
 import pytest
 from compare import assert_within, same_bits
 from reference import cross_entropy as twin
-from reference import pointwise_losses
-from reference.precision import wider_than
 
-from fastnn import _native, kernels
+from fastnn import kernels
+from fastnn.threads import num_threads
 
-LOSSES = [row["name"] for row in _native.list_rows("losses")]
 REDUCTIONS = ("mean", "sum", "none")
 
 
@@ -66,31 +66,45 @@ def test_probabilities(rows, classes, dtype, isa, rng):
     np.testing.assert_allclose(got[1], expected[1], atol=2 * np.finfo(dtype).eps)
 
 
-def test_against_torch(rng):
+@pytest.mark.parametrize("classes", [1, 2, 7, 16, 17, 40])
+@pytest.mark.parametrize("kind", ["labels", "probabilities"])
+def test_every_combination_against_torch(kind, classes, rng):
+    """PyTorch has no sample weights: there they multiply its losses without reduction, and the mean's divisor."""
     torch = pytest.importorskip("torch")
-    logits = rng.standard_normal((19, 7))
-    labels = rng.integers(0, 7, 19)
-    weight = rng.uniform(0.5, 2, 7)
-    target = rng.dirichlet(np.ones(7), 19)
-    for reduction in REDUCTIONS:
-        for extra in (
-            {},
-            {"label_smoothing": 0.1},
-            {"weight": weight},
-            {"weight": weight, "label_smoothing": 0.2, "ignore_index": 3},
-        ):
-            for y in (labels, target):
-                if y is target and "ignore_index" in extra:
-                    continue
-                x = torch.tensor(logits, requires_grad=True)
-                given = {k: torch.tensor(v) if k == "weight" else v for k, v in extra.items()}
-                loss = torch.nn.functional.cross_entropy(x, torch.tensor(y), reduction=reduction, **given)
-                loss.sum().backward()
-                ours = {"class_weight" if k == "weight" else k: v for k, v in extra.items()}
-                for f in (twin.softmax_cross_entropy, kernels.softmax_cross_entropy):
-                    got, gradient = f(logits, y, reduction=reduction, **ours)
-                    np.testing.assert_allclose(got, loss.detach().numpy(), rtol=1e-12, atol=1e-14)
-                    np.testing.assert_allclose(gradient, x.grad.numpy(), rtol=1e-10, atol=1e-15)
+    rows = 19
+    logits, samples = 2 * rng.standard_normal((rows, classes)), rng.uniform(0, 2, rows)
+    y = rng.integers(0, classes, rows) if kind == "labels" else rng.dirichlet(np.ones(classes), rows)
+    ignored = [None, -100, min(1, classes - 1)] if kind == "labels" else [None]
+    weight = rng.uniform(0.5, 2, classes)
+    for smoothing, weights, ignore, sample_weight in itertools.product(
+        (0.0, 0.1, 1.0), (None, weight), ignored, (None, samples)
+    ):
+        given = y.copy()
+        if ignore is not None:
+            given[::4] = ignore
+            given[1] = 0
+        x = torch.tensor(logits, requires_grad=True)
+        theirs = {"label_smoothing": smoothing} | ({} if weights is None else {"weight": torch.tensor(weights)})
+        theirs |= {} if ignore is None else {"ignore_index": ignore}
+        each = torch.nn.functional.cross_entropy(x, torch.tensor(given), reduction="none", **theirs)
+        mean = torch.nn.functional.cross_entropy(x, torch.tensor(given), **theirs)
+        if sample_weight is not None:
+            per_row = np.ones(rows)
+            if kind == "labels":
+                counted = np.ones(rows, bool) if ignore is None else given != ignore
+                per_row = counted * (1 if weights is None else weights[np.where(counted, given, 0)])
+            each = each * torch.tensor(sample_weight)
+            mean = each.sum() / (sample_weight * per_row).sum()
+        ours = {"class_weight": weights, "sample_weight": sample_weight}
+        ours |= {"label_smoothing": smoothing, "ignore_index": ignore}
+        if torch.isnan(mean):  # of nothing: ours is 0
+            continue
+        for reduction, value in (("mean", mean), ("sum", each.sum()), ("none", each)):
+            (wanted,) = torch.autograd.grad(value.sum(), x, retain_graph=True)
+            for f in (twin.softmax_cross_entropy, kernels.softmax_cross_entropy):
+                got, gradient = f(logits, given, reduction=reduction, **ours)
+                np.testing.assert_allclose(got, value.detach().numpy(), rtol=1e-10, atol=1e-13)
+                np.testing.assert_allclose(gradient, wanted.numpy(), rtol=1e-10, atol=1e-15)
 
 
 def test_lecture_example():
@@ -113,20 +127,29 @@ def test_twin_gradient_against_finite_differences(rng):
 
 
 def test_extreme_logits(dtype, isa, rng):
-    for scale in (1e4, 1e15, 1e30):
-        logits = (scale * rng.standard_normal((9, 12))).astype(dtype)
-        labels = rng.integers(0, 12, 9)
+    for scale, classes in itertools.product((1, 10, 1e4, 1e15, 1e30), (3, 12, 40, 1000)):
+        logits = (scale * rng.standard_normal((19, classes))).astype(dtype)
+        labels = rng.integers(0, classes, 19)
         loss, gradient = kernels.softmax_cross_entropy(logits, labels)
         exact = twin.softmax_cross_entropy(logits, labels)
         assert np.isfinite(loss)
         assert abs(loss - exact[0]) <= 1e-6 * max(1, exact[0])
         assert np.all(np.abs(gradient.astype(float).sum(axis=1)) < 1e-6)
         assert_within(gradient, exact[1], 1e-6 * np.linalg.norm(exact[1]), sparse=True)  # one-hot rows
-    masked = np.array([[0, -np.inf, 1]], dtype)
-    loss, gradient = kernels.softmax_cross_entropy(masked, [2])
-    assert np.isfinite(loss)
-    assert gradient[0, 1] == 0
-    assert np.isnan(kernels.softmax_cross_entropy(np.array([[0, np.nan]], dtype), [0])[0])
+    for classes in (3, 20):
+        logits = np.zeros((6, classes), dtype)
+        logits[0, 1] = -np.inf  # masked
+        logits[1, 0] = np.nan
+        logits[2, 0] = np.inf
+        logits[3] = -np.inf
+        logits[4, 2] = -np.inf  # the label itself
+        logits[5, 1] = np.nan  # ignored: neither loss nor gradient
+        losses, gradient = kernels.softmax_cross_entropy(logits, [2, 2, 2, 2, 2, 7], ignore_index=7, reduction="none")
+        assert np.isnan(losses).tolist() == [False, True, True, True, False, False]
+        assert np.isnan(gradient).any(axis=1).tolist() == [False, True, True, True, False, False]
+        assert (losses[4], losses[5]) == (np.inf, 0)
+        assert gradient[0, 1] == 0
+        assert not gradient[5].any()
 
 
 def test_the_mean_of_nothing_is_zero(dtype, isa):
@@ -138,11 +161,6 @@ def test_the_mean_of_nothing_is_zero(dtype, isa):
     loss, gradient = kernels.softmax_cross_entropy(logits[:0], np.empty(0, int))
     assert (loss, gradient.shape) == (0.0, (0, 4))
     assert kernels.softmax_cross_entropy(logits[:0], [], reduction="none")[0].shape == (0,)
-    for name in LOSSES:
-        loss, gradient = getattr(kernels, name)(logits, 2 * logits, sample_weight=np.zeros(3, dtype))
-        assert loss == 0
-        assert not gradient.any()
-        assert getattr(kernels, name)(logits[:0], logits[:0])[0] == 0
 
 
 BAD = [-(2**63), -1, 5, 6, 2**31, 2**63 - 1]
@@ -205,71 +223,26 @@ def test_argument_errors():
         kernels.softmax_cross_entropy(logits, [0, 1, 2], out=(np.zeros(1, np.float32), None))
 
 
-def test_options_do_not_change_bits(dtype, isa, rng):
-    logits, labels = rng.standard_normal((70, 11)).astype(dtype), rng.integers(0, 11, 70)
+@pytest.mark.parametrize("classes", [1, 5, 8, 11, 16, 17, 33])
+def test_options_do_not_change_bits(classes, dtype, isa, rng):
+    logits, labels = rng.standard_normal((70, classes)).astype(dtype), rng.integers(0, classes, 70)
     loss, gradient = kernels.softmax_cross_entropy(logits, labels)
     assert kernels.softmax_cross_entropy(logits, labels, gradient=False) == (loss, None)
-    wide = np.full((70, 30), np.nan, dtype)
-    out = wide[:, 5:16]
+    wide = np.full((70, 50), np.nan, dtype)
+    out = wide[:, 5 : 5 + classes]
     assert kernels.softmax_cross_entropy(logits, labels, out=(None, out))[1] is out
     assert same_bits(out, gradient)
     assert np.isnan(wide[:, :5]).all()
-    assert np.isnan(wide[:, 16:]).all()
+    assert np.isnan(wide[:, 5 + classes :]).all()
+    losses = kernels.softmax_cross_entropy(logits, labels, reduction="none")[0]
+    for first, last in ((0, 1), (3, 20), (64, 70)):  # a row's bits do not depend on its place in the batch
+        part = kernels.softmax_cross_entropy(logits[first:last], labels[first:last], reduction="none")[0]
+        assert same_bits(part, losses[first:last])
+    for threads in (2, 3, 4):
+        with num_threads(threads, force=True):
+            again = kernels.softmax_cross_entropy(logits, labels)
+        assert again[0] == loss
+        assert same_bits(again[1], gradient)
     again = logits.copy()
     assert same_bits(kernels.softmax_cross_entropy(again, labels, out=(None, again))[1], gradient)
     assert same_bits(kernels.softmax_cross_entropy(np.asfortranarray(logits), labels)[1], gradient)
-
-
-@pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("shape", [(1, 1), (7, 1), (5, 13), (40, 33), (9,), (3, 4, 5), (3000, 3)])
-def test_pointwise(name, shape, dtype, isa, rng):
-    f, eps = getattr(kernels, name), np.finfo(dtype).eps
-    x, target = rng.standard_normal(shape).astype(dtype), rng.standard_normal(shape).astype(dtype)
-    flat = (shape[0], -1)
-    for weights in (None, rng.uniform(0, 2, shape[0]).astype(dtype)):
-        for reduction in REDUCTIONS:
-            loss, gradient = f(x, target, sample_weight=weights, reduction=reduction)
-            wide = (
-                None if v is None else v.astype(wider_than(dtype))
-                for v in (x.reshape(flat), target.reshape(flat), weights)
-            )
-            exact = pointwise_losses.reduce(name, *wide, reduction)
-            if reduction == "none":
-                assert_within(loss.reshape(flat), exact[0], 4 * eps * np.abs(exact[0]))
-            else:
-                assert isinstance(loss, float)
-                assert abs(loss - exact[0]) <= 16 * eps * exact[0]
-            assert gradient.shape == shape
-            limit = 4 if dtype == np.float32 else 16  # the sum of the weights is in double: seen in float64 only
-            assert_within(gradient.reshape(flat), exact[1], limit * eps * np.abs(exact[1]))
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_pointwise_twin_against_finite_differences(name, rng):
-    x, target = rng.standard_normal(50), rng.standard_normal(50)
-    f = getattr(pointwise_losses, name)
-    slope = (f(x + 1e-5, target) - f(x - 1e-5, target)) / 2e-5
-    np.testing.assert_allclose(getattr(pointwise_losses, name + "_derivative")(x, target), slope, rtol=1e-7, atol=1e-9)
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_pointwise_shapes(name, rng):
-    f = getattr(kernels, name)
-    x, target = rng.standard_normal((6, 1)), rng.standard_normal(6)
-    loss, gradient = f(x, target)
-    assert gradient.shape == (6, 1)
-    assert loss == f(x[:, 0], target)[0] == f(x, target[:, None])[0]
-    assert f(target, x)[1].shape == (6,)
-    for bad in (rng.standard_normal((6, 2)), rng.standard_normal(5), np.array(1.0), rng.standard_normal((1, 6))):
-        with pytest.raises(ValueError, match="target has shape"):
-            f(x, bad)
-    wide = np.full((6, 8), np.nan)
-    y = rng.standard_normal((6, 4))
-    out = (np.empty((6, 8))[:, ::2], wide[:, 1:5])
-    got = f(y[:, ::-1], y.T.copy().T, reduction="none", out=out)
-    expected = f(y[:, ::-1].copy(), y, reduction="none")
-    assert got[0] is out[0]
-    assert got[1] is out[1]
-    assert same_bits(got[0], expected[0])
-    assert same_bits(got[1], expected[1])
-    assert np.isnan(wide[:, 5:]).all()

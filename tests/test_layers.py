@@ -32,6 +32,12 @@ def test_import_fastnn_loads_nothing_of_itself():
     assert {name for name in modules_after("import fastnn") if name.startswith("fastnn")} == {"fastnn", "fastnn._lazy"}
 
 
+@pytest.mark.parametrize("name", ["ReLU", "MSELoss", "losses", "activations", "init", "Linear", "Parameter"])
+def test_any_name_of_nn_may_be_the_first(name):
+    """Names made from the lists come from modules that nn itself imports on first use."""
+    assert "fastnn.nn" in modules_after(f"from fastnn import nn; nn.{name}")
+
+
 def test_every_kernel_is_public_and_documented():
     from fastnn import kernels
 

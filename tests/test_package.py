@@ -59,6 +59,18 @@ def test_kernels_import_no_room_above_them():
     assert not {f"fastnn.{room}" for room in above} & modules
 
 
+@pytest.mark.parametrize("room", ["nn", "optim", "training", "data"])
+def test_every_name_works_as_the_first_one_used(room):
+    """Names are imported on first use: none may rely on another one having been used before."""
+    python(
+        f"import sys, importlib\n"
+        f"for name in [n for n in dir(importlib.import_module('fastnn.{room}')) if not n.startswith('_')]:\n"
+        f"    for module in [m for m in sys.modules if (m + '.').startswith('fastnn.{room}.')]:\n"
+        f"        del sys.modules[module]\n"
+        f"    getattr(importlib.import_module('fastnn.{room}'), name)\n"
+    )
+
+
 def test_every_public_name_exists():
     for name in fastnn.__all__:
         assert getattr(fastnn, name) is not None

@@ -32,7 +32,7 @@ def test_every_lane_of_a_block(block, isa):
     y = np.empty_like(x)
     for value in values:
         for threshold in {max(int(value), 1), min(int(value) + 1, 65535)}:
-            dims = (1, 8, 8, 8, 8, 8 * block, threshold, 99, 0)
+            dims = (1, 8, 8, 8, 8, 8 * block, 99, 0, threshold)
             _native.run_op("dropout", (x, y), dims, (0.0, 0.0), 0)
             assert np.array_equal(y != 0, values < threshold)
 
@@ -41,7 +41,7 @@ def test_layer_and_step_enter_the_counter(isa):
     x = np.ones((37, 21), np.float32)
     y = np.empty_like(x)
     for layer, step in ((0, 0), (3, 0), (0, 5), (7, 2**31 + 3)):
-        dims = (37, 21, 21, 21, 21, 2, 30000, 12345, layer)
+        dims = (37, 21, 21, 21, 21, 2, 12345, layer, 30000)
         _native.run_op("dropout", (x, y), dims, (float(step), 4.0), 0)
         mask = twin.lanes(37 * 21, 12345, offset=4 * 21 + 2, layer=layer, step=step).reshape(37, 21) < 30000
         assert np.array_equal(y != 0, mask), (layer, step)

@@ -445,7 +445,7 @@ def test_bad_data():
         (lambda m: Trainer(m, nn.MSELoss(), optim.Adam(), accumulate=0), ValueError, "accumulate must be"),
         (lambda m: Trainer(m, nn.MSELoss(), optim.Adam(), clip_grad_norm=0), ValueError, "clip_grad_norm must be"),
         (lambda m: Trainer(m, nn.MSELoss(), optim.Adam(), metrics="auc2"), ValueError, "unknown metric 'auc2'; known"),
-        (lambda m: Trainer(m, nn.MSELoss(), optim.Adam(), ema=0.9), ValueError, "ema .* not available"),
+        (lambda m: Trainer(m, nn.MSELoss(), optim.Adam(), ema=1.0), ValueError, "ema must be a decay"),
     ],
 )
 def test_bad_trainers(make, error, message):

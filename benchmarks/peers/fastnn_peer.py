@@ -3,7 +3,7 @@
 import time
 
 import numpy as np
-from cases import list_row
+from cases import list_row, optimizer_states
 
 import fastnn
 from fastnn import kernels, nn, optim
@@ -65,6 +65,20 @@ def linear(case):
     return lambda: kernels.linear(x, weight, bias, activation=case.get("activation"), out=y)
 
 
+def linear_plain(case):
+    x, weight, bias = inputs.plain_linear(case)
+    y = np.empty((case["rows"], case["out"]), case["dtype"])
+    return lambda: kernels.linear(x, weight, bias, activation=case.get("activation"), out=y)
+
+
+def layer(case):
+    x, weight, bias = inputs.plain_linear(case)
+    model = nn.Sequential(nn.Linear(case["in"], case["out"]), nn.ReLU()).to(case["dtype"])
+    model[0].load_state_dict({"weight": weight, "bias": bias})
+    y = np.empty((case["rows"], case["out"]), case["dtype"])
+    return lambda: model.predict(x, out=y)
+
+
 def linear_backward(case):
     x, weight, bias = inputs.linear(case)
     weight, grad = _parameter(weight), inputs.grad(case)
@@ -84,7 +98,7 @@ def cross_entropy(case):
 
 
 def pointwise_loss(case):
-    run, x, target = _function(case["name"]), inputs.matrix(case), inputs.matrix(case, 2)
+    run, (x, target) = _function(case["name"]), inputs.pointwise_loss(case, list_row("losses", case["name"])["target"])
     return lambda: run(x, target)
 
 
@@ -126,7 +140,7 @@ def batch_norm_backward(case):
 def optimizer(case):
     run = _function(case["name"])
     param, grad = inputs.optimizer(case)
-    states = [np.zeros_like(param) for _ in list_row("optimizers", case["name"])["states"]]
+    states = [np.zeros_like(param) for _ in range(optimizer_states(case["name"]))]
     options = {"momentum": 0.9} if case["name"] == "sgd" else {}
     return lambda: run(param, grad, *states, step=10, **options)
 
@@ -180,6 +194,8 @@ FACTORIES = {
     "binary": binary,
     "matmul": matmul,
     "linear": linear,
+    "linear_plain": linear_plain,
+    "layer": layer,
     "linear_backward": linear_backward,
     "softmax": softmax,
     "cross_entropy": cross_entropy,

@@ -18,6 +18,12 @@ def linear(case):
     return normal((rows, depth), 1, dtype), weight, normal(cols, 3, dtype)
 
 
+def plain_linear(case):
+    """x (rows, in), weight (out, in), bias (out,): C-contiguous arrays as a user has them."""
+    x, weight, bias = linear(case)
+    return x, np.ascontiguousarray(weight.T), bias
+
+
 def grad(case):
     return normal((case["rows"], case["out"]), 4, case["dtype"])
 
@@ -34,6 +40,16 @@ def positive(case, seed=1):
 
 def labels(rows, classes, seed=5):
     return np.random.default_rng(seed).integers(0, classes, rows)
+
+
+def pointwise_loss(case, target):
+    """x and a target of the kind that the row of losses.def names; x in (0, 1) for cross-entropy of probabilities."""
+    x = matrix(case)
+    if case["name"] == "binary_cross_entropy":
+        x = np.random.default_rng(1).uniform(0.01, 0.99, x.shape).astype(x.dtype)
+    t = matrix(case, 2)
+    kinds = {"probability": t > 0, "sign": np.sign(t), "count": np.floor(np.abs(3 * t))}
+    return x, kinds.get(target, t).astype(x.dtype)
 
 
 def optimizer(case):

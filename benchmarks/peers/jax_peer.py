@@ -40,6 +40,10 @@ def linear(case):
     return _jit(lambda x, w, b: x @ w + b, *inputs.linear(case))
 
 
+def linear_plain(case):
+    return _jit(lambda x, w, b: jax.nn.relu(x @ w.T + b), *inputs.plain_linear(case))
+
+
 def linear_backward(case):
     x, weight, _ = inputs.linear(case)
     return _jit(lambda g, x, w: (g @ w.T, x.T @ g, g.sum(0)), inputs.grad(case), x, weight)
@@ -112,12 +116,44 @@ def _sgd(param, grad, m, v, step):
     return param - 1e-2 * m, m, v
 
 
+def _adamw(param, grad, m, v, step):
+    return _adam(param * (1 - 1e-5), grad, m, v, step)
+
+
+def _adagrad(param, grad, m, v, step):
+    v = v + grad * grad
+    return param - 1e-2 * grad / (jnp.sqrt(v) + 1e-10), m, v
+
+
+def _adadelta(param, grad, m, v, step):
+    v = 0.9 * v + 0.1 * grad * grad
+    update = jnp.sqrt(m + 1e-6) / jnp.sqrt(v + 1e-6) * grad
+    return param - update, 0.9 * m + 0.1 * update * update, v
+
+
+def _lars(param, grad, m, v, step):
+    ratio = 1e-3 * jnp.linalg.norm(param) / jnp.linalg.norm(grad)
+    m = 0.9 * m + 0.1 * ratio * grad
+    return param - m, m, v
+
+
+def _lamb(param, grad, m, v, step):
+    m, v = 0.9 * m + 0.1 * grad, 0.999 * v + 0.001 * grad * grad
+    update = (m / (1 - 0.9**step)) / (jnp.sqrt(v / (1 - 0.999**step)) + 1e-6)
+    return param - 1e-3 * jnp.linalg.norm(param) / jnp.linalg.norm(update) * update, m, v
+
+
+UPDATES = {
+    "adam": _adam, "adamw": _adamw, "rmsprop": _rmsprop, "sgd": _sgd, "adagrad": _adagrad, "adadelta": _adadelta,
+    "lars": _lars, "lamb": _lamb,
+}  # fmt: skip
+
+
 def optimizer(case):
-    update = {"adam": _adam, "rmsprop": _rmsprop, "sgd": _sgd}.get(case["name"])
-    if update is None:
+    if case["name"] not in UPDATES:
         return None
     param, grad = (jnp.asarray(array) for array in inputs.optimizer(case))
-    run = jax.jit(update, donate_argnums=(0, 2, 3))
+    run = jax.jit(UPDATES[case["name"]], donate_argnums=(0, 2, 3))
     state = [param, jnp.zeros_like(param), jnp.zeros_like(param)]
 
     def step():
@@ -236,6 +272,7 @@ def fit(case):
 FACTORIES = {
     "unary": unary,
     "linear": linear,
+    "linear_plain": linear_plain,
     "linear_backward": linear_backward,
     "softmax": softmax,
     "cross_entropy": cross_entropy,

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from cases import list_row
+from cases import list_row, optimizer_states
 
 from . import inputs
 
@@ -119,7 +119,15 @@ def matmul(case):
 
 
 def linear(case):
-    x, weight, bias = inputs.linear(case)
+    return _linear(case, *inputs.linear(case))
+
+
+def linear_plain(case):
+    x, weight, bias = inputs.plain_linear(case)
+    return _linear(case, x, weight.T, bias)
+
+
+def _linear(case, x, weight, bias):
     y = np.empty((case["rows"], case["out"]), case["dtype"])
     relu = case.get("activation") == "relu"
 
@@ -183,7 +191,7 @@ def cross_entropy(case):
 
 
 def pointwise_loss(case):
-    x, target = inputs.matrix(case), inputs.matrix(case, 2)
+    x, target = inputs.pointwise_loss(case, list_row("losses", case["name"])["target"])
     if case["name"] != "mse":
         loss, derivative = (_twin("pointwise_losses", case["name"] + part) for part in ("", "_derivative"))
         return lambda: (loss(x, target).mean(), derivative(x, target) / x.size)
@@ -308,7 +316,7 @@ def optimizer(case):
     }
     if case["name"] in known:
         return known[case["name"]]
-    twin, states = _twin("optimizers", case["name"]), len(list_row("optimizers", case["name"])["states"])
+    twin, states = _twin("optimizers", case["name"]), optimizer_states(case["name"])
     return lambda: twin(param, grad, *[s0] * states, step=10)
 
 
@@ -363,6 +371,7 @@ FACTORIES = {
     "binary": binary,
     "matmul": matmul,
     "linear": linear,
+    "linear_plain": linear_plain,
     "linear_backward": linear_backward,
     "softmax": softmax,
     "cross_entropy": cross_entropy,

@@ -1,5 +1,7 @@
 """ONNX Runtime on the CPU: weights as initializers (laid out ahead), inputs and outputs bound once."""
 
+import time
+
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
@@ -18,8 +20,8 @@ def setup(threads):
     THREADS[0] = threads
 
 
-def _session(nodes, weights, x, output_shape):
-    """A call that runs a graph from ``x`` to ``y`` with bound buffers."""
+def _open(nodes, weights, x, output_shape):
+    """A session of a graph from ``x`` to ``y``."""
     graph = helper.make_graph(
         nodes,
         "case",
@@ -31,13 +33,30 @@ def _session(nodes, weights, x, output_shape):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS[0]
     options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _bound(session, x, output_shape):
+    """A call that runs the session with bound buffers."""
     binding = session.io_binding()
     binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(x))
     binding.bind_ortvalue_output("y", onnxruntime.OrtValue.ortvalue_from_numpy(np.empty(output_shape, np.float32)))
     return lambda: session.run_with_iobinding(binding)
+
+
+def _session(nodes, weights, x, output_shape):
+    return _bound(_open(nodes, weights, x, output_shape), x, output_shape)
+
+
+def _quicker(*calls):
+    """The call whose best of some times is shortest."""
+    best = [float("inf")] * len(calls)
+    for _ in range(15):
+        for index, call in enumerate(calls):
+            start = time.perf_counter()
+            call()
+            best[index] = min(best[index], time.perf_counter() - start)
+    return calls[best.index(min(best))]
 
 
 def _dense(layers, activate_last):
@@ -59,6 +78,13 @@ def linear(case):
     return _session(*_dense([(weight, bias)], case.get("activation") == "relu"), x, (case["rows"], case["out"]))
 
 
+def layer(case):
+    x, weight, bias = inputs.linear(case)
+    shape = (case["rows"], case["out"])
+    session = _open(*_dense([(weight, bias)], True), x, shape)
+    return _quicker(_bound(session, x, shape), lambda: session.run(["y"], {"x": x}))
+
+
 def predict(case):
     if case["batch_norm"]:
         return None
@@ -77,4 +103,4 @@ def softmax(case):
     return _session([helper.make_node(name, ["x"], ["y"], axis=1)], {}, x, x.shape)
 
 
-FACTORIES = {"linear": linear, "predict": predict, "unary": unary, "softmax": softmax}
+FACTORIES = {"linear": linear, "layer": layer, "predict": predict, "unary": unary, "softmax": softmax}

@@ -114,6 +114,10 @@ OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=1e-2, momentum=0.9, fused=True),
     "rmsprop": lambda p: torch.optim.RMSprop(p, foreach=True),
     "adam": lambda p: torch.optim.Adam(p, fused=True),
+    "adamw": lambda p: torch.optim.AdamW(p, fused=True),
+    "nadam": lambda p: torch.optim.NAdam(p, foreach=True),
+    "adagrad": lambda p: torch.optim.Adagrad(p, fused=True),
+    "adadelta": lambda p: torch.optim.Adadelta(p, foreach=True),
 }
 
 
@@ -185,6 +189,7 @@ FACTORIES = {
     "unary": unary,
     "unary_backward": unary_backward,
     "linear": linear,
+    "linear_plain": linear,
     "linear_backward": linear_backward,
     "softmax": softmax,
     "cross_entropy": cross_entropy,

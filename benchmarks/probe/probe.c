@@ -8,7 +8,8 @@
  *
  * Prints one JSON object. Compiled once, for any x86-64; the vector functions are cloned per instruction set with
  * target attributes and chosen at run time (the library itself uses one object per instruction set instead).
- * On other architectures the baseline is the compiler's own. Usage: probe THREADS [quick]
+ * On other architectures the baseline is the compiler's own. Usage: probe THREADS [quick], or, for the peak of one
+ * instruction set alone, probe THREADS peak avx512|avx2|base
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -104,15 +105,19 @@ typedef struct kernels {
 #define KERNELS_OF(isa, bytes)                                                                                         \
     { #isa, bytes, peak_f32_##isa, peak_f64_##isa, read_##isa, copy_##isa, triad_##isa }
 
-static kernels best_kernels(void) {
+/* The set of this name, or the best one (NULL); isa is NULL in the result if this processor cannot run it. */
+static kernels kernels_named(const char *isa) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f"))
+    if ((!isa || strcmp(isa, "avx512") == 0) && __builtin_cpu_supports("avx512f"))
         return (kernels)KERNELS_OF(avx512, 64);
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    if ((!isa || strcmp(isa, "avx2") == 0) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return (kernels)KERNELS_OF(avx2, 32);
 #endif
-    return (kernels)KERNELS_OF(base, 16);
+    kernels base = KERNELS_OF(base, 16);
+    if (isa && strcmp(isa, "base") != 0)
+        base.isa = NULL;
+    return base;
 }
 
 static volatile double sink;
@@ -200,6 +205,11 @@ static int ascending(const void *a, const void *b) {
     return (d > 0) - (d < 0);
 }
 
+static void print_peak(const kernels *k, int threads, double budget) {
+    printf("{\"threads\": %d, \"float32\": %.1f", threads, peak_gflops(k->peak_f32, k->bytes / 4, threads, budget));
+    printf(", \"float64\": %.1f}", peak_gflops(k->peak_f64, k->bytes / 8, threads, budget));
+}
+
 /* Median over batches of the cost of an empty region, nanoseconds. */
 static double region_ns(int threads) {
     enum { BATCHES = 21, CALLS = 2000 };
@@ -221,22 +231,30 @@ int main(int argc, char **argv) {
     int threads = argc > 1 ? atoi(argv[1]) : 1;
     int quick = argc > 2 && strcmp(argv[2], "quick") == 0;
     double budget = quick ? 0.01 : 0.1;
-    int64_t largest = (int64_t)(quick ? 16 : 512) << 20;
-    int64_t floats = largest / 4 + (int64_t)(threads > 0 ? threads : 1) * 3 * 2048;
-    float *memory;
-    if (threads < 1 || posix_memalign((void **)&memory, 4096, (size_t)floats * 4)) {
-        fprintf(stderr, "probe: needs a thread count of at least 1 and %d MB of memory\n", (int)(largest >> 20));
+    int peak_only = argc > 3 && strcmp(argv[2], "peak") == 0;
+    kernels k = kernels_named(peak_only ? argv[3] : NULL);
+    if (threads < 1 || !k.isa) {
+        fprintf(stderr, "probe: needs a thread count of at least 1 and an instruction set of this processor\n");
         return 2;
     }
-    kernels k = best_kernels();
+    if (peak_only) {
+        print_peak(&k, threads, budget / 4);
+        return 0;
+    }
+    int64_t largest = (int64_t)(quick ? 16 : 512) << 20;
+    int64_t floats = largest / 4 + (int64_t)threads * 3 * 2048;
+    float *memory;
+    if (posix_memalign((void **)&memory, 4096, (size_t)floats * 4)) {
+        fprintf(stderr, "probe: needs %d MB of memory\n", (int)(largest >> 20));
+        return 2;
+    }
     for (int64_t i = 0; i < floats; i++)
         memory[i] = (float)(i % 1000) * 1e-3f;
     int counts[2] = {1, threads}, distinct = threads > 1 ? 2 : 1;
     printf("{\"isa\": \"%s\", \"threads\": %d, \"peak\": [", k.isa, threads);
     for (int i = 0; i < distinct; i++) {
-        printf("%s{\"threads\": %d, \"float32\": %.1f", i ? ", " : "", counts[i],
-               peak_gflops(k.peak_f32, k.bytes / 4, counts[i], budget));
-        printf(", \"float64\": %.1f}", peak_gflops(k.peak_f64, k.bytes / 8, counts[i], budget));
+        printf("%s", i ? ", " : "");
+        print_peak(&k, counts[i], budget);
     }
     printf("], \"bandwidth\": [");
     for (int i = 0; i < distinct; i++) {

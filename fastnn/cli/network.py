@@ -51,7 +51,7 @@ def make_optimizer(options):
     """An optimizer by name; options that it does not have are refused."""
     from fastnn import optim
 
-    known = {key.lower(): getattr(optim, key) for key in optim.__all__ if key != "Optimizer"}
+    known = {key.lower(): getattr(optim, key) for key in optim.__all__ if key not in ("Optimizer", "EWMA")}
     name, kind = _choose(options.optimizer, known, "--optimizer")
     values = {"lr": options.lr if options.lr is not None else _DEFAULT_RATES.get(name, 1e-3)}
     if options.weight_decay:
@@ -61,7 +61,7 @@ def make_optimizer(options):
     try:
         return kind(**values)
     except TypeError:
-        refused = [key for key in values if key not in getattr(kind, "options", values)]
+        refused = [key for key in values if key not in (*kind.options, *kind.common)]
         raise ValueError(f"--optimizer {name} has no {' and no '.join(refused) or 'such option'}") from None
 
 

@@ -1,6 +1,6 @@
 """Reading data, splitting it, scaling it and cutting it into batches.
 
-Everything here works on NumPy arrays and needs nothing else of fastnn.
+Everything here works on NumPy arrays and needs nothing else of fastnn (`augment`: its kernels).
 """
 
 from .._lazy import attach
@@ -19,4 +19,4 @@ _NAMES = {
 }
 
 __all__ = list(_NAMES)
-__getattr__, __dir__ = attach(__name__, _NAMES)
+__getattr__, __dir__ = attach(__name__, _NAMES, ("augment",))

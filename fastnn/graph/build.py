@@ -43,19 +43,21 @@ class CompiledModel:
         self._lock = threading.Lock()
         self._plan = Plan(graph.dtype, inputs, outputs)
         self._plan.finish(256)
-        self._fast = self._fast_path()
+        self._forward = self.forward()
 
-    def _fast_path(self):
-        """(feature shape, feed, result) of the usual model: one input, one output, one program."""
+    def forward(self):
+        """A `_native.Forward` of the usual model (one input, one output, one program, row by row), else None."""
         plan = self._plan
         if not plan.simple or len(self._inputs) != 1 or len(self._outputs) != 1 or self._structure is not None:
             return None
         feeds, results = plan.segments[0].feeds, plan.segments[0].results
-        shape = self._outputs[0].shape
+        program, features, shape = plan.segments[0].program, self._inputs[0].shape[1:], self._outputs[0].shape
         if len(feeds) != 1 or len(results) != 1 or not shape or shape[0] != ROWS or not plan.chunk:
             return None
+        if program.slot_count or max(len(shape), len(features) + 1) > 8:
+            return None
         (feed,), (result,) = feeds.values(), results.values()
-        return self._inputs[0].shape[1:], shape[1:], feed, result, plan.segments[0].program
+        return plan.native.Forward(program, feed, result, features, shape[1:], 0 if self.dtype == np.float32 else 1)
 
     @property
     def chunk_rows(self):
@@ -79,15 +81,10 @@ class CompiledModel:
         step : int
             Numbers the random masks of a training-mode program.
         """
-        x = arrays[0]
-        fast = self._fast
-        if fast is not None and x.dtype == self.dtype and x.flags.c_contiguous and len(arrays) == 1:
-            features, tail, feed, result, program = fast
-            rows = len(x) if x.ndim else 0
-            if x.shape[1:] == features and rows:
-                out = np.empty((rows, *tail), self.dtype) if out is None else self._check_out(out, (rows, *tail))
-                program.run(rows, {feed: x, result: out}, (step, 0))
-                return out
+        if self._forward is not None and len(arrays) == 1:
+            y = self._forward.run(arrays[0], out)
+            if y is not None:
+                return y
         return self._run(arrays, out, step)
 
     def _run(self, arrays, out, step):

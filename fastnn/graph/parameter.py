@@ -5,24 +5,11 @@ same for every ISA: the layout that the forward product reads without packing. T
 Every write bumps the version; whatever changes the graph (dtype, requires_grad) bumps the global graph version.
 """
 
-import itertools
-
 import numpy as np
 
+from .._native import bump_graph_version, graph_version  # noqa: F401 (read by every native call of a model)
+
 _LINE = 64  # bytes of a cache line: the alignment of every owned array
-_graph_version = itertools.count(1)
-_current_graph_version = 0
-
-
-def graph_version():
-    """A number that changes whenever any model changes in a way that its compiled programs must follow."""
-    return _current_graph_version
-
-
-def bump_graph_version():
-    """Make every program compiled so far stale."""
-    global _current_graph_version
-    _current_graph_version = next(_graph_version)
 
 
 def aligned_zeros(shape, dtype):

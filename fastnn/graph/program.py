@@ -18,6 +18,7 @@ class Program:
         self._disabled = tuple(disabled)
         self._is_module = hasattr(fn, "named_parameters") and hasattr(fn, "forward")
         self._model = None
+        self._forward = None
         self._function = None
         self._rows = 1
         self._version = None
@@ -42,6 +43,9 @@ class Program:
         self._version = graph_version()
         self._specs = [shape for shape, _ in specs]
         self._model = build_inference(self._fn, specs, self._fn.dtype, disabled=self._disabled)
+        self._forward = self._model.forward()
+        if self._forward is not None:
+            self._forward.allow(None, self._version)
 
     def __call__(self, *inputs, out=None):
         """Run on arrays.
@@ -51,6 +55,10 @@ class Program:
         out : ndarray or tuple, optional
             Modules only: where to write.
         """
+        if self._forward is not None and len(inputs) == 1:
+            y = self._forward.run(inputs[0], out)
+            if y is not None:
+                return y
         if not self._is_module:
             if out is not None:
                 raise TypeError("out= is for compiled modules")

@@ -18,8 +18,9 @@ from operator import index as as_index
 import numpy as np
 from numpy import ndarray
 
-FLOAT32 = np.dtype(np.float32)
-FLOAT64 = np.dtype(np.float64)
+from fastnn import _native
+from fastnn._native import FLOAT32, FLOAT64, grid_of, row_stride, rows_of  # noqa: F401 (for the kernels)
+
 READY = 0x101  # flags.num bits: C-contiguous and aligned
 READY_OUT = 0x501  # and writeable
 
@@ -33,18 +34,7 @@ def reals(names, *values):
 
     An argument whose name ends in "?" may be ``None`` and stays so.
     """
-    dtype = None
-    for value in values:
-        if value is None:
-            _refuse_missing(names, values)
-            continue
-        if type(value) is not ndarray:
-            return _converted(names, values)
-        if value.dtype is not dtype:
-            if dtype is not None or not (value.dtype is FLOAT32 or value.dtype is FLOAT64):
-                return _converted(names, values)
-            dtype = value.dtype
-    return values, dtype, 0 if dtype is FLOAT32 else 1
+    return _native.plain_reals(names, values) or _converted(names, values)
 
 
 def _refuse_missing(names, values):
@@ -94,66 +84,13 @@ def _own_dtype(array):
     return FLOAT64 if array.dtype.itemsize == 8 else FLOAT32
 
 
-def row_stride(array):
-    """Elements between rows when read as (leading axes collapsed, last axis adjacent); None if that is impossible."""
-    if array.flags.num & READY == READY:
-        return array.shape[-1] if array.ndim else 1
-    if not array.flags.aligned or array.ndim == 0:
-        return None
-    if array.shape[-1] > 1 and array.strides[-1] != array.itemsize:
-        return None
-    return collapse(array.shape[:-1], array.strides[:-1], array.itemsize)
-
-
-def collapse(shape, strides, itemsize):
-    """One stride in elements that walks all of ``shape`` in C order; None if there is none or it splits an element."""
-    step, count = None, 1
-    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
-        if size == 1:
-            continue
-        if step is None:
-            step = stride
-        elif stride != step * count:
-            return None
-        count *= size
-    if step is None:
-        return 0
-    return step // itemsize if step % itemsize == 0 else None
-
-
-def rows_of(array):
-    """``(array, stride)`` with ``stride`` elements between rows of adjacent elements; a copy where needed."""
-    stride = row_stride(array)
-    if stride is None:
-        array = np.array(array, order="C", copy=True)
-        stride = array.shape[-1] if array.ndim else 1
-    return array, stride
-
-
-def grid_of(array):
-    """``(array, row, column)`` strides in elements of an array read as (leading axes collapsed, last axis)."""
-    item = array.itemsize
-    if array.flags.aligned:
-        if array.ndim == 2:
-            row, column = array.strides
-            if row % item == 0 and column % item == 0:
-                return array, row // item, column // item
-        row = collapse(array.shape[:-1], array.strides[:-1], item)
-        if row is not None and array.strides[-1] % item == 0:
-            return array, row, array.strides[-1] // item
-    array = np.array(array, order="C", copy=True)
-    return array, array.shape[-1], 1
-
-
 def vector(name, array, size, what):
     """A contiguous 1-D array of ``size`` elements, or None; another shape raises ValueError."""
-    if array is None:
-        return None
+    if array is None or _native.is_ready_vector(array, size):
+        return array
     if array.shape != (size,):
         raise ValueError(f"{name} has shape {array.shape}: expected ({size},), one value per {what}")
-    if array.flags.num & READY != READY:
-        array = np.array(array, order="C", copy=True)
-    return array
+    return np.array(array, order="C", copy=True)
 
 
 def output(out, shape, dtype, inputs=(), same=None, name="out", contiguous=False):
@@ -164,6 +101,8 @@ def output(out, shape, dtype, inputs=(), same=None, name="out", contiguous=False
     """
     if out is None:
         return np.empty(shape, dtype)
+    if _native.plain_out(out, shape, dtype, inputs):
+        return out
     check_out(out, shape, dtype, name)
     stride = row_stride(out)
     if out.flags.num & READY != READY:

@@ -7,6 +7,7 @@ from fastnn import _native
 from ._arrays import finish, grid_of, output, outputs, reals, row_stride, rows_of, vector
 
 _run_op = _native.run_op
+_DOT_ROWS = _native.EAGER_DOT_ROWS
 _WEIGHT_BLOCK = 256  # rows per partial sum of a weight gradient, the same eager and in a program
 
 _EPILOGUES = {
@@ -15,13 +16,13 @@ _EPILOGUES = {
 _NO_EPILOGUE = (0, 0.0, 0.0)
 
 
-def _gemm(a, b, bias, c, code, shape, block=0, epilogue=_NO_EPILOGUE):
+def _gemm(a, b, bias, c, code, shape, block=0, epilogue=_NO_EPILOGUE, dot_rows=0):
     """c = epilogue(a @ b + bias) for operands given as (array, row stride, column stride)."""
     rows, cols, depth = shape
     a, a_row, a_depth = a
     b, b_depth, b_col = b
     activation, p0, p1 = epilogue
-    dims = (rows, cols, depth, a_row, a_depth, b_depth, b_col, row_stride(c), block, 0, activation)
+    dims = (rows, cols, depth, a_row, a_depth, b_depth, b_col, row_stride(c), block, 0, activation, dot_rows)
     _run_op("gemm", (a, b, bias, c), dims, (p0, p1), code)
 
 
@@ -48,8 +49,12 @@ def matmul(a, b, *, out=None):
     Notes
     -----
     The sum over depth runs in blocks of 1024 terms, one chain each, added in order: the result does not depend on the
-    number of threads or on the strides.
+    number of threads, on strides or on the other rows. One exception: fewer than 8 rows times a ``b`` whose columns are
+    contiguous (such as ``w.T``) are summed as dot products, which need no copy of ``b``.
     """
+    y = _native.matmul(a, b, out)
+    if y is not None:
+        return y
     (a, b), dtype, code = reals(("a", "b"), a, b)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError("matmul needs arrays of at least one axis: use multiply for scalars")
@@ -67,12 +72,12 @@ def matmul(a, b, *, out=None):
     target = output(out, shape, dtype, (a, b))
     c = target if a.ndim > 1 and b.ndim > 1 else target.reshape(*lead, rows, cols)  # a view: adds axes of size 1
     if not lead:
-        _gemm(grid_of(left), grid_of(right), None, c, code, (rows, cols, depth))
+        _gemm(grid_of(left), grid_of(right), None, c, code, (rows, cols, depth), dot_rows=_DOT_ROWS)
     else:
         left = np.broadcast_to(left, (*lead, rows, depth))
         right = np.broadcast_to(right, (*lead, depth, cols))
         for i in np.ndindex(lead):
-            _gemm(grid_of(left[i]), grid_of(right[i]), None, c[i], code, (rows, cols, depth))
+            _gemm(grid_of(left[i]), grid_of(right[i]), None, c[i], code, (rows, cols, depth), dot_rows=_DOT_ROWS)
     return finish(out, target)
 
 
@@ -102,6 +107,9 @@ def linear(x, weight, bias=None, *, activation=None, out=None):
     ValueError
         If shapes disagree or the activation is unknown.
     """
+    y = _native.linear(x, weight, bias, activation, out)
+    if y is not None:
+        return y
     (x, weight, bias), dtype, code = reals(("x", "weight", "bias?"), x, weight, bias)
     epilogue = _NO_EPILOGUE if activation is None else _epilogue(activation)
     _check_linear(x, weight)
@@ -111,7 +119,8 @@ def linear(x, weight, bias=None, *, activation=None, out=None):
     y = output(out, (*x.shape[:-1], out_features), dtype, (x, weight, bias))
     rows = x.shape[0] if x.ndim == 2 else _count(x.shape[:-1])
     weight, weight_row, weight_col = grid_of(weight)
-    _gemm(grid_of(x), (weight, weight_col, weight_row), bias, y, code, (rows, out_features, in_features), 0, epilogue)
+    shape = (rows, out_features, in_features)
+    _gemm(grid_of(x), (weight, weight_col, weight_row), bias, y, code, shape, 0, epilogue, _DOT_ROWS)
     return finish(out, y)
 
 
@@ -164,6 +173,10 @@ def linear_backward(grad, x, weight, *, bias=True, input_grad=True, out=None):
     dbias : ndarray, shape (out_features,), or None
         Column sums of ``grad``
     """
+    if out is None:
+        results = _native.linear_backward(grad, x, weight, bias, input_grad, _WEIGHT_BLOCK)
+        if results is not None:
+            return results
     (grad, x, weight), dtype, code = reals(("grad", "x", "weight"), grad, x, weight)
     _check_linear(x, weight)
     out_features, in_features = weight.shape

@@ -3,23 +3,10 @@
 from types import FunctionType
 
 import numpy as np
-from numpy import ndarray
 
 from fastnn import _native
 
-from ._arrays import (
-    FLOAT32,
-    FLOAT64,
-    READY,
-    READY_OUT,
-    finish,
-    may_share_memory,
-    output,
-    plain_array,
-    reals,
-    row_stride,
-    rows_of,
-)
+from ._arrays import finish, output, plain_array, reals, row_stride, rows_of
 
 _run_op = _native.run_op
 _empty = np.empty
@@ -27,30 +14,8 @@ _empty = np.empty
 
 def unary(kind, x, p0, p1, out):
     """y = f(x), f by its number in the native list."""
-    if type(x) is ndarray and x.flags.num & READY == READY:
-        dtype = x.dtype
-        if dtype is FLOAT32 or dtype is FLOAT64:
-            y = _empty(x.shape, dtype) if out is None else _simple_out(out, x)
-            if y is not None:
-                n = x.size
-                _run_op("unary", (x, y), (1, n, n, n, kind), (p0, p1), 0 if dtype is FLOAT32 else 1)
-                return y
-    return _unary_any(kind, x, p0, p1, out)
-
-
-def _simple_out(out, x):
-    """``out`` if it needs no special care, else None; ``out`` may be ``x`` itself."""
-    if out is x and x.flags.writeable:
-        return out
-    if (
-        type(out) is ndarray
-        and out.dtype is x.dtype
-        and out.flags.num & READY_OUT == READY_OUT
-        and out.shape == x.shape
-        and not may_share_memory(out, x)
-    ):
-        return out
-    return None
+    y = _native.unary(kind, x, p0, p1, out)
+    return _unary_any(kind, x, p0, p1, out) if y is None else y
 
 
 def _unary_any(kind, x, p0, p1, out):
@@ -64,18 +29,9 @@ def _unary_any(kind, x, p0, p1, out):
 
 def unary_backward(kind, grad, x, p0, p1, out):
     """dx = grad f'(x)."""
-    if type(grad) is ndarray and type(x) is ndarray and out is None:
-        dtype = x.dtype
-        if (
-            grad.dtype is dtype
-            and grad.shape == x.shape
-            and (dtype is FLOAT32 or dtype is FLOAT64)
-            and grad.flags.num & x.flags.num & READY == READY
-        ):
-            dx = _empty(x.shape, dtype)
-            n = x.size
-            _run_op("unary_backward", (grad, x, dx), (1, n, n, n, n, kind), (p0, p1), 0 if dtype is FLOAT32 else 1)
-            return dx
+    dx = _native.unary_backward(kind, grad, x, p0, p1, out)
+    if dx is not None:
+        return dx
     (grad, x), dtype, code = reals(("grad", "x"), grad, x)
     if grad.shape != x.shape:
         raise ValueError(f"grad has shape {grad.shape} but x has {x.shape}")
@@ -147,18 +103,9 @@ def _broadcast_run(op, operands, same, dtype, code, out, tail):
 
 def binary(kind, a, b, out):
     """y = a (kind) b with NumPy's broadcasting."""
-    if type(a) is ndarray and type(b) is ndarray and out is None:
-        dtype = a.dtype
-        if (
-            b.dtype is dtype
-            and a.shape == b.shape
-            and (dtype is FLOAT32 or dtype is FLOAT64)
-            and a.flags.num & b.flags.num & READY == READY
-        ):
-            y = _empty(a.shape, dtype)
-            n = a.size
-            _run_op("binary", (a, b, y), (1, n, n, 1, n, 1, n, kind), (), 0 if dtype is FLOAT32 else 1)
-            return y
+    y = _native.binary(kind, a, b, out)
+    if y is not None:
+        return y
     (a, b), dtype, code = reals(("a", "b"), a, b)
     same = b if out is b and b.shape != a.shape else a
     return _broadcast_run("binary", (a, b), same, dtype, code, out, (kind,))
@@ -191,7 +138,7 @@ def where(mask, a, b, *, out=None):
 # The factory. A list row names its parameters, so the arguments of the templates below are renamed per row: help(),
 # keyword calls and tracebacks then read as if the function had been written by hand.
 
-_ACTIVATION_DOC = """{doc}, element by element.{source}
+_UNARY_DOC = """{doc}, element by element.{source}
 
 Parameters
 ----------
@@ -274,9 +221,9 @@ def _binary_template(kind):
 
 
 def named(template, name, parameters, defaults, doc, module):
-    """The template as a function of its own name, with p0, p1 renamed and given defaults."""
+    """The template as a function of its own name, with p0, p1, p2 renamed and given defaults."""
     code = template.__code__
-    renamed = tuple(parameters[int(v[1])] if v in ("p0", "p1") else v for v in code.co_varnames)
+    renamed = tuple(parameters[int(v[1])] if v in ("p0", "p1", "p2") else v for v in code.co_varnames)
     code = code.replace(co_varnames=renamed, co_name=name)
     function = FunctionType(code, template.__globals__, name, tuple(defaults), template.__closure__)
     function.__kwdefaults__ = template.__kwdefaults__
@@ -302,8 +249,8 @@ def make_unary(row, module):
     """kernels.<name> of a row of activations.def or elementwise.def."""
     names = tuple(row.get("params", ()))
     defaults = tuple(row.get("defaults", ()))[: len(names)]
-    doc = _ACTIVATION_DOC.format(
-        doc=_sentence(row["doc"]),
+    doc = _UNARY_DOC.format(
+        doc="y = " + row["doc"] if row.get("derivative") else _sentence(row["doc"]),
         source=source_line(row) if "citation" in row else "",
         parameters=parameter_lines(names, defaults),
     )

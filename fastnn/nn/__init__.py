@@ -8,30 +8,38 @@ _NAMES = {
     "Sequential": "sequential",
     "Linear": "linear",
     "BatchNorm1d": "batch_norm",
+    "LayerNorm": "layer_norm",
     "Dropout": "dropout",
+    "AlphaDropout": "dropout",
+    "GaussianNoise": "dropout",
     "Loss": "losses",
     "CrossEntropyLoss": "losses",
-    "MSELoss": "losses",
+    "PointwiseLoss": "losses",
     "from_config": "config",
 }
 
 __all__ = ["init", "Parameter", *_NAMES]
-_attribute, _ = attach(__name__, _NAMES, ("init", "activations"))
+_MODULES = ("init", "activations", "losses")
+_attribute, _ = attach(__name__, _NAMES, _MODULES)
 
 
 def __getattr__(name):
-    if name in _NAMES or name in ("init", "activations") or name.startswith("_"):
+    if name in _NAMES or name in _MODULES or name.startswith("_"):
         return _attribute(name)
     if name == "Parameter":
         from ..graph.parameter import Parameter
 
         return Parameter
-    from .activations import CLASSES
+    made = _made()
+    return made[name] if name in made else _attribute(name)
 
-    return CLASSES[name] if name in CLASSES else _attribute(name)
+
+def _made():
+    """The classes made from the native lists."""
+    from . import activations, losses
+
+    return {**activations.CLASSES, **losses.CLASSES}
 
 
 def __dir__():
-    from .activations import CLASSES
-
-    return sorted({*globals(), *__all__, *CLASSES})
+    return sorted({*globals(), *__all__, *_made()})

@@ -1,8 +1,11 @@
-"""Every activation of the native list as a module class, made by one factory (decision 16)."""
+"""Every activation of the native list as a module class, made by one factory; PReLU, which learns its parameter."""
+
+import numpy as np
 
 from .. import _native
 from .. import functional as F
-from .module import Module
+from .layer import Layer, positive_int
+from .module import Module, Parameter
 
 
 def _make(row):
@@ -44,5 +47,66 @@ def _make(row):
     return type(row["cls"], (Module,), body)
 
 
+class GELU(Module):
+    """Activation ``y = x * Phi(x)``, Phi the distribution function of the standard normal law.
+
+    Parameters
+    ----------
+    approximate : {"none", "tanh"}
+        "tanh": ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))``.
+
+    Notes
+    -----
+    Hendrycks & Gimpel 2016
+    """
+
+    def __init__(self, approximate="none"):
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f'GELU: approximate must be "none" or "tanh", not {approximate!r}')
+        self.approximate = approximate
+
+    def forward(self, x):
+        return F.gelu(x, self.approximate)
+
+    def _config(self):
+        return {"approximate": self.approximate}
+
+    def extra_repr(self):
+        return "" if self.approximate == "none" else f"approximate={self.approximate!r}"
+
+
+class PReLU(Layer):
+    """Activation ``y = x`` where x is positive, else ``weight * x``, with a learned weight.
+
+    Parameters
+    ----------
+    num_parameters : int, default 1
+        One weight for all, or one for each channel (axis 1).
+    init : float, default 0.25
+
+    Notes
+    -----
+    He, Zhang, Ren & Sun 2015. A weight decay pulls the slope towards 0, so towards a ReLU.
+    """
+
+    def __init__(self, num_parameters=1, init=0.25):
+        self.num_parameters = n = positive_int(num_parameters, "PReLU: num_parameters")
+        self.init = float(init)
+        self.weight = Parameter(np.full(n, self.init, np.float32), name="weight")
+
+    def _draw_parameters(self, seed, path):
+        self.weight.assign(np.full(self.weight.shape, self.init, self.weight.dtype))
+
+    def forward(self, x):
+        return F.prelu(x, self.weight)
+
+    def _config(self):
+        return {"num_parameters": self.num_parameters, "init": self.init}
+
+    def extra_repr(self):
+        return f"{self.num_parameters}"
+
+
 CLASSES = {row["cls"]: _make(row) for row in _native.list_rows("activations")}
+CLASSES |= {"GELU": GELU, "PReLU": PReLU}
 globals().update(CLASSES)  # so that pickle finds them

@@ -3,8 +3,11 @@
 import numpy as np
 
 from .. import functional as F
+from .. import kernels
 from .layer import Layer, positive_int
 from .module import Parameter
+
+_CHUNK = 16384  # rows of a data set at a time
 
 
 class BatchNorm1d(Layer):
@@ -64,6 +67,67 @@ class BatchNorm1d(Layer):
             eps=self.eps,
             unbiased=self.unbiased,
         )
+
+    def estimate_population(self, x):
+        """Set the running statistics to those of all rows of `x`, this layer's inputs over a data set.
+
+        Parameters
+        ----------
+        x : array_like, shape (rows, num_features)
+            At least two rows.
+
+        Notes
+        -----
+        Mean and variance of the population, the latter times rows/(rows - 1) if the layer is `unbiased` (Ioffe &
+        Szegedy 2015, algorithm 2). The bits depend on the rows and their order only, not on the number of threads.
+        """
+        x = np.asarray(x)
+        if x.ndim != 2 or x.shape[1] != self.num_features:
+            raise ValueError(f"BatchNorm1d: x has shape {x.shape}: expected (rows, {self.num_features})")
+        if len(x) < 2:
+            raise ValueError(f"BatchNorm1d: population statistics need at least 2 rows, got {len(x)}")
+        rows, mean, square = 0, 0.0, 0.0
+        while rows < len(x):
+            left = len(x) - rows
+            part = x[rows : rows + (left if left < 2 * _CHUNK else _CHUNK)]  # never a single row
+            _, part_mean, part_var = kernels.batch_norm(np.asarray(part, np.float64))
+            share = len(part) / (rows + len(part))
+            square = square + part_var * len(part) + (part_mean - mean) ** 2 * (rows * share)
+            mean = mean + (part_mean - mean) * share
+            rows += len(part)
+        dtype = self.running_mean.dtype
+        self.running_mean.assign(mean.astype(dtype))
+        self.running_var.assign((square / (rows - 1 if self.unbiased else rows)).astype(dtype))
+
+    def fold(self, linear):
+        """The layer and the `Linear` before it as one `Linear`, for inference.
+
+        Parameters
+        ----------
+        linear : Linear
+            Its out_features are this layer's features.
+
+        Returns
+        -------
+        Linear
+            A new layer with ``weight * a`` and ``(bias - running_mean) * a + self.bias``, where ``a = self.weight /
+            sqrt(running_var + eps)`` for each output; computed in double.
+        """
+        from .linear import Linear
+
+        if not isinstance(linear, Linear) or linear.out_features != self.num_features:
+            raise ValueError(f"BatchNorm1d: fold takes a Linear with {self.num_features} outputs, not {linear!r}")
+        dtype = linear.weight.dtype
+        wide = {name: getattr(self, name).numpy().astype(np.float64) for name in
+                ("weight", "bias", "running_mean", "running_var")}  # fmt: skip
+        factor = wide["weight"] / np.sqrt(wide["running_var"] + self.eps)
+        bias = 0.0 if linear.bias is None else linear.bias.numpy().astype(np.float64)
+        folded = Linear(linear.in_features, linear.out_features)
+        if dtype != np.float32:
+            folded.to(str(dtype))
+        folded.weight.assign((linear.weight.numpy().astype(np.float64) * factor[:, None]).astype(dtype))
+        folded.bias.assign(((bias - wide["running_mean"]) * factor + wide["bias"]).astype(dtype))
+        return folded
 
     def extra_repr(self):
         return f"{self.num_features}, eps={self.eps:g}, momentum={self.momentum:g}"

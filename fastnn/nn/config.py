@@ -12,10 +12,12 @@ from .state import tied_places
 def _classes():
     from .activations import CLASSES
     from .batch_norm import BatchNorm1d
-    from .dropout import Dropout
+    from .dropout import AlphaDropout, Dropout, GaussianNoise
+    from .layer_norm import LayerNorm
     from .linear import Linear
 
-    return {**CLASSES, "BatchNorm1d": BatchNorm1d, "Dropout": Dropout, "Linear": Linear}
+    own = (BatchNorm1d, LayerNorm, Dropout, AlphaDropout, GaussianNoise, Linear)
+    return {**CLASSES, **{cls.__name__: cls for cls in own}}
 
 
 def _describe(module, path, seen):

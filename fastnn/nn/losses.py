@@ -1,7 +1,12 @@
 """Losses as classes: a callable (output, target[, sample_weight=]) that also declares its target (decision 15)."""
 
+import numpy as np
+
+from .. import _native
 from .. import functional as F
 from ..graph.parameter import bump_graph_version
+from ..kernels._labels import DOMAINS
+from ..kernels._losses import PointwiseRow
 
 
 class Loss:
@@ -12,6 +17,7 @@ class Loss:
     """
 
     target = "same"
+    domain = None  # what targets may be, a Domain of kernels/_labels.py; None: anything
 
     def __setattr__(self, name, value):
         object.__setattr__(self, name, value)
@@ -59,8 +65,6 @@ class CrossEntropyLoss(Loss):
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"CrossEntropyLoss: label_smoothing must be between 0 and 1, got {label_smoothing}")
         if weight is not None:
-            import numpy as np
-
             weight = np.array(weight, dtype=np.float64)
             if weight.ndim != 1 or not np.isfinite(weight).all() or (weight < 0).any():
                 raise ValueError("CrossEntropyLoss: weight must be one finite number >= 0 per class")
@@ -84,17 +88,50 @@ class CrossEntropyLoss(Loss):
         )
 
 
-class MSELoss(Loss):
-    """Mean squared error ``mean((output - target)^2)`` over all elements.
+class PointwiseLoss(Loss):
+    """Base of the losses that compare output and target element by element, one class per row of losses.def."""
 
-    Parameters
-    ----------
-    reduction : {"mean", "sum"}
-    """
+    _row = None
+    _function = None
 
-    def __init__(self, *, reduction="mean"):
-        _check_reduction("MSELoss", reduction)
+    def __init__(self, *args, reduction="mean", **options):
+        name, row = type(self).__name__, self._row
+        free = set(row.names[len(args) :])
+        if len(args) > len(row.names) or options.keys() - free:
+            given = ", ".join([*map(repr, args), *(f"{k}={v!r}" for k, v in options.items())])
+            raise TypeError(f"{name} takes {', '.join((*row.names, 'reduction'))}; got {given}")
+        _check_reduction(name, reduction)
+        options.update(zip(row.names, args, strict=False))
+        values = tuple(options.get(option, default) for option, default in zip(row.names, row.defaults, strict=True))
+        row.parameters(values, (0, *np.shape(values[0])) if values else (), np.float64)
+        for option, value in zip(row.names, values, strict=True):
+            setattr(self, option, np.array(value, np.float64) if np.ndim(value) else value)
         self.reduction = reduction
 
     def __call__(self, output, target, sample_weight=None):
-        return F.mse_loss(output, target, sample_weight=sample_weight, reduction=self.reduction)
+        options = {option: getattr(self, option) for option in self._row.names}
+        return self._function(output, target, sample_weight=sample_weight, reduction=self.reduction, **options)
+
+
+def _make(row):
+    lines = [f"{row['doc'][0].upper()}{row['doc'][1:]}.", "", "Parameters", "----------"]
+    for option, default in zip(row["params"], row["defaults"], strict=True):
+        kind = "float, or array of shape (columns,)" if len(row["params"]) == 1 else "float"
+        lines.append(f"{option} : {kind}, default {default:g}")
+    lines += ['reduction : {"mean", "sum"}', "", "Notes", "-----"]
+    domain = DOMAINS.get(row["target"])
+    lines.append(f"Targets have the output's shape and are {domain.text if domain else 'any numbers'}.")
+    if row["citation"]:
+        lines.append(f"Source: {row['citation']}.")
+    body = {
+        "__doc__": "\n    ".join(lines),
+        "__module__": __name__,
+        "_row": PointwiseRow(row),
+        "_function": staticmethod(getattr(F, row["function"])),
+        "domain": domain,
+    }
+    return type(row["cls"], (PointwiseLoss,), body)
+
+
+CLASSES = {row["cls"]: _make(row) for row in _native.list_rows("losses")}
+globals().update(CLASSES)  # so that pickle finds them

@@ -81,6 +81,7 @@ class Module:
 
     _version = 0  # bumped by every change of structure; part of the key of compiled programs
     _compiled = None
+    _forward = None  # of the latest prediction: a call on plain arrays tries it first
     _guard_object = None
     _mc_calls = 0
 
@@ -110,7 +111,7 @@ class Module:
 
     def __getstate__(self):
         state = self.__dict__.copy()
-        for name in ("_compiled", "_guard_object"):
+        for name in ("_compiled", "_forward", "_guard_object"):
             state.pop(name, None)
         return state
 
@@ -218,6 +219,10 @@ class Module:
     # ---- running -----------------------------------------------------------------------------------------------
 
     def __call__(self, *inputs, training=False, out=None):
+        if self._forward is not None and len(inputs) == 1 and not training:
+            y = self._forward.run(inputs[0], out)
+            if y is not None:
+                return y
         first = inputs[0] if inputs else None
         if is_symbolic(first) or (inputs and any(is_symbolic(x) for x in inputs)):
             return self._forward_traced(inputs)
@@ -244,6 +249,10 @@ class Module:
         RuntimeError
             If another thread is training this model now.
         """
+        if self._forward is not None:
+            y = self._forward.run(x, out)
+            if y is not None:
+                return y
         from .predict import run_model
 
         return run_model(self, x, False, out)

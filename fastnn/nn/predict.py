@@ -37,7 +37,7 @@ def with_names(module, names):
 
 
 def _find_compiled(module, names, arrays, training):
-    """The compiled program for these specs: from the module's cache, or planned now."""
+    """(compiled program for these specs, graph version it holds for): from the module's cache, or planned now."""
     cache = module._compiled
     if cache is None:
         cache = module.__dict__.setdefault("_compiled", {})
@@ -45,7 +45,7 @@ def _find_compiled(module, names, arrays, training):
     key = (training, names, _native.get_isa(), *[array.shape[1:] for array in arrays])
     entry = cache.get(key)
     if entry is not None and entry[0] == version:
-        return entry[2]
+        return entry[2], version
     dtype = module.dtype
     signature = (module._signature(), dtype)
     if entry is not None and entry[1] == signature:  # some other model changed
@@ -63,7 +63,7 @@ def _find_compiled(module, names, arrays, training):
     cache[key] = (version, signature, compiled)
     while len(cache) > _COMPILED_LIMIT:
         cache.pop(next(iter(cache)), None)
-    return compiled
+    return compiled, version
 
 
 def _check_out(out, dtype):
@@ -89,12 +89,22 @@ def _convert_in_parts(compiled, arrays, out):
     return out
 
 
+def _remember(module, compiled, version):
+    """Let the next call on plain arrays of this kind go straight to the program; see `Module.predict`."""
+    forward = compiled.forward()
+    if forward is not None:
+        forward.allow(module._guard, version)
+        object.__setattr__(module, "_forward", forward)
+
+
 def run_model(module, x, training, out):
     """Run `module` on arrays; see `Module.predict`."""
     names, arrays = split_inputs(x)
-    compiled = _find_compiled(module, names, arrays, bool(training))
+    compiled, version = _find_compiled(module, names, arrays, bool(training))
+    if names is None and not training:
+        _remember(module, compiled, version)
     if out is not None and not isinstance(out, tuple):
-        _check_out(out, module.dtype)
+        _check_out(out, compiled.dtype)
         if any(np.may_share_memory(out, array) for array in arrays):
             arrays = tuple(array.copy() if np.may_share_memory(out, array) else array for array in arrays)
     guard = module._guard

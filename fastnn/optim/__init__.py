@@ -2,7 +2,19 @@
 
 from .._lazy import attach
 
-_NAMES = {"Optimizer": "base", "SGD": "sgd", "RMSprop": "rmsprop", "Adam": "adam"}
+_NAMES = {
+    "Optimizer": "base",
+    "SGD": "sgd",
+    "Adagrad": "adagrad",
+    "Adadelta": "adadelta",
+    "RMSprop": "rmsprop",
+    "Adam": "adam",
+    "AdamW": "adam",
+    "NAdam": "adam",
+    "LARS": "layerwise",
+    "LAMB": "layerwise",
+    "EWMA": "ewma",
+}
 
 __all__ = list(_NAMES)
 __getattr__, __dir__ = attach(__name__, _NAMES)

@@ -16,13 +16,34 @@ class Optimizer:
         wins, the others get the optimizer's own options.
     decay_bias : bool, default False
         True also decays biases and norm parameters (those with fewer than two dimensions), as PyTorch does. A
-        group that sets ``weight_decay`` itself is taken at its word.
+        group that sets ``weight_decay`` or ``l1`` itself is taken at its word.
+    l1 : float, default 0
+        ``l1 * sign(w)`` is added to the gradient; spares biases as `weight_decay` does.
+    max_norm : float, optional
+        After the step, a unit whose incoming weights (a row of an ``(out, in)`` weight) are longer is scaled back to
+        this Euclidean norm.
+    decoupled_weight_decay : bool, default False
+        ``w *= 1 - lr * weight_decay`` before the step, instead of ``weight_decay * w`` in the gradient.
+    maximize : bool, default False
+        Follow the gradient upwards. For the optimizer as a whole, not per group.
     """
 
     kind = ""  # row of optimizers.def
-    options = ()  # names of the attributes that a group may override
+    options = ()  # names of the attributes that a group may override, besides those below
+    common = ("weight_decay", "l1", "max_norm", "decoupled_weight_decay")
+    changes = 0  # counts assignments, so that a step need not look at every option; groups it looks at
 
-    def _configure(self, groups, decay_bias):
+    def __setattr__(self, name, value):
+        self.__dict__[name] = value
+        self.__dict__["changes"] = self.changes + 1
+
+    def _configure(
+        self, *, groups=(), decay_bias=False, l1=0.0, max_norm=None, decoupled_weight_decay=False, maximize=False
+    ):
+        self.l1 = l1
+        self.max_norm = max_norm
+        self.decoupled_weight_decay = bool(decoupled_weight_decay)
+        self.maximize = bool(maximize)
         self.decay_bias = bool(decay_bias)
         self.groups = [dict(group) for group in groups]
         for group in self.groups:
@@ -30,10 +51,13 @@ class Optimizer:
                 raise ValueError(f"{self._name()}: a group needs 'params', a glob on parameter names; got {group}")
             if isinstance(group["params"], str):
                 group["params"] = [group["params"]]
-            unknown = group.keys() - {"params", *self.options}
+            allowed = (*self.options, *self.common)
+            unknown = group.keys() - {"params", *allowed}
             if unknown:
-                wrong, allowed = sorted(unknown)[0], ", ".join(self.options)
-                raise ValueError(f"{self._name()}: unknown option {wrong!r} in a group; allowed: {allowed}")
+                wrong = sorted(unknown)[0]
+                raise ValueError(
+                    f"{self._name()}: unknown option {wrong!r} in a group; allowed: {', '.join(allowed)}"
+                )
         self._check(self._own_options())
         for group in self.groups:
             self._check({**self._own_options(), **{k: v for k, v in group.items() if k != "params"}})
@@ -42,13 +66,17 @@ class Optimizer:
         return type(self).__name__
 
     def _own_options(self):
-        return {name: getattr(self, name) for name in self.options}
+        own = self.__dict__
+        return {name: own[name] for name in (*self.options, *self.common)}
 
     def _check(self, options):
         """Raise ValueError for an option out of range. Subclasses extend it."""
         name = self._name()
-        _not_negative(name, "lr", options["lr"])
-        _not_negative(name, "weight_decay", options["weight_decay"])
+        for option in ("lr", "weight_decay", "l1"):
+            check_not_negative(name, option, options[option])
+        limit = options["max_norm"]
+        if limit is not None and (isinstance(limit, str) or not limit > 0):
+            raise ValueError(f"{name}: max_norm must be positive or None, got {limit!r}")
 
     def group_of(self, name):
         """Index of the first group whose glob matches a parameter's name, or -1."""
@@ -67,18 +95,26 @@ class Optimizer:
                         f"{', '.join(list(names)[:4])}"
                     )
 
-    def options_of(self, group, decays):
+    def options_of(self, group, decays=True):
         """The options of a group (-1: the optimizer's own), as they are now."""
         options = self._own_options()
-        own_decay = False
-        if group >= 0:
-            for name, value in self.groups[group].items():
-                if name != "params":
-                    options[name] = value
-                    own_decay = own_decay or name == "weight_decay"
-        if not (decays or own_decay or self.decay_bias):
-            options["weight_decay"] = 0.0
+        own = self.groups[group] if group >= 0 else {}
+        for name, value in own.items():
+            if name != "params":
+                options[name] = value
+        if not (decays or self.decay_bias):
+            for name in ("weight_decay", "l1"):
+                if name not in own:
+                    options[name] = 0.0
         return options
+
+    def states(self, options):
+        """Names of the states that these options need, among those of the native row."""
+        raise NotImplementedError
+
+    def initial(self, state, options):
+        """The value that a state starts from."""
+        return 0.0
 
     def scalars(self, options, first_step, count):
         """Columns of the native row's scalars for steps first_step .. first_step + count - 1 (steps from 1).
@@ -92,7 +128,8 @@ class Optimizer:
 
     def to_config(self):
         """Return {"class": name, options} for JSON."""
-        config = {"class": self._name(), **self._own_options(), "decay_bias": self.decay_bias}
+        config = {"class": self._name(), **self._own_options()}
+        config.update(maximize=self.maximize, decay_bias=self.decay_bias)
         if "betas" in config:
             config["betas"] = list(config["betas"])
         if self.groups:
@@ -100,13 +137,15 @@ class Optimizer:
         return config
 
     def __repr__(self):
-        inner = ", ".join(f"{name}={value!r}" for name, value in self._own_options().items())
-        if self.decay_bias:
-            inner += ", decay_bias=True"
-        return f"{self._name()}({inner}{f', groups={self.groups!r}' if self.groups else ''})"
+        shown = [f"{name}={getattr(self, name)!r}" for name in (*self.options, "weight_decay")]
+        rest = {"l1": 0.0, "max_norm": None, "decoupled_weight_decay": False, "maximize": False, "decay_bias": False}
+        shown += [f"{name}={getattr(self, name)!r}" for name, usual in rest.items() if getattr(self, name) != usual]
+        shown += [f"groups={self.groups!r}"] if self.groups else []
+        return f"{self._name()}({', '.join(shown)})"
 
 
-def _not_negative(owner, name, value):
+def check_not_negative(owner, name, value):
+    """Raise unless 0 <= value < infinity."""
     if isinstance(value, str) or not value >= 0 or value == float("inf"):
         raise ValueError(f"{owner}: {name} must be a finite number >= 0, got {value!r}")
 
@@ -115,6 +154,3 @@ def check_share(owner, name, value):
     """Raise unless 0 <= value < 1."""
     if isinstance(value, str) or not 0 <= value < 1:
         raise ValueError(f"{owner}: {name} must be in [0, 1), got {value!r}")
-
-
-check_not_negative = _not_negative

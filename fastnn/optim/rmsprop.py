@@ -14,24 +14,35 @@ class RMSprop(Optimizer):
         Outside the root, as in PyTorch.
     weight_decay : float, default 0
         Coupled L2. Not on biases and norm parameters unless ``decay_bias=True``.
-    groups, decay_bias
-        See `Optimizer`.
+    momentum : float, default 0
+        ``v = momentum * v + g / (sqrt(r) + eps)``; ``w -= lr * v``.
+    centered : bool, default False
+        Divide by the standard deviation, ``sqrt(r - a**2)`` with ``a`` the running average of g (Graves 2013).
+    **common
+        ``groups, decay_bias, l1, max_norm, decoupled_weight_decay, maximize``: see `Optimizer`.
     """
 
     kind = "rmsprop"
-    options = ("lr", "alpha", "eps", "weight_decay")
+    options = ("lr", "alpha", "eps", "momentum", "centered")
 
-    def __init__(self, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, *, groups=(), decay_bias=False):
+    def __init__(self, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False, **common):
         self.lr = lr
         self.alpha = alpha
         self.eps = eps
         self.weight_decay = weight_decay
-        self._configure(groups, decay_bias)
+        self.momentum = momentum
+        self.centered = bool(centered)
+        self._configure(**common)
 
     def _check(self, options):
         super()._check(options)
         check_share("RMSprop", "alpha", options["alpha"])
         check_not_negative("RMSprop", "eps", options["eps"])
+        check_not_negative("RMSprop", "momentum", options["momentum"])
+
+    def states(self, options):
+        names = ("square_avg", "grad_avg") if options["centered"] else ("square_avg",)
+        return (*names, "momentum_buffer") if options["momentum"] != 0 else names
 
     def scalars(self, options, first_step, count):
-        return [options["lr"], options["alpha"], options["eps"], options["weight_decay"]]
+        return [options["lr"], options["alpha"], options["eps"], options["momentum"]]

@@ -1,6 +1,8 @@
-"""SGD with momentum, PyTorch's form: v = momentum v + (1 - dampening) g; w -= lr v (first step: v = g)."""
+"""SGD with momentum in its three written forms (Sutskever et al. 2013)."""
 
 from .base import Optimizer, check_not_negative
+
+_FORMS = {"torch": 0.0, "classical": 1.0, "averaging": 2.0}  # FNN_SGD_* of the native library
 
 
 class SGD(Optimizer):
@@ -18,28 +20,48 @@ class SGD(Optimizer):
         Coupled L2: added to the gradient. Not on biases and norm parameters unless ``decay_bias=True``.
     nesterov : bool, default False
         Needs a momentum and no dampening.
-    groups, decay_bias
-        See `Optimizer`.
+    form : {"torch", "classical", "averaging"}
+        How momentum is written; the forms are the same up to scaling until the rate changes. ``"classical"`` (Keras):
+        ``v = momentum * v - lr * g``, ``w += v``, with Nesterov ``w += momentum * v - lr * g``: the weights are then
+        the points ``theta + momentum * v`` at which the look-ahead form takes its gradient. ``"averaging"``:
+        ``v = momentum * v + (1 - momentum) * g``, ``w -= lr * v``, from ``v = 0``.
+    **common
+        ``groups, decay_bias, l1, max_norm, decoupled_weight_decay, maximize``: see `Optimizer`.
     """
 
     kind = "sgd"
-    options = ("lr", "momentum", "dampening", "weight_decay", "nesterov")
+    options = ("lr", "momentum", "dampening", "nesterov", "form")
 
     def __init__(
-        self, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, *, groups=(), decay_bias=False
+        self,
+        lr=1e-3,
+        momentum=0.0,
+        dampening=0.0,
+        weight_decay=0.0,
+        nesterov=False,
+        *,
+        form="torch",
+        **common,
     ):
         self.lr = lr
         self.momentum = momentum
         self.dampening = dampening
         self.weight_decay = weight_decay
         self.nesterov = bool(nesterov)
-        self._configure(groups, decay_bias)
+        self.form = form
+        self._configure(**common)
 
     def _check(self, options):
         super()._check(options)
         check_not_negative("SGD", "momentum", options["momentum"])
-        if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
-            raise ValueError("SGD: nesterov=True needs momentum > 0 and dampening=0")
+        if options["form"] not in _FORMS:
+            raise ValueError(f"SGD: form must be one of {', '.join(_FORMS)}, got {options['form']!r}")
+        plain = options["momentum"] > 0 and options["dampening"] == 0 and options["form"] != "averaging"
+        if options["nesterov"] and not plain:
+            raise ValueError("SGD: nesterov=True needs momentum > 0, dampening=0 and not the averaging form")
+
+    def states(self, options):
+        return ("momentum_buffer",) if options["momentum"] != 0 else ()
 
     def scalars(self, options, first_step, count):
         first = 0.0 if first_step > 1 else [1.0] + [0.0] * (count - 1)
@@ -47,7 +69,7 @@ class SGD(Optimizer):
             options["lr"],
             options["momentum"],
             options["dampening"],
-            options["weight_decay"],
             1.0 if options["nesterov"] else 0.0,
+            _FORMS[options["form"]],
             first,
         ]

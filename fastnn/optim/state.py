@@ -15,6 +15,11 @@ def row_of(optimizer):
     return _ROWS[optimizer.kind]
 
 
+def code_of(kind):
+    """The code of a row of the native list."""
+    return _ROWS[kind]["code"]
+
+
 class Slots:
     """State arrays of one parameter, in its storage layout, and the number of steps it has had."""
 
@@ -31,20 +36,27 @@ class OptimizerState:
     def __init__(self):
         self.kind = None
         self.slots = {}
+        self.clock = 0  # counts the advances of all programs together
+        self.generation = 0  # counts the times that slots were forgotten
 
     def start(self, optimizer):
         """Forget the slots if they belong to another kind of optimizer."""
         if self.kind != optimizer.kind:
             self.kind = optimizer.kind
             self.slots = {}
+            self.generation += 1
 
-    def slots_for(self, name, parameter, row):
-        """The slots of a parameter; zeros at its first step, converted if its dtype has changed."""
+    def slots_for(self, name, parameter, optimizer, options):
+        """The slots of a parameter: those states that the options need, started at its first step, converted if its
+        dtype has changed."""
         slots = self.slots.get(name)
         storage = parameter.storage
-        states = row["states"]
-        if slots is None or any(slots.arrays[state].shape != storage.shape for state in states):
-            slots = self.slots[name] = Slots({state: aligned_zeros(storage.shape, storage.dtype) for state in states})
+        if slots is None or any(array.shape != storage.shape for array in slots.arrays.values()):
+            slots = self.slots[name] = Slots({})
+        for state in optimizer.states(options):
+            if state not in slots.arrays:
+                slots.arrays[state] = aligned_zeros(storage.shape, storage.dtype)
+                slots.arrays[state][...] = optimizer.initial(state, options)
         for state, array in slots.arrays.items():
             if array.dtype != storage.dtype:
                 fresh = aligned_zeros(storage.shape, storage.dtype)
@@ -65,15 +77,20 @@ class OptimizerState:
 
     def load_state_dict(self, optimizer, parameters, arrays, steps):
         """Fill the slots from what `state_dict` returned. Raises ValueError if a name or a shape does not fit."""
-        row = row_of(optimizer)
+        known = row_of(optimizer)["states"]
         self.kind, self.slots = optimizer.kind, {}
         for name, count in steps.items():
             if name not in parameters:
                 raise ValueError(f"optimizer state for {name!r}, which this model does not have")
-            slots = self.slots_for(name, parameters[name], row)
+            parameter = parameters[name]
+            slots = self.slots_for(name, parameter, optimizer, optimizer.options_of(optimizer.group_of(name)))
             slots.steps = int(count)
-            for state, array in slots.arrays.items():
+            for state in known:
                 value = arrays.get(f"{name}/{state}")
-                if value is None or tuple(value.shape) != tuple(parameters[name].shape):
+                if value is None and state not in slots.arrays:
+                    continue
+                if value is None or tuple(value.shape) != tuple(parameter.shape):
                     raise ValueError(f"optimizer state {state!r} of {name!r} is missing or has another shape")
-                logical_view(array, parameters[name].shape)[...] = value
+                if state not in slots.arrays:  # not needed now, but an option that needs it may come back
+                    slots.arrays[state] = aligned_zeros(parameter.storage.shape, parameter.storage.dtype)
+                logical_view(slots.arrays[state], parameter.shape)[...] = value

@@ -1,12 +1,35 @@
-"""The update program (decision 5): one "optimizer" op per parameter, its scalars taken from the step's scalar row."""
+"""The update program (decision 5): one "optimizer" op per parameter, its scalars taken from the step's scalar row.
+
+    [scale, clip, max norm of the gradient] [one segment per kind of parameter: the row's scalars, what all rows share]
+
+Clipping by global norm is an op before them, over the arena that holds all gradients; max-norm one behind the update
+of its parameter.
+"""
+
+from math import inf
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import _native
-from .state import row_of
+from .ewma import WeightAverage
+from .state import code_of, row_of
 
 _DTYPE_CODES = {np.dtype(np.float32): 0, np.dtype(np.float64): 1}
-_OP_SCALARS = 10  # h0..h9 of the native op
+_ROW_SCALARS = 8  # h0..h7 of the native op
+_STATE_SLOTS = 3
+_SCALE, _CLIP, _CLIP_NORM = 0, 1, 2  # columns that all segments share
+_SHARED_COLUMNS = 3
+_L1, _DECAY, _DECOUPLED, _SHARE, _MAX_NORM = range(5)  # of a segment, behind the row's own scalars
+_COMMON_COLUMNS = 5
+
+
+class Limits(NamedTuple):
+    """What a trainer adds to every update: clipping, and the decay of averaged weights."""
+
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    average: float | None = None
 
 
 class Update:
@@ -22,89 +45,178 @@ class Update:
         Scalars per step.
     """
 
-    def __init__(self, optimizer, state, items, dtype):
-        """items: list of (name, parameter, gradient array in the parameter's storage layout)."""
-        row = row_of(optimizer)
-        self.optimizer = optimizer
-        self.columns = len(row["params"])
-        self.segments = []  # (group, decays, slots of one of its parameters: they count the steps of all)
-        self.slots = []
-        self.signature = self.signature_of(optimizer)
-        builder = _native.Builder(_DTYPE_CODES[np.dtype(dtype)])
-        bindings = []
+    def __init__(self, optimizer, state, items, dtype, *, arena=None, limits=None, averages=None):
+        """items: list of (name, parameter, gradient array in the parameter's storage layout); arena: the array that
+        holds these gradients, for clipping by norm; averages: WeightAverage, for averaged weights."""
+        self.state = state
+        self.follow(optimizer, limits or Limits())
+        self.signature = self.signature_of(optimizer, self.limits)
+        self.averages = averages if averages is not None else WeightAverage()
+        self.row = row_of(optimizer)
+        self.own = len(self.row["params"])
+        self.columns = self.own + _COMMON_COLUMNS
+        self.segments = []  # (group, decays, slots, average slot) of each segment's first parameter
+        self.slots = []  # (slots, average slot, segment) of all parameters
+        self.builder = _native.Builder(_DTYPE_CODES[np.dtype(dtype)])
+        self.bindings = []
+        self.factor = None
+        if self.limits.clip_norm is not None:
+            self._add_clip(arena)
         for name, parameter, gradient in items:
-            slots = state.slots_for(name, parameter, row)
-            segment = self._segment(optimizer.group_of(name), parameter.ndim >= 2, slots)
-            self._add_op(builder, bindings, row, parameter, gradient, slots, segment)
-            self.slots.append((slots, segment))
-        self.width = self.columns * len(self.segments)
-        self.program = builder.finish(1)
-        for buffer, array in bindings:
+            self._add_parameter(state, name, parameter, gradient)
+        self.width = _SHARED_COLUMNS + self.columns * len(self.segments)
+        self.program = self.builder.finish(1)
+        for buffer, array in self.bindings:
             self.program.bind(buffer, array)
-        self._one_row = np.zeros((1, max(self.width, 1)))
+        del self.builder, self.bindings
+        self._one_row = np.zeros((1, self.width))
+        self._clock = state.clock
+        self._generation = state.generation
+
+    def follow(self, optimizer, limits):
+        """Take the scalars of the next steps from these."""
+        self.optimizer, self.limits, self._changes = optimizer, limits, optimizer.changes
+        self._options = {}
+
+    def follows(self, optimizer, limits):
+        """Whether nothing has changed since `follow`. False if there are groups: their dictionaries count nothing."""
+        same = self.optimizer is optimizer and self._changes == optimizer.changes
+        return same and self.limits == limits and not optimizer.groups
 
     @staticmethod
-    def signature_of(optimizer):
+    def signature_of(optimizer, limits):
         """What the program (not its scalars) depends on."""
-        return optimizer.kind, tuple(tuple(group["params"]) for group in optimizer.groups)
+        groups = [optimizer.options_of(group) for group in range(-1, len(optimizer.groups))]
+        return (
+            optimizer.kind,
+            tuple(tuple(group["params"]) for group in optimizer.groups),
+            tuple((optimizer.states(options), options["max_norm"] is None) for options in groups),
+            limits.clip_norm is None,
+            limits.average is None,
+        )
 
-    def _segment(self, group, decays, slots):
-        for i, (its_group, its_decays, its_slots) in enumerate(self.segments):
-            if (its_group, its_decays, its_slots.steps) == (group, decays, slots.steps):
+    def _external(self, array):
+        self.bindings.append((self.builder.external(0), array))
+        return self.bindings[-1][0]
+
+    def _add_clip(self, arena):
+        self.factor = self.builder.persistent(16, "clip factor")
+        scalars = (_native.Slot(_CLIP_NORM), _native.Slot(_CLIP))
+        self.builder.op("clip_norm", (self._external(arena), self.factor), (arena.size,), scalars)
+
+    def _add_parameter(self, state, name, parameter, gradient):
+        group, decays = self.optimizer.group_of(name), parameter.ndim >= 2
+        options = self.optimizer.options_of(group)
+        slots = state.slots_for(name, parameter, self.optimizer, options)
+        average = None if self.limits.average is None else self.averages.slot_for(name, parameter)
+        segment = self._segment(group, decays, slots, average)
+        self.slots.append((slots, average, segment))
+        needed = self.optimizer.states(options)
+        arrays = [parameter.storage, gradient, *[slots.arrays[s] if s in needed else None for s in self.row["states"]]]
+        arrays += [None] * (2 + _STATE_SLOTS - len(arrays))
+        arrays.append(None if average is None else average.array)
+        if any(array is not None and array.size != parameter.storage.size for array in arrays):
+            raise ValueError(f"parameter {parameter.name}: gradient or state is not in the storage layout")
+        buffers = [None if array is None else self._external(array) for array in arrays]
+        if parameter.ndim < 2 or options["max_norm"] is None:
+            self._add_op(segment, parameter, buffers)
+        else:
+            self._add_op(segment, parameter, [*buffers[:-1], None])
+            self._add_max_norm(segment, parameter, buffers)
+
+    def _segment(self, group, decays, slots, average):
+        seen = 0 if average is None else average.steps
+        for i, (its_group, its_decays, its_slots, its_average) in enumerate(self.segments):
+            its_seen = 0 if its_average is None else its_average.steps
+            if (its_group, its_decays, its_slots.steps, its_seen) == (group, decays, slots.steps, seen):
                 return i
-        self.segments.append((group, decays, slots))
+        self.segments.append((group, decays, slots, average))
         return len(self.segments) - 1
 
-    def is_current(self):
-        """False if another program has since trained only some of a segment's parameters: their counts differ now."""
-        return all(slots.steps == self.segments[segment][2].steps for slots, segment in self.slots)
+    def _column(self, segment, index):
+        return _native.Slot(_SHARED_COLUMNS + segment * self.columns + index)
 
-    def _add_op(self, builder, bindings, row, parameter, gradient, slots, segment):
-        arrays = [parameter.storage, gradient, *[slots.arrays[state] for state in row["states"]]]
-        size = parameter.storage.size
-        if any(array.size != size for array in arrays):
-            raise ValueError(f"parameter {parameter.name}: gradient or state is not in the storage layout")
-        buffers = []
-        for array in arrays:
-            buffers.append(builder.external(0))
-            bindings.append((buffers[-1], array))
-        buffers += [None] * (5 - len(buffers))
-        first = segment * self.columns
-        scalars = [_native.Slot(first + i) for i in range(self.columns)]
-        scalars += [0.0] * (_OP_SCALARS - len(scalars))
-        builder.op("optimizer", tuple(buffers), (size, row["code"]), tuple(scalars))
+    def _add_op(self, segment, parameter, buffers):
+        own = [self._column(segment, i) for i in range(self.own)] + [0.0] * (_ROW_SCALARS - self.own)
+        shared = [_native.Slot(_SCALE), _native.Slot(_CLIP)]
+        common = [self._column(segment, self.own + i) for i in (_L1, _DECAY, _DECOUPLED, _SHARE)]
+        dims = (parameter.storage.size, self.row["code"])
+        self.builder.op("optimizer", (*buffers, self.factor), dims, (*own, *shared, *common))
+
+    def _add_max_norm(self, segment, parameter, buffers):
+        rows, stride = parameter.storage.shape
+        limit = self._column(segment, self.own + _MAX_NORM)
+        self.builder.op("max_norm", (buffers[0],), (rows, parameter.shape[0], stride), (limit,))
+        if buffers[-1] is not None:  # averaged behind the limit: a step of SGD that goes nowhere
+            share = self._column(segment, self.own + _SHARE)
+            still = (*[0.0] * _ROW_SCALARS, 0.0, inf, 0.0, 0.0, 0.0, share)
+            dims = (parameter.storage.size, code_of("sgd"))
+            self.builder.op("optimizer", (buffers[0], buffers[0], None, None, None, buffers[-1]), dims, still)
+
+    def is_current(self):
+        """False if another program has since trained only some of a segment's parameters: their counts differ now; or
+        if the slots were forgotten, because the trainer has had another kind of optimizer."""
+        if self._generation != self.state.generation:
+            return False
+        if self._clock == self.state.clock:
+            return True
+        for slots, average, segment in self.slots:
+            first, its_average = self.segments[segment][2:]
+            if slots.steps != first.steps or (average is not None and average.steps != its_average.steps):
+                return False
+        return True
+
+    def _shared(self):
+        limits = self.limits
+        return [
+            -1.0 if self.optimizer.maximize else 1.0,
+            inf if limits.clip_value is None else limits.clip_value,
+            inf if limits.clip_norm is None else limits.clip_norm,
+        ]
+
+    def _values(self, segment, count):
+        """A segment's columns: a number for all steps, or a list."""
+        group, decays, slots, average = segment
+        options = self._options.get((group, decays))
+        if options is None:
+            options = self._options[group, decays] = self.optimizer.options_of(group, decays)
+        values = self.optimizer.scalars(options, slots.steps + 1, count)
+        beta, limit = self.limits.average, options["max_norm"]
+        shares = 0.0 if average is None else self.averages.shares(beta, average.steps + 1, count)
+        decoupled = 1.0 if options["decoupled_weight_decay"] else 0.0
+        return values + [options["l1"], options["weight_decay"], decoupled, shares, inf if limit is None else limit]
 
     def rows(self, count, rate=None):
         """The scalar rows of the next `count` steps, float64 (count, width).
 
-        rate : callable (base_lr, first step index) -> rates, optional
+        rate : callable (base_lr, count) -> rates of the next steps, optional
             The schedule: gives one rate per step for a group's base rate.
         """
-        table = np.empty((count, max(self.width, 1)))
-        column = 0
-        for group, decays, slots in self.segments:
-            options = self.optimizer.options_of(group, decays)
+        table = np.empty((count, self.width))
+        table[:, :_SHARED_COLUMNS] = self._shared()
+        column = _SHARED_COLUMNS
+        for segment in self.segments:
+            values = self._values(segment, count)
             if rate is not None:
-                base = options["lr"]
-                options["lr"] = 0.0
-            values = self.optimizer.scalars(options, slots.steps + 1, count)
+                values[0] = rate(values[0], count)  # lr is the first scalar of every row
             for i, value in enumerate(values):
                 table[:, column + i] = value
-            if rate is not None:
-                table[:, column] = rate(base, count)  # lr is the first scalar of every row
             column += self.columns
         return table
 
     def one_row(self):
         """`rows(1)` in a reused array: the fast path of a single step."""
-        row = []
-        for group, decays, slots in self.segments:
-            for value in self.optimizer.scalars(self.optimizer.options_of(group, decays), slots.steps + 1, 1):
-                row.append(value[0] if type(value) is list else value)
-        self._one_row[0, : len(row)] = row
+        row = self._shared()
+        for segment in self.segments:
+            row += [value[0] if type(value) is list else value for value in self._values(segment, 1)]
+        self._one_row[0] = row
         return self._one_row
 
     def advance(self, count):
         """Count steps that have been made."""
-        for slots, _ in self.slots:
+        self.state.clock += 1
+        self._clock = self.state.clock
+        for slots, average, _ in self.slots:
             slots.steps += count
+            if average is not None:
+                average.steps += count

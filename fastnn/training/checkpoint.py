@@ -4,15 +4,20 @@ import json
 
 _MODEL = "model/"
 _OPTIMIZER = "optimizer/"
+_AVERAGE = "average/"
 _KEY = "fastnn.checkpoint"
 
 
 def state_dict(trainer):
     """See `Trainer.state_dict`."""
+    if trainer._holds_average:
+        raise RuntimeError("the model holds its averaged weights: save after the with trainer.averaged() block")
     parameters = dict(trainer.model.named_parameters())
     arrays = {_MODEL + name: array for name, array in trainer.model.state_dict().items()}
     moments, steps = trainer._optimizer_state.state_dict(parameters)
     arrays.update((_OPTIMIZER + name, array) for name, array in moments.items())
+    averages, averaged_steps = trainer._average.state_dict(parameters)
+    arrays.update((_AVERAGE + name, array) for name, array in averages.items())
     values = {
         "epoch": trainer.epoch,
         "step": trainer.step,
@@ -20,6 +25,7 @@ def state_dict(trainer):
         "seed": trainer.seed,
         "optimizer": trainer.optimizer.kind,
         "parameter_steps": steps,
+        "averaged_steps": averaged_steps,
         "history": trainer.history.to_dict(),
     }
     return arrays, values
@@ -34,10 +40,12 @@ def load_state_dict(trainer, arrays, values):
         )
     weights = {name[len(_MODEL) :]: array for name, array in arrays.items() if name.startswith(_MODEL)}
     moments = {name[len(_OPTIMIZER) :]: array for name, array in arrays.items() if name.startswith(_OPTIMIZER)}
+    averages = {name[len(_AVERAGE) :]: array for name, array in arrays.items() if name.startswith(_AVERAGE)}
     trainer.model.load_state_dict(weights)
     parameters = dict(trainer.model.named_parameters())
     trainer._forget_programs()
     trainer._optimizer_state.load_state_dict(trainer.optimizer, parameters, moments, values["parameter_steps"])
+    trainer._average.load_state_dict(parameters, averages, values.get("averaged_steps", {}))
     trainer.epoch = int(values["epoch"])
     trainer.step = int(values["step"])
     trainer.micro_step = int(values["micro_step"])

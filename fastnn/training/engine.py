@@ -11,7 +11,7 @@ from ..graph.parameter import graph_version
 from ..nn.arrays import spec_of
 from ..nn.losses import Loss
 from ..nn.predict import with_names
-from ..optim.update import Update
+from ..optim.update import Limits, Update
 from .targets import LABELS
 
 _CACHE_LIMIT = 8
@@ -49,18 +49,33 @@ class Engine:
             for i, (parameter, gradient) in enumerate(training.gradients)
         ]
         self.items = items
-        self.update = Update(trainer.optimizer, trainer._optimizer_state, items, trainer.model.dtype)
+        self.update = Update(
+            trainer.optimizer,
+            trainer._optimizer_state,
+            items,
+            trainer.model.dtype,
+            arena=training.arena,
+            limits=self._limits(),
+            averages=trainer._average,
+        )
+
+    def _limits(self):
+        trainer = self.trainer
+        return Limits(trainer.clip_grad_norm, trainer.clip_grad_value, trainer.ema)
 
     def refresh(self):
-        """Follow the optimizer: another object, other groups, another kind; or parameters that were trained apart."""
-        optimizer, update = self.trainer.optimizer, self.update
-        if update.signature != Update.signature_of(optimizer):
+        """Follow the optimizer and the trainer's limits; and parameters that were trained apart."""
+        _refuse_averaged(self.trainer)
+        optimizer, update, limits = self.trainer.optimizer, self.update, self._limits()
+        self.trainer._optimizer_state.start(optimizer)
+        followed = update.follows(optimizer, limits)
+        if not followed and update.signature != Update.signature_of(optimizer, limits):
             optimizer.check_groups(list(self.names.values()))
-            self.trainer._optimizer_state.start(optimizer)
             self._make_update()
         elif not update.is_current():
             self._make_update()
-        self.update.optimizer = optimizer
+        elif not followed:
+            update.follow(optimizer, limits)
 
     def externals(self, arrays, target, weight):
         """{buffer id: array} of a data set."""
@@ -143,8 +158,14 @@ def _signature(trainer):
     return trainer.model._signature(), trainer.model.dtype, repr(loss) if isinstance(loss, Loss) else loss
 
 
+def _refuse_averaged(trainer):
+    if trainer._holds_average:
+        raise RuntimeError("the model holds its averaged weights: train after the with trainer.averaged() block")
+
+
 def find_engine(trainer, names, arrays, target, target_spec, weighted, rows):
     """The engine for data of this form with at least `rows` rows per step: cached, or compiled now."""
+    _refuse_averaged(trainer)
     cache, model = trainer._engines, trainer.model
     specs = tuple(spec_of(array) for array in arrays)
     isa = _native.get_isa()

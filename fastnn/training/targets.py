@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..kernels._labels import check_target
 from ..nn.arrays import as_rows, spec_of
 
 LABELS = ((), np.dtype(np.int64))  # the spec of class labels: one int64 per row
@@ -34,11 +35,20 @@ def prepare_target(y, loss, output_shape, rows, dtype):
     if target_kind(loss) == "class":
         return _class_target(y, loss, output_shape)
     y = as_rows(y, "y")
+    check_domain(y, loss)
     if output_shape is not None:
         y = _match_shape(y, output_shape)
-    if y.dtype.kind in "iu" and y.ndim <= 2 and y.size == len(y):
+    if y.dtype.kind in "iub" and y.ndim <= 2 and y.size == len(y):
         y = y.astype(dtype)  # one integer per row means a class label to the graph
     return y, spec_of(y)
+
+
+def check_domain(y, loss):
+    """Raise ValueError naming the first target that the loss cannot take; reads 4096 rows at a time."""
+    domain = getattr(loss, "domain", None)
+    for start in range(0, 0 if domain is None else len(y), 4096):
+        part = y[start : start + 4096]
+        check_target(part if part.dtype in (np.float32, np.float64) else part.astype(np.float64), domain, "y", start)
 
 
 def _match_shape(y, output_shape):

@@ -7,12 +7,13 @@ from ..graph.parameter import bump_graph_version, graph_version
 from ..nn.arrays import split_inputs
 from ..nn.module import Module
 from ..optim.base import Optimizer
+from ..optim.ewma import WeightAverage
 from ..optim.state import OptimizerState
 from ..threads import num_threads as thread_limit
 from .engine import find_engine
 from .history import History
 from .metrics import resolve
-from .targets import LABELS, check_labels, prepare_target, prepare_weight
+from .targets import LABELS, check_domain, check_labels, prepare_target, prepare_weight
 from .visible import is_visible, run_visible
 
 
@@ -32,10 +33,14 @@ class Trainer:
         ``"accuracy", "mse", "rmse", "mae", "r2"``; measured in inference mode on the validation data (`fit`) and by
         `evaluate`.
     clip_grad_norm, clip_grad_value : float, optional
-        Clip gradients by global norm, by value. These, `accumulate` and `gradient_hook` make gradients visible to
-        Python between the two native programs, which costs some microseconds per batch.
+        Clip gradients by value to ``[-v, v]``, then by global norm, exactly ``g * u / ||g||`` if ``||g|| > u``.
     accumulate : int, default 1
-        Batches per update; their mean gradients are weighted by their rows (or sample weights).
+        Batches per update; their mean gradients are weighted by their rows (or sample weights). This and
+        `gradient_hook` make gradients visible to Python between the two native programs, which costs some microseconds
+        per batch.
+    ema : float, optional
+        Keep an average of the weights with this decay, such as 0.999: ``v = ema * v + (1 - ema) * w`` after every
+        update, divided by ``1 - ema**t`` (see `averaged` and `averaged_state_dict`).
     gradient_hook : callable ({name: gradient array in logical shape}), optional
         May change the gradients in place before the update.
     num_threads : int, optional
@@ -72,8 +77,8 @@ class Trainer:
             raise TypeError(f"Trainer: loss must be an object like nn.CrossEntropyLoss() or a function, got {loss!r}")
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"Trainer: optimizer must be an object such as optim.Adam(lr=1e-3), got {optimizer!r}")
-        if ema is not None:
-            raise ValueError("Trainer: ema (averaged weights) is not available in this version; leave it None")
+        if ema is not None and (isinstance(ema, str) or not 0 <= ema < 1):
+            raise ValueError(f"Trainer: ema must be a decay in [0, 1) or None, got {ema!r}")
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
             raise ValueError(f"Trainer: seed must be an integer from 0 to 2**63 - 1, got {seed!r}")
         if int(accumulate) != accumulate or accumulate < 1:
@@ -89,6 +94,7 @@ class Trainer:
         self.clip_grad_norm = clip_grad_norm
         self.clip_grad_value = clip_grad_value
         self.accumulate = int(accumulate)
+        self.ema = ema
         self.gradient_hook = gradient_hook
         self.num_threads = num_threads
         self.seed = int(seed)
@@ -97,6 +103,8 @@ class Trainer:
         self.micro_step = 0
         self.history = History()
         self._optimizer_state = OptimizerState()
+        self._average = WeightAverage()
+        self._holds_average = False
         self._engines = {}
         self._step_plans = {}
         self._stop_flag = np.zeros(1, np.int32)
@@ -229,6 +237,7 @@ class Trainer:
                 y = np.ascontiguousarray(y.reshape(-1), dtype=np.int64)
             check_labels(y, plan.classes, plan.ignore_index)
         elif plan.target_shape is not None:
+            check_domain(y, self.loss)
             y = y.reshape(plan.target_shape)
         guard = self.model._guard
         guard.start_writing()
@@ -346,6 +355,23 @@ class Trainer:
         """The same as ``trainer.model.predict(x, out=out)``."""
         with thread_limit(self.num_threads):
             return self.model.predict(x, out=out)
+
+    # ---- averaged weights --------------------------------------------------------------------------------------
+
+    def averaged_state_dict(self):
+        """The model's ``state_dict()`` with averaged weights (see `ema`) in place of those that have been averaged."""
+        from .average import averaged_state_dict
+
+        return averaged_state_dict(self)
+
+    def averaged(self):
+        """Context manager: inside it the model has the averaged weights, for predicting, evaluating and saving.
+
+        The trained weights are back afterwards; training inside raises RuntimeError.
+        """
+        from .average import averaged
+
+        return averaged(self)
 
     # ---- state -------------------------------------------------------------------------------------------------
 

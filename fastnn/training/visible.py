@@ -1,4 +1,4 @@
-"""Steps whose gradients something looks at between the two programs: accumulation, clipping, hooks.
+"""Steps whose gradients something looks at between the two programs: accumulation, hooks.
 
 One Python call per batch; the other way to train (`Engine.run`) has none. Both use the same two programs.
 """
@@ -8,12 +8,7 @@ import numpy as np
 
 def is_visible(trainer):
     """Whether the gradients must pass through Python between the gradient program and the update."""
-    return (
-        trainer.accumulate > 1
-        or trainer.clip_grad_norm is not None
-        or trainer.clip_grad_value is not None
-        or trainer.gradient_hook is not None
-    )
+    return trainer.accumulate > 1 or trainer.gradient_hook is not None
 
 
 def run_visible(engine, externals, index, offsets, losses, weights):
@@ -37,7 +32,6 @@ def run_visible(engine, externals, index, offsets, losses, weights):
         arena[...] = total / (whole if whole > 0 else 1.0)
     if trainer.gradient_hook is not None:
         trainer.gradient_hook(gradients_by_name(engine))
-    clip(arena, trainer.clip_grad_norm, trainer.clip_grad_value)
     update = engine.update
     update.program.run(1, {}, tuple(update.rows(1, trainer._rate())[0, : update.width]))
     engine.made(1, 1)
@@ -49,14 +43,3 @@ def gradients_by_name(engine):
     from ..graph.parameter import logical_view
 
     return {name: logical_view(gradient, parameter.shape) for name, parameter, gradient in engine.items}
-
-
-def clip(arena, norm, value):
-    """Clip in place: by value to [-value, value], then by global norm to exactly g u/||g|| if ||g|| > u."""
-    if value is not None:
-        np.clip(arena, -value, value, out=arena)
-    if norm is not None:
-        flat = arena.reshape(-1).astype(np.float64)
-        size = float(np.sqrt(np.dot(flat, flat)))
-        if size > norm:
-            arena *= norm / size

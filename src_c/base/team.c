@@ -166,7 +166,9 @@ unsigned fnn_float_mode_enter(int flush) {
 #if defined(__x86_64__)
     const unsigned flush_bits = 0x8040; /* FTZ | DAZ */
     unsigned saved = _mm_getcsr();
-    _mm_setcsr(flush ? saved | flush_bits : saved & ~flush_bits);
+    unsigned wanted = flush ? saved | flush_bits : saved & ~flush_bits;
+    if (wanted != saved)
+        _mm_setcsr(wanted);
     return saved;
 #elif defined(__aarch64__)
     uint64_t saved;
@@ -182,7 +184,8 @@ unsigned fnn_float_mode_enter(int flush) {
 
 void fnn_float_mode_leave(unsigned saved) {
 #if defined(__x86_64__)
-    _mm_setcsr(saved);
+    if (_mm_getcsr() != saved) /* also where only exception flags were raised: they are the caller's */
+        _mm_setcsr(saved);
 #elif defined(__aarch64__)
     uint64_t value = saved;
     __asm__ volatile("msr fpcr, %0" ::"r"(value));

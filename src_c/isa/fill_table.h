@@ -5,16 +5,22 @@
  */
 #include "../simd/vec.h"
 #include "../simd/vec_math.h"
+#include "../simd/vec_units.h"
 
 #include "table.h"
 
+#include "../kernels/augment.h"
 #include "../kernels/batch_norm.h"
 #include "../kernels/cross_entropy.h"
 #include "../kernels/dropout.h"
 #include "../kernels/elementwise.h"
 #include "../kernels/gather.h"
 #include "../kernels/gemm.h"
+#include "../kernels/gemm_dot.h"
+#include "../kernels/gemm_narrow.h"
+#include "../kernels/layer_norm.h"
 #include "../kernels/move.h"
+#include "../kernels/noise.h"
 #include "../kernels/optimizers.h"
 #include "../kernels/pointwise_loss.h"
 #include "../kernels/reduce.h"
@@ -38,6 +44,7 @@ const fnn_table FNN_TABLE_SYMBOL(f64) = {
     .lanes = VLEN,
     .gemm_rows = GEMM_ROWS,
     .gemm_cols = GEMM_COLS,
+    .narrow_cols = NARROW_COLS,
     .flops_per_ns = FNN_FLOPS_PER_NS,
 #define FNN_KERNEL(name, result, arguments) .name = name,
 #include "../kernels/kernels.def"
@@ -65,13 +72,28 @@ const fnn_table FNN_TABLE_SYMBOL(f64) = {
         },
     .loss =
         {
-#define FNN_LOSS(name, nparams, names, value, derivative, doc, citation) loss_##name,
+#define FNN_LOSS(name, function, cls, target, names, defaults, limits, operations, value, derivative, doc, citation)   \
+    loss_##name,
 #include "../kernels/losses.def"
 #undef FNN_LOSS
         },
     .optimizer =
         {
-#define FNN_OPTIMIZER(name, states, scalars, doc, citation) optimizer_##name,
+#define FNN_OPTIMIZER(name, norms, states, scalars, doc, citation) optimizer_##name,
+#include "../kernels/optimizers.def"
+#undef FNN_OPTIMIZER
+        },
+#define norms_none NULL
+#define ratio_none NULL
+    .optimizer_norms =
+        {
+#define FNN_OPTIMIZER(name, norms, states, scalars, doc, citation) norms_##norms,
+#include "../kernels/optimizers.def"
+#undef FNN_OPTIMIZER
+        },
+    .optimizer_ratio =
+        {
+#define FNN_OPTIMIZER(name, norms, states, scalars, doc, citation) ratio_##norms,
 #include "../kernels/optimizers.def"
 #undef FNN_OPTIMIZER
         },

@@ -11,6 +11,7 @@ typedef struct fnn_table {
     int item_size;            /* 4 or 8 bytes per real */
     int lanes;                /* reals per vector */
     int gemm_rows, gemm_cols; /* the register tile */
+    int narrow_cols;          /* gemm_narrow takes as many */
     double flops_per_ns;      /* rough multiply-add rate of one core, for the thread decision only */
 #define FNN_KERNEL(name, result, arguments) result(*name) arguments;
 #include "../kernels/kernels.def"
@@ -20,6 +21,8 @@ typedef struct fnn_table {
     fnn_binary_fn binary[FNN_BINARY_COUNT];
     fnn_loss_fn loss[FNN_LOSS_COUNT]; /* pointwise losses */
     fnn_optimizer_fn optimizer[FNN_OPTIMIZER_COUNT];
+    fnn_norms_fn optimizer_norms[FNN_OPTIMIZER_COUNT]; /* NULL where no rate per layer is needed, and the ratio too */
+    fnn_ratio_fn optimizer_ratio[FNN_OPTIMIZER_COUNT];
 } fnn_table;
 
 /* The table in use for a dtype (0 float32, 1 float64): the best one that CPU and OS support, or the one that was

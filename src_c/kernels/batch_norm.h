@@ -1,87 +1,228 @@
-/* batch_norm.h: batch norm over the rows of a strip of columns (Ioffe & Szegedy 2015, algorithm 1).
+/* batch_norm.h: batch norm over the rows of some columns (Ioffe & Szegedy 2015, algorithm 1).
  *
- * Statistics of a block of rows are taken in one visit and in double, of data shifted by a given value per column, its
- * first row: sum d and sum d^2 of d = x - shift. A constant column then has exactly variance 0, and |mean| / std = 1e4
- * loses nothing. If the first row is an outlier by k standard deviations, sum d^2 - (sum d)^2 / n loses 2 log2(k) bits
- * of 53, but k^2 is at most the number of rows, because the outlier is part of the variance.
- * ops/batch_norm.c merges the blocks (Chan, Golub & LeVeque 1983, eq. 2.1).
+ * Statistics of a block of rows are taken in one visit, every column by itself. Eight rows are held in registers: their
+ * rounded mean m, then sum e and sum e^2 of e = x - m in reals (no cancellation is left: |e| is the spread of the
+ * eight), so that their mean is m + sum e / 8. These are added up in double, of data shifted by a given value per
+ * column, its first row; rows that are left over go one by one. A constant column then has exactly variance 0, and
+ * |mean| / std = 1e4 loses nothing. If the first row is an outlier by k standard deviations, sum d^2 - (sum d)^2 / n
+ * loses 2 log2(k) bits of 53, but k^2 is at most the number of rows, because the outlier is part of the variance. Where
+ * squares leave the range of a real, the block is taken again in double. Blocks are merged in order (Chan, Golub &
+ * LeVeque 1983, eq. 2.1).
  *
- * Each column is summed by itself, four rows at a time as (d0 + d1) + (d2 + d3), then the rows that are left: the order
- * depends on the number of rows only. The loops over columns are plain C on doubles, which compilers turn into vectors;
- * without reassociation a column's bits do not depend on their width.
+ * Gradient sums: eight rows in reals, then double. The loops over columns of doubles are plain C, which compilers turn
+ * into vectors; without reassociation a column's bits do not depend on their width.
  */
 #include "part.h"
 
-/* p[cols] and q[cols] = sums over rows of two values, which `load` (a row, a column) puts into v and w. */
-#define SUM_ROWS(rows, cols, p, q, load)                                                                               \
-    do {                                                                                                               \
-        int64_t row = 0;                                                                                               \
-        for (int64_t j = 0; j < (cols); j++)                                                                           \
-            (p)[j] = (q)[j] = 0;                                                                                       \
-        for (; row + 4 <= (rows); row += 4)                                                                            \
-            for (int64_t j = 0; j < (cols); j++) {                                                                     \
-                double v[4], w[4];                                                                                     \
-                load(row, j, 0);                                                                                       \
-                load(row, j, 1);                                                                                       \
-                load(row, j, 2);                                                                                       \
-                load(row, j, 3);                                                                                       \
-                (p)[j] += (v[0] + v[1]) + (v[2] + v[3]);                                                               \
-                (q)[j] += (w[0] + w[1]) + (w[2] + w[3]);                                                               \
-            }                                                                                                          \
-        for (; row < (rows); row++)                                                                                    \
-            for (int64_t j = 0; j < (cols); j++) {                                                                     \
-                double v[1], w[1];                                                                                     \
-                load(row, j, 0);                                                                                       \
-                (p)[j] += v[0];                                                                                        \
-                (q)[j] += w[0];                                                                                        \
-            }                                                                                                          \
-    } while (0)
+enum { BATCH_NORM_GROUP = 8, BATCH_NORM_TILE = FNN_BATCH_NORM_COLS };
+
+/* (x0 + x1 + x2 + x3) + (x4 + ...), pairs first */
+FNN_INLINE vec batch_norm_sum8(const vec *x) {
+    return v_add(v_add(v_add(x[0], x[1]), v_add(x[2], x[3])), v_add(v_add(x[4], x[5]), v_add(x[6], x[7])));
+}
+
+/* Of eight rows of a vector of columns: their mean, rounded; rest = sum of x - mean; the sum of squares around mean +
+ * rest / 8. */
+FNN_INLINE void batch_norm_group_part(const real *x, int64_t x_row, int count, real *mean, real *rest, real *square) {
+    const vec eighth = v_set1(REAL(0.125));
+    vec e[BATCH_NORM_GROUP];
+#pragma GCC unroll 8
+    for (int r = 0; r < BATCH_NORM_GROUP; r++)
+        e[r] = part_load(x + r * x_row, count);
+    const vec m = v_mul(batch_norm_sum8(e), eighth);
+#pragma GCC unroll 8
+    for (int r = 0; r < BATCH_NORM_GROUP; r++)
+        e[r] = v_sub(e[r], m);
+    const vec s = batch_norm_sum8(e);
+    vec even = v_mul(e[0], e[0]), odd = v_mul(e[1], e[1]);
+#pragma GCC unroll 3
+    for (int r = 2; r < BATCH_NORM_GROUP; r += 2) {
+        even = v_fma(e[r], e[r], even);
+        odd = v_fma(e[r + 1], e[r + 1], odd);
+    }
+    v_store(mean, m);
+    v_store(rest, s);
+    v_store(square, v_fnma(v_mul(s, eighth), s, v_add(even, odd)));
+}
+
+/* The sums of eight rows join those of the block: sums += 8 d and squares += square + 8 d^2, where d = mean + rest / 8
+ * - shift. */
+FNN_INLINE void batch_norm_join(int64_t cols, const real *restrict mean, const real *restrict rest,
+                                const real *restrict square, const real *restrict shift, double *restrict sums,
+                                double *restrict squares) {
+    for (int64_t j = 0; j < cols; j++) {
+        const double d = ((double)mean[j] - (double)shift[j]) + (double)rest[j] * 0.125, all = 8 * d;
+        sums[j] += all;
+        squares[j] += (double)square[j] + all * d;
+    }
+}
+
+/* Rows [begin, end) one by one. */
+FNN_INLINE void batch_norm_rows(int64_t begin, int64_t end, int64_t cols, const real *restrict x, int64_t x_row,
+                                const real *restrict shift, double *restrict sums, double *restrict squares) {
+    for (int64_t row = begin; row < end; row++)
+        for (int64_t j = 0; j < cols; j++) {
+            const double d = (double)x[row * x_row + j] - (double)shift[j];
+            sums[j] += d;
+            squares[j] += d * d;
+        }
+}
+
+static void batch_norm_clear(int64_t cols, double *p, double *q) {
+    memset(p, 0, (size_t)cols * sizeof *p);
+    memset(q, 0, (size_t)cols * sizeof *q);
+}
+
+/* Elements before the first whole vector that lies at a multiple of its size in memory, if rows do not change that:
+ * NumPy puts large arrays 16 bytes behind one, and vectors across two cache lines cost a third of the speed. */
+FNN_INLINE int64_t batch_norm_head(const void *p, int64_t row) {
+    const uintptr_t size = VLEN * sizeof(real), address = (uintptr_t)p;
+    return row % VLEN == 0 ? (int64_t)((size - address % size) % size / sizeof(real)) : 0;
+}
+
+/* Runs the statement that follows over tiles of columns, with j and width in scope; head: those of the first, or 0. */
+#define BATCH_NORM_TILES(head, cols, ...)                                                                              \
+    for (int64_t j = 0, width = (head) ? (head) : BATCH_NORM_TILE; j < (cols); j += width, width = BATCH_NORM_TILE) {  \
+        width = (cols)-j < width ? (cols)-j : width;                                                                   \
+        __VA_ARGS__;                                                                                                   \
+    }
 
 /* mean[cols] = mean of x - first; square[cols] = sum of (x - first - mean)^2. */
-static void batch_norm_statistics(const fnn_batch_norm *b, const void *first, double *mean, double *square) {
-    const real *restrict x = b->x;
-    const int64_t rows = b->rows, cols = b->cols, x_row = b->x_row;
-    double shift[FNN_BATCH_NORM_COLS], sums[FNN_BATCH_NORM_COLS], squares[FNN_BATCH_NORM_COLS];
-    for (int64_t j = 0; j < cols; j++)
-        shift[j] = (double)((const real *)first)[j];
-#define LOAD(r, j, i)                                                                                                  \
-    v[i] = (double)x[((r) + (i)) * x_row + (j)] - shift[j];                                                            \
-    w[i] = v[i] * v[i]
-    SUM_ROWS(rows, cols, sums, squares, LOAD);
-#undef LOAD
-    for (int64_t j = 0; j < cols; j++) {
-        const double m = sums[j] / (double)rows, s = squares[j] - sums[j] * m;
-        mean[j] = m;
+static void batch_norm_statistics(const fnn_batch_norm *b, const void *first, double *restrict mean,
+                                  double *restrict square) {
+    const real *x = b->x, *shift = first;
+    const int64_t rows = b->rows, grouped = rows - rows % BATCH_NORM_GROUP, x_row = b->x_row;
+    const int64_t head = batch_norm_head(x, x_row);
+    _Alignas(64) real m[BATCH_NORM_TILE], rest[BATCH_NORM_TILE], squares[BATCH_NORM_TILE];
+    batch_norm_clear(b->cols, mean, square);
+    for (int64_t row = 0; row < grouped; row += BATCH_NORM_GROUP)
+        BATCH_NORM_TILES(head, b->cols, {
+            FOR_PARTS(width,
+                      batch_norm_group_part(x + row * x_row + j + i, x_row, count, m + i, rest + i, squares + i));
+            batch_norm_join(width, m, rest, squares, shift + j, mean + j, square + j);
+        });
+    batch_norm_rows(grouped, rows, b->cols, x, x_row, shift, mean, square);
+    BATCH_NORM_TILES(head, b->cols, {
+        int fine = 1; /* no square can have left the range of a real */
+        for (int64_t k = j; k < j + width; k++)
+            fine &= (square[k] == 0) | ((square[k] > 1e8 * (double)REAL_MIN_NORMAL) & (square[k] < __builtin_inf()));
+        if (!fine) {
+            batch_norm_clear(width, mean + j, square + j);
+            batch_norm_rows(0, rows, width, x + j, x_row, shift + j, mean + j, square + j);
+        }
+    });
+    for (int64_t j = 0; j < b->cols; j++) {
+        const double average = mean[j] / (double)rows, s = square[j] - mean[j] * average;
+        mean[j] = average;
         square[j] = s < 0 ? 0 : s; /* a rounding below 0; NaN stays NaN */
     }
 }
 
-/* grad_sum[cols] = sum of grad; product_sum[cols] = sum of grad * (x - mean). */
-static void batch_norm_gradient_sums(const fnn_batch_norm *b, const double *restrict mean, double *grad_sum,
-                                     double *product_sum) {
-    const real *restrict x = b->x, *restrict grad = b->grad;
-    const int64_t rows = b->rows, cols = b->cols, x_row = b->x_row, grad_row = b->grad_row;
-    double sums[FNN_BATCH_NORM_COLS], products[FNN_BATCH_NORM_COLS];
-#define LOAD(r, j, i)                                                                                                  \
-    v[i] = (double)grad[((r) + (i)) * grad_row + (j)];                                                                 \
-    w[i] = v[i] * ((double)x[((r) + (i)) * x_row + (j)] - mean[j])
-    SUM_ROWS(rows, cols, sums, products, LOAD);
-#undef LOAD
-    memcpy(grad_sum, sums, (size_t)cols * sizeof *sums);
-    memcpy(product_sum, products, (size_t)cols * sizeof *products);
+/* Of blocks of FNN_BATCH_NORM_ROWS rows, mean[blocks, cols] and square[blocks, cols] (rows block_row apart): the first
+ * row becomes that of all `rows` rows. */
+static void batch_norm_merge(int64_t rows, int64_t cols, int64_t block_row, double *mean, double *square) {
+    for (int64_t row = FNN_BATCH_NORM_ROWS; row < rows; row += FNN_BATCH_NORM_ROWS) {
+        const double *restrict block_mean = mean + row / FNN_BATCH_NORM_ROWS * block_row;
+        const double *restrict block_square = square + row / FNN_BATCH_NORM_ROWS * block_row;
+        const double more = (double)(rows - row < FNN_BATCH_NORM_ROWS ? rows - row : FNN_BATCH_NORM_ROWS);
+        const double share = more / ((double)row + more), both = (double)row * share;
+        double *restrict m = mean, *restrict s = square;
+        for (int64_t j = 0; j < cols; j++) {
+            const double delta = block_mean[j] - m[j];
+            m[j] += delta * share;
+            s[j] += block_square[j] + delta * delta * both;
+        }
+    }
 }
-#undef SUM_ROWS
 
-/* The arrays of a strip's constants as reals. */
+/* The same for gradient sums, which are only added. */
+static void batch_norm_add(int64_t blocks, int64_t cols, int64_t block_row, double *grad_sum, double *product_sum) {
+    for (int64_t block = 1; block < blocks; block++) {
+        const double *restrict grad = grad_sum + block * block_row, *restrict product = product_sum + block * block_row;
+        double *restrict p = grad_sum, *restrict q = product_sum;
+        for (int64_t j = 0; j < cols; j++) {
+            p[j] += grad[j];
+            q[j] += product[j];
+        }
+    }
+}
+
+/* The arrays of the columns' constants. */
 typedef struct batch_norm_constants {
     real *mean, *mean_low, *factor, *offset, *slope;
 } batch_norm_constants;
 
 FNN_INLINE batch_norm_constants batch_norm_reals(const fnn_batch_norm_columns *c) {
-    return (batch_norm_constants){(real *)c->mean, (real *)c->mean_low, (real *)c->factor, (real *)c->offset,
-                                  (real *)c->slope};
+    return (batch_norm_constants){c->mean, c->mean_low, c->factor, c->offset, c->slope};
 }
 
+/* Of eight rows of a vector of columns: sums of grad and of grad * (x - mean). */
+FNN_INLINE void batch_norm_gradient_part(const real *x, int64_t x_row, const real *grad, int64_t grad_row, int count,
+                                         vec mean, vec low, real *sums, real *products) {
+    vec g[BATCH_NORM_GROUP], even = v_zero(), odd = v_zero();
+#pragma GCC unroll 4
+    for (int r = 0; r < BATCH_NORM_GROUP; r += 2) {
+        g[r] = part_load(grad + r * grad_row, count);
+        g[r + 1] = part_load(grad + (r + 1) * grad_row, count);
+        even = v_fma(v_sub(v_sub(part_load(x + r * x_row, count), mean), low), g[r], even);
+        odd = v_fma(v_sub(v_sub(part_load(x + (r + 1) * x_row, count), mean), low), g[r + 1], odd);
+    }
+    v_store(sums, batch_norm_sum8(g));
+    v_store(products, v_add(even, odd));
+}
+
+/* The same of a tile, added to the sums of the block. */
+FNN_INLINE void batch_norm_gradient_group(const fnn_batch_norm *b, int64_t row, int64_t j, int64_t cols,
+                                          const real *high, const real *low, double *restrict grad_sum,
+                                          double *restrict product_sum) {
+    const real *x = (const real *)b->x + row * b->x_row + j, *grad = (const real *)b->grad + row * b->grad_row + j;
+    _Alignas(64) real sums[BATCH_NORM_TILE], products[BATCH_NORM_TILE];
+    FOR_PARTS(cols, batch_norm_gradient_part(x + i, b->x_row, grad + i, b->grad_row, count, part_load(high + i, count),
+                                             part_load(low + i, count), sums + i, products + i));
+    for (int64_t i = 0; i < cols; i++) {
+        grad_sum[i] += (double)sums[i];
+        product_sum[i] += (double)products[i];
+    }
+}
+
+/* Rows [begin, end) one by one. */
+FNN_INLINE void batch_norm_gradient_rows(const fnn_batch_norm *b, int64_t begin, int64_t end, int64_t j, int64_t cols,
+                                         const double *restrict mean, double *restrict grad_sum,
+                                         double *restrict product_sum) {
+    for (int64_t row = begin; row < end; row++) {
+        const real *restrict x = (const real *)b->x + row * b->x_row + j;
+        const real *restrict grad = (const real *)b->grad + row * b->grad_row + j;
+        for (int64_t i = 0; i < cols; i++) {
+            grad_sum[i] += (double)grad[i];
+            product_sum[i] += (double)grad[i] * ((double)x[i] - mean[i]);
+        }
+    }
+}
+
+/* grad_sum[cols] = sum of grad; product_sum[cols] = sum of grad * (x - mean). */
+static void batch_norm_gradient_sums(const fnn_batch_norm *b, const double *restrict mean, double *restrict grad_sum,
+                                     double *restrict product_sum) {
+    const int64_t rows = b->rows, grouped = rows - rows % BATCH_NORM_GROUP, head = batch_norm_head(b->x, b->x_row);
+    real high[FNN_BATCH_NORM_SPAN], low[FNN_BATCH_NORM_SPAN];
+    for (int64_t j = 0; j < b->cols; j++) {
+        high[j] = (real)mean[j];
+        low[j] = (real)(mean[j] - (double)high[j]);
+    }
+    batch_norm_clear(b->cols, grad_sum, product_sum);
+    for (int64_t row = 0; row < grouped; row += BATCH_NORM_GROUP)
+        BATCH_NORM_TILES(head, b->cols,
+                         batch_norm_gradient_group(b, row, j, width, high + j, low + j, grad_sum + j, product_sum + j));
+    batch_norm_gradient_rows(b, grouped, rows, 0, b->cols, mean, grad_sum, product_sum);
+    BATCH_NORM_TILES(head, b->cols, {
+        int fine = 1; /* finite: no sum of eight can have left the range of a real */
+        for (int64_t i = j; i < j + width; i++)
+            fine &= (grad_sum[i] - grad_sum[i] == 0) & (product_sum[i] - product_sum[i] == 0);
+        if (!fine) {
+            batch_norm_clear(width, grad_sum + j, product_sum + j);
+            batch_norm_gradient_rows(b, 0, rows, j, width, mean + j, grad_sum + j, product_sum + j);
+        }
+    });
+}
 /* weight / sqrt(var + eps), and the identity's weight and bias where they are missing */
 static void batch_norm_factors(int64_t cols, const double *restrict var, double eps, const real *restrict weight,
                                double *restrict factor) {
@@ -115,7 +256,7 @@ static void batch_norm_running(int64_t cols, double momentum, double scale, cons
         running[j] = (real)((1 - momentum) * (double)running[j] + momentum * (scale * batch[j]));
 }
 
-static void batch_norm_finish(const fnn_batch_norm_finish *f, fnn_batch_norm_columns *columns) {
+static void batch_norm_finish(const fnn_batch_norm_finish *f, const fnn_batch_norm_columns *columns) {
     const batch_norm_constants k = batch_norm_reals(columns);
     const real *restrict first = f->first;
     const double *restrict deviation = f->deviation, *restrict square = f->square;
@@ -142,7 +283,7 @@ static void batch_norm_finish(const fnn_batch_norm_finish *f, fnn_batch_norm_col
 }
 
 static void batch_norm_finish_inference(int64_t cols, const void *mean, const void *var, const void *weight,
-                                        const void *bias, double eps, fnn_batch_norm_columns *columns) {
+                                        const void *bias, double eps, const fnn_batch_norm_columns *columns) {
     const batch_norm_constants k = batch_norm_reals(columns);
     double wide_var[FNN_BATCH_NORM_COLS], factor[FNN_BATCH_NORM_COLS];
     for (int64_t j = 0; j < cols; j++)
@@ -155,7 +296,7 @@ static void batch_norm_finish_inference(int64_t cols, const void *mean, const vo
 }
 
 /* dx = weight * istd * (grad - mean(grad) - xhat * mean(grad * xhat)), xhat = (x - mean) * istd */
-static void batch_norm_finish_gradient(const fnn_batch_norm_finish_gradient *f, fnn_batch_norm_columns *columns) {
+static void batch_norm_finish_gradient(const fnn_batch_norm_finish_gradient *f, const fnn_batch_norm_columns *columns) {
     const batch_norm_constants k = batch_norm_reals(columns);
     const double *restrict grad_sum = f->grad_sum, *restrict product_sum = f->product_sum, *restrict mean = f->mean;
     const double rows = (double)f->rows;
@@ -163,8 +304,8 @@ static void batch_norm_finish_gradient(const fnn_batch_norm_finish_gradient *f, 
     double low[FNN_BATCH_NORM_COLS], istd[FNN_BATCH_NORM_COLS], factor[FNN_BATCH_NORM_COLS];
     double offset[FNN_BATCH_NORM_COLS], slope[FNN_BATCH_NORM_COLS], dweight[FNN_BATCH_NORM_COLS];
     batch_norm_factors(cols, f->var, f->eps, NULL, istd);
-    batch_norm_factors(cols, f->var, f->eps, f->weight, factor);
     for (int64_t j = 0; j < cols; j++) {
+        factor[j] = f->weight ? istd[j] * (double)((const real *)f->weight)[j] : istd[j];
         low[j] = mean[j] - (double)(real)mean[j];
         offset[j] = grad_sum[j] / rows;
         dweight[j] = product_sum[j] * istd[j];
@@ -181,14 +322,29 @@ static void batch_norm_finish_gradient(const fnn_batch_norm_finish_gradient *f, 
         batch_norm_round(cols, grad_sum, f->dbias);
 }
 
+/* Runs the statement that follows over vectors of columns, with j and count in scope; head as above. */
+#define BATCH_NORM_PARTS(head, cols, ...)                                                                              \
+    do {                                                                                                               \
+        const int64_t start = (head) < (cols) ? (head) : (cols);                                                       \
+        if (start) {                                                                                                   \
+            const int64_t j = 0;                                                                                       \
+            const int count = (int)start;                                                                              \
+            __VA_ARGS__;                                                                                               \
+        }                                                                                                              \
+        FOR_PARTS((cols)-start, {                                                                                      \
+            const int64_t j = start + i;                                                                               \
+            __VA_ARGS__;                                                                                               \
+        });                                                                                                            \
+    } while (0)
+
 /* y = (x - mean) * factor + offset for `rows` rows (a constant: the columns' constants are loaded once for all) */
 FNN_INLINE void batch_norm_apply_part(const fnn_batch_norm *b, const batch_norm_constants *k, int64_t row,
                                       const int rows, int64_t j, int count) {
     const real *x = (const real *)b->x + row * b->x_row + j;
     real *y = (real *)b->y + row * b->y_row + j;
-    const vec mean = v_load(k->mean + j), low = v_load(k->mean_low + j);
-    const vec factor = v_load(k->factor + j), offset = v_load(k->offset + j);
-#pragma GCC unroll 4
+    const vec mean = part_load(k->mean + j, count), low = part_load(k->mean_low + j, count);
+    const vec factor = part_load(k->factor + j, count), offset = part_load(k->offset + j, count);
+#pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
         const vec centred = v_sub(v_sub(part_load(x + r * b->x_row, count), mean), low);
         part_store(y + r * b->y_row, v_fma(centred, factor, offset), count);
@@ -197,21 +353,23 @@ FNN_INLINE void batch_norm_apply_part(const fnn_batch_norm *b, const batch_norm_
 
 static void batch_norm_apply(const fnn_batch_norm *b, const fnn_batch_norm_columns *columns) {
     const batch_norm_constants k = batch_norm_reals(columns);
+    const int64_t head = batch_norm_head(b->y, b->y_row);
     int64_t row = 0;
-    for (; row + 4 <= b->rows; row += 4)
-        FOR_PARTS(b->cols, batch_norm_apply_part(b, &k, row, 4, i, count));
+    for (; row + BATCH_NORM_GROUP <= b->rows; row += BATCH_NORM_GROUP)
+        BATCH_NORM_PARTS(head, b->cols, batch_norm_apply_part(b, &k, row, BATCH_NORM_GROUP, j, count));
     for (; row < b->rows; row++)
-        FOR_PARTS(b->cols, batch_norm_apply_part(b, &k, row, 1, i, count));
+        BATCH_NORM_PARTS(head, b->cols, batch_norm_apply_part(b, &k, row, 1, j, count));
 }
 
 /* dx = factor * (grad - offset - (x - mean) * slope) */
-FNN_INLINE void batch_norm_gradient_part(const fnn_batch_norm *b, const batch_norm_constants *k, int64_t row,
-                                         const int rows, int64_t j, int count) {
+FNN_INLINE void batch_norm_input_part(const fnn_batch_norm *b, const batch_norm_constants *k, int64_t row,
+                                      const int rows, int64_t j, int count) {
     const real *x = (const real *)b->x + row * b->x_row + j, *grad = (const real *)b->grad + row * b->grad_row + j;
     real *dx = (real *)b->y + row * b->y_row + j;
-    const vec mean = v_load(k->mean + j), low = v_load(k->mean_low + j);
-    const vec factor = v_load(k->factor + j), offset = v_load(k->offset + j), slope = v_load(k->slope + j);
-#pragma GCC unroll 4
+    const vec mean = part_load(k->mean + j, count), low = part_load(k->mean_low + j, count);
+    const vec factor = part_load(k->factor + j, count), offset = part_load(k->offset + j, count);
+    const vec slope = part_load(k->slope + j, count);
+#pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
         const vec centred = v_sub(v_sub(part_load(x + r * b->x_row, count), mean), low);
         const vec shifted = v_sub(part_load(grad + r * b->grad_row, count), offset);
@@ -221,9 +379,12 @@ FNN_INLINE void batch_norm_gradient_part(const fnn_batch_norm *b, const batch_no
 
 static void batch_norm_input_gradient(const fnn_batch_norm *b, const fnn_batch_norm_columns *columns) {
     const batch_norm_constants k = batch_norm_reals(columns);
+    const int64_t head = batch_norm_head(b->y, b->y_row);
     int64_t row = 0;
-    for (; row + 4 <= b->rows; row += 4)
-        FOR_PARTS(b->cols, batch_norm_gradient_part(b, &k, row, 4, i, count));
+    for (; row + BATCH_NORM_GROUP <= b->rows; row += BATCH_NORM_GROUP)
+        BATCH_NORM_PARTS(head, b->cols, batch_norm_input_part(b, &k, row, BATCH_NORM_GROUP, j, count));
     for (; row < b->rows; row++)
-        FOR_PARTS(b->cols, batch_norm_gradient_part(b, &k, row, 1, i, count));
+        BATCH_NORM_PARTS(head, b->cols, batch_norm_input_part(b, &k, row, 1, j, count));
 }
+#undef BATCH_NORM_PARTS
+#undef BATCH_NORM_TILES

@@ -194,8 +194,12 @@ static row_loss cross_entropy_any_row(const fnn_cross_entropy *c, int64_t row) {
     return cross_entropy_length(c, row, label, label_weight, sample_weight, &term);
 }
 
+#include "cross_entropy_narrow.h"
+
 /* The sum of the rows' losses, in the order of the rows. */
 static double cross_entropy(const fnn_cross_entropy *c) {
+    if (c->cols <= NARROW_COLS)
+        return cross_entropy_narrow(c);
     row_loss losses[FNN_CROSS_ENTROPY_ROWS];
     double total = 0;
     for (int64_t row = 0; row < c->rows; row++)
@@ -213,6 +217,12 @@ static double cross_entropy(const fnn_cross_entropy *c) {
 static double cross_entropy_weight(const fnn_cross_entropy *c) {
     const real *class_weight = c->class_weight, *sample_weight = c->sample_weight;
     double total = 0;
+    if (!sample_weight && !(c->labels && class_weight)) {
+        int64_t ignored = 0;
+        for (int64_t row = 0; c->labels && row < c->rows; row++)
+            ignored += c->labels[row] == c->ignore_index;
+        return (double)(c->rows - ignored);
+    }
     for (int64_t row = 0; row < c->rows; row++) {
         const int64_t label = c->labels ? c->labels[row] : 0;
         double weight = sample_weight ? (double)sample_weight[row] : 1;

@@ -46,6 +46,30 @@ static void dropout_factors(const uint64_t *words, uint32_t threshold, real scal
         factors[i] = lanes[i] < threshold ? scale : 0;
 }
 
+/* y = kept ? x * scale + shift : fill, of n elements of a stream. */
+static void dropout_affine(int64_t n, const void *x, void *y, int64_t element, int32_t threshold, double scale,
+                           double shift, double fill, uint64_t seed, uint32_t layer, uint32_t step) {
+    const real *px = x;
+    real *py = y;
+    const vec factor = v_set1((real)scale), offset = v_set1((real)shift), dropped = v_set1((real)fill);
+    _Alignas(64) uint64_t words[2 * DROPOUT_BLOCKS];
+    _Alignas(64) real kept[DROPOUT_LANES];
+    while (n > 0) {
+        const int64_t skip = element % 8;
+        const int64_t length = n < DROPOUT_LANES - skip ? n : DROPOUT_LANES - skip;
+        dropout_words((uint64_t)element / 8, seed, layer, step, words);
+        dropout_factors(words, (uint32_t)threshold, 1, kept);
+        FOR_PARTS(length, {
+            const vec value = v_fma(part_load(px + i, count), factor, offset);
+            part_store(py + i, v_select(v_gt(part_load(kept + skip + i, count), v_zero()), value, dropped), count);
+        });
+        px += length;
+        py += length;
+        element += length;
+        n -= length;
+    }
+}
+
 static void dropout(int64_t n, const void *x, void *y, int64_t element, int32_t threshold, uint64_t seed,
                     uint32_t layer, uint32_t step) {
     const real *px = x;

@@ -25,7 +25,7 @@
 #undef FNN_ELEMENTWISE
 #undef ELEMENTWISE_UNARY
 
-/* dx = grad * f'(x) */
+/* dx = grad * f'(x), and 0 where f' is 0: an infinite gradient does not wake a dead unit as a NaN. */
 #define FNN_ACTIVATION(name, cls, nparams, names, defaults, forward, derivative, doc, citation)                        \
     FNN_INLINE vec derivative_##name(vec x, vec p0, vec p1) {                                                          \
         (void)x, (void)p0, (void)p1;                                                                                   \
@@ -37,7 +37,8 @@
         const vec a = v_set1((real)p0), b = v_set1((real)p1);                                                          \
         FOR_PARTS(n, {                                                                                                 \
             const vec slope = derivative_##name(part_load(from + i, count), a, b);                                     \
-            part_store(to + i, v_mul(part_load(g + i, count), slope), count);                                          \
+            const vec product = v_mul(part_load(g + i, count), slope);                                                 \
+            part_store(to + i, v_select(v_eq(slope, v_zero()), slope, product), count);                                \
         });                                                                                                            \
     }
 #include "activations.def"

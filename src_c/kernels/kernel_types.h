@@ -21,13 +21,14 @@ enum {
     FNN_BINARY_COUNT
 };
 enum {
-#define FNN_LOSS(name, nparams, names, value, derivative, doc, citation) FNN_LOSS_##name,
+#define FNN_LOSS(name, function, cls, target, names, defaults, limits, operations, value, derivative, doc, citation)   \
+    FNN_LOSS_##name,
 #include "losses.def"
 #undef FNN_LOSS
     FNN_LOSS_COUNT
 };
 enum {
-#define FNN_OPTIMIZER(name, states, scalars, doc, citation) FNN_OPTIMIZER_##name,
+#define FNN_OPTIMIZER(name, norms, states, scalars, doc, citation) FNN_OPTIMIZER_##name,
 #include "optimizers.def"
 #undef FNN_OPTIMIZER
     FNN_OPTIMIZER_COUNT
@@ -37,28 +38,60 @@ typedef void (*fnn_unary_fn)(int64_t n, const void *x, void *y, double p0, doubl
 typedef void (*fnn_unary_backward_fn)(int64_t n, const void *grad, const void *x, void *dx, double p0, double p1);
 /* a_step, b_step: 1 or 0 (one value for the whole run) */
 typedef void (*fnn_binary_fn)(int64_t n, const void *a, int a_step, const void *b, int b_step, void *y);
-/* Per element: value = weights * loss (values may be NULL), dx = weights * scale * d loss / dx (dx may be NULL, or x).
- * weights NULL: all 1. Returns the sum of the values. All arrays [n], contiguous; n <= FNN_LOSS_CHUNK. */
-typedef double (*fnn_loss_fn)(int64_t n, const void *x, const void *target, const void *weights, void *values, void *dx,
-                              double scale, double p0, double p1);
+/* A piece of a pointwise loss, at most FNN_LOSS_CHUNK elements; all arrays [n], contiguous. Per element: value = weight
+ * * loss, dx = weight * scale * d loss / dx. The kernel returns the sum of the values. */
 #define FNN_LOSS_CHUNK 1024
-/* scalars: the values that the row of optimizers.def names, in order */
-typedef void (*fnn_optimizer_fn)(int64_t n, void *param, const void *grad, void *s0, void *s1, void *s2,
-                                 const double *scalars);
+#define FNN_LOSS_PARAMETERS 3
+typedef struct fnn_pointwise_loss {
+    int64_t n;
+    const void *x, *target;
+    const void *weights;   /* NULL: all 1 */
+    const void *parameter; /* the first parameter element by element; NULL: p[0] for all */
+    void *values, *dx;     /* NULL: not wanted; dx may be x */
+    double scale, p[FNN_LOSS_PARAMETERS];
+} fnn_pointwise_loss;
+typedef double (*fnn_loss_fn)(const fnn_pointwise_loss *piece);
 
-/* One serial piece of a product (kernels/gemm.h): strides in elements, rows of b contiguous. */
+/* A step of an optimizer over some elements (kernels/optimizers.h). */
+typedef struct fnn_update {
+    void *param;            /* [n] */
+    const void *grad;       /* [n] */
+    void *s0, *s1, *s2;     /* [n] states in the order of the row, NULL where there is none */
+    void *average;          /* [n] running mean of the weights, or NULL */
+    const double *h;        /* the scalars that the row of optimizers.def names, in order */
+    double scale, clip, l1; /* g = clipped(scale * grad) + l1 * sign(param) */
+    double weight_decay;
+    int decoupled; /* the decay shrinks param, instead of entering g */
+    double share;  /* average += share * (param - average) */
+    double ratio;  /* of this parameter, from its norms */
+} fnn_update;
+typedef void (*fnn_optimizer_fn)(int64_t n, const fnn_update *update);
+/* What a rate per layer is made of: two sums over a block of at most FNN_NORM_BLOCK elements, and the ratio from the
+ * sums over all blocks. NULL for most rows. */
+typedef void (*fnn_norms_fn)(int64_t n, const fnn_update *update, double *sums);
+typedef double (*fnn_ratio_fn)(const fnn_update *update, const double *sums);
+#define FNN_NORM_BLOCK 4096
+#define FNN_MAX_NORM_COLS 64
+enum { FNN_SGD_TORCH, FNN_SGD_CLASSICAL, FNN_SGD_AVERAGING };
+
+/* One serial piece of a product (kernels/gemm.h, dot.h): strides in elements. gemm wants b_col == 1, dot a_depth == 1
+ * and b_depth == 1. */
 typedef struct fnn_gemm {
     int64_t rows, cols, depth;
-    const void *a; /* [rows, depth], any strides */
+    const void *a; /* [rows, depth] */
     int64_t a_row, a_depth;
     const void *b; /* [depth, cols] */
-    int64_t b_depth;
+    int64_t b_depth, b_col;
     void *c; /* [rows, cols] */
     int64_t c_row;
-    const void *bias;        /* [cols] or NULL */
-    int add, relu;           /* c is added to the product; relu in registers */
-    fnn_unary_fn activation; /* NULL, or applied to each stored row while it is in L1 */
-    double p0, p1;
+    const void *bias; /* [cols] or NULL */
+    int add, relu;    /* c is added to the product; relu in registers */
+    /* what is applied to each stored row while it is in L1, or NULL: c = f(c), then c = c * g'(saved) */
+    fnn_unary_fn activation;
+    fnn_unary_backward_fn derivative;
+    const void *saved; /* [rows, cols] */
+    int64_t saved_row;
+    double p0, p1; /* parameters of f and g */
 } fnn_gemm;
 
 /* Rows of softmax cross-entropy (kernels/cross_entropy.h); at most FNN_CROSS_ENTROPY_ROWS. Strides in elements. */
@@ -79,27 +112,25 @@ typedef struct fnn_cross_entropy {
 } fnn_cross_entropy;
 #define FNN_CROSS_ENTROPY_ROWS 64
 
-/* Some rows of a strip of columns of batch norm (kernels/batch_norm.h). Strides in elements. */
-#define FNN_BATCH_NORM_ROWS 64
-#define FNN_BATCH_NORM_COLS 64
+/* Some rows and columns of batch norm (kernels/batch_norm.h). Strides in elements. */
+#define FNN_BATCH_NORM_ROWS 64   /* of a block: the most that statistics and gradient sums take at once */
+#define FNN_BATCH_NORM_SPAN 1024 /* the most columns of those: their sums and eight rows stay in L1 */
+#define FNN_BATCH_NORM_COLS 64   /* the most columns that are finished at once */
 typedef struct fnn_batch_norm {
-    int64_t rows, cols; /* at most FNN_BATCH_NORM_COLS columns; statistics: at most FNN_BATCH_NORM_ROWS rows */
-    const void *x;      /* [rows, cols] */
-    const void *grad;   /* [rows, cols], backward only */
-    void *y;            /* [rows, cols], or dx; may be x or grad */
+    int64_t rows, cols;
+    const void *x;    /* [rows, cols] */
+    const void *grad; /* [rows, cols], backward only */
+    void *y;          /* [rows, cols], or dx; may be x or grad */
     int64_t x_row, grad_row, y_row;
 } fnn_batch_norm;
 
-/* A strip's constants, arrays of reals that only the kernels look into:
- * forward y = (x - mean - mean_low) * factor + offset, backward dx = factor * (grad - offset - (x - mean - mean_low) *
- * slope). The low part keeps what rounding the mean loses. */
+/* Constants of the columns, reals[cols] each: forward y = (x - mean - mean_low) * factor + offset, backward dx = factor
+ * * (grad - offset - (x - mean - mean_low) * slope). The low part keeps what rounding the mean loses. */
 typedef struct fnn_batch_norm_columns {
-    _Alignas(64) double mean[FNN_BATCH_NORM_COLS];
-    double mean_low[FNN_BATCH_NORM_COLS], factor[FNN_BATCH_NORM_COLS], offset[FNN_BATCH_NORM_COLS],
-        slope[FNN_BATCH_NORM_COLS];
+    void *mean, *mean_low, *factor, *offset, *slope;
 } fnn_batch_norm_columns;
 
-/* From the statistics of all rows to the outputs and the constants of a strip. */
+/* From the statistics of all rows to the outputs and the constants of at most FNN_BATCH_NORM_COLS columns. */
 typedef struct fnn_batch_norm_finish {
     int64_t rows, cols;
     const void *first;                /* [cols] the first row of x */
@@ -120,5 +151,16 @@ typedef struct fnn_batch_norm_finish_gradient {
     double eps;
     void *dweight, *dbias; /* [cols] or NULL, written */
 } fnn_batch_norm_finish_gradient;
+
+/* One image to resample (kernels/augment.h), contiguous. */
+typedef struct fnn_remap {
+    int64_t height, width, channels;
+    const void *x;        /* [height, width, channels] */
+    const double *matrix; /* [6] */
+    const void *field;    /* [height, width, 2] or NULL */
+    void *y;              /* [height, width, channels] */
+    int nearest;
+    double fill;
+} fnn_remap;
 
 #endif

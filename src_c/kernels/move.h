@@ -3,6 +3,9 @@
  * ops/copy.c chooses which two of its dimensions are rows and cols. Elements of y that coincide (a stride of 0) are
  * written in the order of rows, then cols.
  */
+#ifndef FNN_MOVE_H
+#define FNN_MOVE_H
+
 #include "part.h"
 
 typedef struct copy_block {
@@ -38,37 +41,63 @@ FNN_INLINE void copy_any(const copy_block *b, const int accumulate) {
     }
 }
 
-/* PIECE vectors, piece k of vector i holding PIECE rows of column k * PIECE + i, become PIECE rows of VLEN columns:
- * log2(PIECE) rounds, each zips vector i with vector i + PIECE/2. */
-FNN_INLINE void copy_transpose(vec tile[PIECE]) {
-#if PIECE > 1
-#pragma GCC unroll 2
-    for (int round = 1; round < PIECE; round *= 2) {
-        vec next[PIECE];
-#pragma GCC unroll 2
-        for (int i = 0; i < PIECE / 2; i++) {
-            next[2 * i] = v_zip_low(tile[i], tile[i + PIECE / 2]);
-            next[2 * i + 1] = v_zip_high(tile[i], tile[i + PIECE / 2]);
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < PIECE; i++)
-            tile[i] = next[i];
-    }
+/* y[PIECE]: in each piece, element k of x[i] is element i of y[k]. log2(PIECE) rounds, each zips vector i with vector
+ * i + PIECE/2. */
+FNN_INLINE void copy_transpose(const vec x[PIECE], vec y[PIECE]) {
+#if PIECE == 4
+    const vec low02 = v_zip_low(x[0], x[2]), high02 = v_zip_high(x[0], x[2]), low13 = v_zip_low(x[1], x[3]),
+              high13 = v_zip_high(x[1], x[3]);
+    y[0] = v_zip_low(low02, low13);
+    y[1] = v_zip_high(low02, low13);
+    y[2] = v_zip_low(high02, high13);
+    y[3] = v_zip_high(high02, high13);
+#elif PIECE == 2
+    y[0] = v_zip_low(x[0], x[1]);
+    y[1] = v_zip_high(x[0], x[1]);
 #else
-    (void)tile;
+    y[0] = x[0];
 #endif
+}
+
+/* x[VLEN] becomes its transpose: first PIECE x PIECE squares within the pieces, then the pieces among the vectors. */
+FNN_INLINE void copy_transpose_square(const vec x[VLEN], vec y[VLEN]) {
+    enum { PIECES = VLEN / PIECE };
+    vec squares[VLEN];
+    for (int g = 0; g < PIECES; g++)
+        copy_transpose(x + g * PIECE, squares + g * PIECE);
+    for (int i = 0; i < PIECE; i++) {
+        vec row[PIECES];
+        for (int g = 0; g < PIECES; g++)
+            row[g] = squares[g * PIECE + i];
+        v_transpose_pieces(row);
+        for (int g = 0; g < PIECES; g++)
+            y[g * PIECE + i] = row[g];
+    }
+}
+
+/* VLEN columns of x, whole vectors along its rows, become VLEN rows of y; every cache line of x is opened once. Not
+ * inlined: the addresses of 2 x VLEN rows would fill the caller's registers. */
+static __attribute__((noinline)) void copy_square(const real *x, int64_t x_col, real *y, int64_t y_row,
+                                                  int accumulate) {
+    vec columns[VLEN], rows[VLEN];
+    for (int i = 0; i < VLEN; i++)
+        columns[i] = v_load(x + i * x_col);
+    copy_transpose_square(columns, rows);
+    if (accumulate)
+        for (int i = 0; i < VLEN; i++)
+            rows[i] = v_add(v_load(y + i * y_row), rows[i]);
+    for (int i = 0; i < VLEN; i++)
+        v_store(y + i * y_row, rows[i]);
 }
 
 /* PIECE rows of y from columns of x that are x_col apart; `cols` of them, at most VLEN, are stored. */
 FNN_INLINE void copy_tile(const real *x, int64_t x_col, real *y, int64_t y_row, int cols, const int accumulate) {
-    vec tile[PIECE];
-#pragma GCC unroll 4
+    vec pieces[PIECE], rows[PIECE];
     for (int i = 0; i < PIECE; i++)
-        tile[i] = v_load_pieces(x + i * x_col, PIECE * x_col);
-    copy_transpose(tile);
-#pragma GCC unroll 4
+        pieces[i] = v_load_pieces(x + i * x_col, PIECE * x_col);
+    copy_transpose(pieces, rows);
     for (int i = 0; i < PIECE; i++)
-        copy_store(y + i * y_row, tile[i], cols, accumulate);
+        copy_store(y + i * y_row, rows[i], cols, accumulate);
 }
 
 /* Fewer than VLEN columns: their pieces go through a full tile, whose other columns are zero. */
@@ -79,27 +108,42 @@ static void copy_narrow_tile(const real *x, int64_t x_col, real *y, int64_t y_ro
     copy_tile(full, PIECE, y, y_row, cols, accumulate);
 }
 
-/* y_col == 1 and x_row == 1. A strip of VLEN columns of x is read downwards, so that short vectors use up the cache
- * lines that they open; the lines of y, few enough for one L1 set, wait for the next strip. */
-FNN_INLINE void copy_transposed(const copy_block *b, const int accumulate) {
-    enum { STRIP_ROWS = 16 };
-    const int64_t whole = b->rows / PIECE * PIECE;
-    for (int64_t row0 = 0; row0 < whole; row0 += STRIP_ROWS) {
-        const int64_t row1 = row0 + STRIP_ROWS < whole ? row0 + STRIP_ROWS : whole;
-        for (int64_t col = 0; col < b->cols; col += VLEN) {
-            const int64_t cols = b->cols - col;
-            for (int64_t row = row0; row < row1; row += PIECE) {
-                const real *x = b->x + row + col * b->x_col;
-                real *y = b->y + row * b->y_row + col;
-                if (cols >= VLEN)
-                    copy_tile(x, b->x_col, y, b->y_row, VLEN, accumulate);
-                else
-                    copy_narrow_tile(x, b->x_col, y, b->y_row, (int)cols, accumulate);
-            }
+/* Rows [row0, row1) of y, at most COPY_STRIP: squares where there are whole ones. Elsewhere x is read downwards, so
+ * that short vectors use up the cache lines that they open; the lines of y, few enough for one L1 set, wait for the
+ * next. */
+enum { COPY_STRIP = 16 };
+FNN_INLINE void copy_strip(const copy_block *b, int64_t row0, int64_t row1, const int accumulate) {
+    const int64_t whole = row0 + (row1 - row0) / PIECE * PIECE;
+    for (int64_t col = 0; col < b->cols; col += VLEN) {
+        const int64_t cols = b->cols - col;
+        const int squares = cols >= VLEN && row1 - row0 == COPY_STRIP;
+        for (int64_t row = row0; row < whole; row += squares ? VLEN : PIECE) {
+            const real *x = b->x + row + col * b->x_col;
+            real *y = b->y + row * b->y_row + col;
+            if (squares)
+                copy_square(x, b->x_col, y, b->y_row, accumulate);
+            else if (cols >= VLEN)
+                copy_tile(x, b->x_col, y, b->y_row, VLEN, accumulate);
+            else
+                copy_narrow_tile(x, b->x_col, y, b->y_row, (int)cols, accumulate);
         }
     }
-    const copy_block rest = {b->rows - whole, b->cols, 1, b->x_col, b->y_row, 1, b->x + whole, b->y + whole * b->y_row};
+    const copy_block rest = {row1 - whole, b->cols, 1, b->x_col, b->y_row, 1, b->x + whole, b->y + whole * b->y_row};
     copy_any(&rest, accumulate);
+}
+
+/* y_col == 1 and x_row == 1. If all columns of x begin at the same place in a cache line, the first strip ends where
+ * the next line begins: vectors across two lines would open each line twice. */
+FNN_INLINE void copy_transposed(const copy_block *b, const int accumulate) {
+    enum { LINE = 64 / sizeof(real) };
+    const int64_t into = (int64_t)((uintptr_t)b->x / sizeof(real) % LINE);
+    int64_t row = 0;
+    if (b->x_col % LINE == 0 && into != 0 && b->rows > 4 * LINE) {
+        copy_strip(b, 0, LINE - into, accumulate);
+        row = LINE - into;
+    }
+    for (; row < b->rows; row += COPY_STRIP)
+        copy_strip(b, row, row + COPY_STRIP < b->rows ? row + COPY_STRIP : b->rows, accumulate);
 }
 
 static void copy_2d(int64_t rows, int64_t cols, const void *x, int64_t x_row, int64_t x_col, void *y, int64_t y_row,
@@ -119,3 +163,5 @@ static void copy_2d(int64_t rows, int64_t cols, const void *x, int64_t x_row, in
     else
         copy_any(&b, 0);
 }
+
+#endif

@@ -1,90 +1,442 @@
 /* optimizers.h: one update pass per row of optimizers.def, over n contiguous elements.
  *
- * PyTorch's forms, so that a step can be compared with it; g includes the coupled weight decay, g += weight_decay * p:
- *   sgd      b = momentum b + (1 - dampening) g (first step: b = g); p -= lr b, or lr (g + momentum b) with nesterov
- *   rmsprop  v = alpha v + (1 - alpha) g^2; p -= lr g / (sqrt(v) + eps)
- *   adam     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
- *            p -= lr / correction1 * m / (sqrt(v) / sqrt(correction2) + eps)
- * Scalars are combined in double and rounded once. Where a denominator is exactly 0 (eps = 0 and v = 0) the element
- * stays where it is: this keeps the padding of stored weights 0, and is the one difference from PyTorch (NaN).
+ * PyTorch's forms, so that a step can be compared with it. In all of them
+ *   g = clipped(scale * grad) + l1 sign(p) + weight_decay p         (decoupled: p (1 - lr weight_decay) instead)
+ *   average += share (new p - average)                              if there is one
+ *
+ *   sgd       b = momentum b + (1 - dampening) g (first step: b = g); p -= lr b, or lr (g + momentum b) with nesterov
+ *             classical form: b = momentum b - lr g; p += b, or momentum b - lr g; averaging: b = m b + (1 - m) g
+ *   adagrad   s += g^2; p -= lr / divisor * g / (sqrt(s) + eps)
+ *   adadelta  v = rho v + (1 - rho) g^2; d = sqrt(a + eps) / sqrt(v + eps) g; a = rho a + (1 - rho) d^2; p -= lr d
+ *   rmsprop   v = alpha v + (1 - alpha) g^2; d = g / (sqrt(v) + eps), centred: sqrt(v - a^2) with a the average of g;
+ *             p -= lr d, or with momentum b = momentum b + d; p -= lr b
+ *   adam      m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; amsgrad: x = max(x, v) takes the place of v;
+ *             p -= lr / correction1 * m / (sqrt(v) / root2 + eps)
+ *   nadam     p -= lr (share_average m + share_gradient g) / (sqrt(v) / root2 + eps)
+ *   lars      b = momentum b + lr ratio g; p -= b
+ *   lamb      p -= lr ratio (m / correction1 / (sqrt(v) / root2 + eps) + weight_decay p)
+ *
+ * root2 = sqrt(1 - beta2^t) moves out of the quotient: m / (sqrt(v) / root2 + eps) = root2 m / (sqrt(v) + root2 eps),
+ * which saves a rounding; Adam's update is within 4 ulp. Scalars are combined in double and rounded once. Where a
+ * denominator is exactly 0 (eps = 0 and v = 0) the element stays where it is: this keeps the padding of stored weights
+ * 0, and is the one difference from PyTorch (NaN). Centred RMSProp takes a variance that rounding has made negative
+ * as 0.
  */
+#include "../simd/vec_root.h"
 #include "part.h"
 
+/* How much of what all updates share is wanted. A constant in each loop: in cache, every multiplication counts. None of
+ * the three gives other bits than the next one. */
+enum { UPDATE_PLAIN, UPDATE_DECAYED, UPDATE_FULL };
+
+typedef struct update_arrays {
+    real *p;
+    const real *grad;
+    real *s0, *s1, *s2, *average;
+    real scale, clip, l1, weight_decay, shrink, share;
+} update_arrays;
+
+static update_arrays update_arrays_of(const fnn_update *u, int decoupled) {
+    return (update_arrays){u->param,
+                           u->grad,
+                           u->s0,
+                           u->s1,
+                           u->s2,
+                           u->average,
+                           (real)u->scale,
+                           (real)u->clip,
+                           (real)u->l1,
+                           (real)(decoupled ? 0 : u->weight_decay),
+                           (real)(decoupled ? 1 - u->h[0] * u->weight_decay : 1),
+                           (real)u->share};
+}
+
+/* A clip that rounds to infinity clips nothing. */
+static int update_level(const update_arrays *a) {
+    if (a->clip < REAL_INFINITY || a->l1 != 0 || a->average)
+        return UPDATE_FULL;
+    return a->scale != 1 || a->weight_decay != 0 || a->shrink != 1 ? UPDATE_DECAYED : UPDATE_PLAIN;
+}
+
+FNN_INLINE vec update_gradient(const update_arrays *a, vec p, int64_t i, int count, int level) {
+    vec g = part_load(a->grad + i, count);
+    if (level == UPDATE_PLAIN)
+        return g;
+    g = v_mul(v_set1(a->scale), g);
+    if (level == UPDATE_FULL) {
+        g = v_max(v_set1(-a->clip), v_min(v_set1(a->clip), g)); /* NaN stays */
+        g = v_add(g, v_select(v_eq(p, v_zero()), v_zero(), v_copysign(v_set1(a->l1), p)));
+    }
+    return v_fma(v_set1(a->weight_decay), p, g);
+}
+
+/* p = shrink p - rate d, and the average */
+FNN_INLINE void update_store(const update_arrays *a, vec p, real rate, vec d, int64_t i, int count, int level) {
+    p = v_fnma(v_set1(rate), d, level == UPDATE_PLAIN ? p : v_mul(v_set1(a->shrink), p));
+    part_store(a->p + i, p, count);
+    if (level == UPDATE_FULL && a->average) {
+        const vec average = part_load(a->average + i, count);
+        part_store(a->average + i, v_fma(v_set1(a->share), v_sub(p, average), average), count);
+    }
+}
+
+/* Runs part(&u, &a, i, count, level) over all elements. */
+#define FOR_UPDATE(n, part)                                                                                            \
+    do {                                                                                                               \
+        const int level = update_level(&a);                                                                            \
+        if (level == UPDATE_PLAIN)                                                                                     \
+            FOR_PARTS(n, part(&u, &a, i, count, UPDATE_PLAIN));                                                        \
+        else if (level == UPDATE_DECAYED)                                                                              \
+            FOR_PARTS(n, part(&u, &a, i, count, UPDATE_DECAYED));                                                      \
+        else                                                                                                           \
+            FOR_PARTS(n, part(&u, &a, i, count, UPDATE_FULL));                                                         \
+    } while (0)
+
+/* A denominator sqrt(v) + eps, twice as large: the rates beside it are doubled. */
+typedef struct update_root {
+    real twice_eps; /* normal: the denominator is never 0 */
+    int guarded;    /* eps was not: where v is 0 the quotient is 0 */
+} update_root;
+
+static update_root update_root_of(double eps) {
+    const real twice = (real)(2 * eps);
+    const int guarded = !(twice >= REAL_MIN_NORMAL);
+    return (update_root){guarded ? REAL_MIN_NORMAL : twice, guarded};
+}
+
+/* a / (2 sqrt(v) + 2 eps) */
+FNN_INLINE vec update_quotient(const update_root *root, vec a, vec v) {
+    const vec q = v_div(a, v_twice_root(v, v_set1(root->twice_eps)));
+    return root->guarded ? v_select(v_eq(v, v_zero()), v_zero(), q) : q;
+}
+
+/* keep x + fresh y */
+FNN_INLINE vec decayed(real keep, vec x, real fresh, vec y) { return v_fma(v_set1(fresh), y, v_mul(v_set1(keep), x)); }
+FNN_INLINE vec decayed_square(real keep, vec x, real fresh, vec y) {
+    return v_fma(v_mul(v_set1(fresh), y), y, v_mul(v_set1(keep), x));
+}
+
 typedef struct update_sgd {
-    real lr, momentum, fresh, weight_decay; /* fresh = 1 - dampening */
-    int nesterov, first;
+    real momentum, fresh, direct, rate; /* b = momentum b + fresh g; p -= rate (nesterov ? direct g + momentum b : b) */
+    int nesterov, first, buffered;
 } update_sgd;
 
-FNN_INLINE void update_sgd_part(const update_sgd *u, real *p, const real *grad, real *buffer, int count) {
-    const vec param = part_load(p, count);
-    vec g = v_fma(v_set1(u->weight_decay), param, part_load(grad, count));
-    if (buffer) {
-        vec b = g;
+FNN_INLINE void update_sgd_part(const update_sgd *u, const update_arrays *a, int64_t i, int count, int level) {
+    const vec p = part_load(a->p + i, count);
+    vec g = update_gradient(a, p, i, count, level);
+    if (u->buffered) {
+        vec b = v_mul(v_set1(u->fresh), g);
         if (!u->first)
-            b = v_fma(v_set1(u->momentum), part_load(buffer, count), v_mul(v_set1(u->fresh), g));
-        part_store(buffer, b, count);
-        g = u->nesterov ? v_fma(v_set1(u->momentum), b, g) : b;
+            b = v_fma(v_set1(u->momentum), part_load(a->s0 + i, count), b);
+        part_store(a->s0 + i, b, count);
+        g = u->nesterov ? v_fma(v_set1(u->momentum), b, v_mul(v_set1(u->direct), g)) : b;
     }
-    part_store(p, v_fnma(v_set1(u->lr), g, param), count);
+    update_store(a, p, u->rate, g, i, count, level);
 }
 
-static void optimizer_sgd(int64_t n, void *param, const void *grad, void *s0, void *s1, void *s2, const double *h) {
-    real *p = param, *buffer = h[1] != 0 ? s0 : NULL; /* no momentum: the buffer is neither needed nor touched */
-    const real *g = grad;
-    const update_sgd u = {(real)h[0], (real)h[1], (real)(1 - h[2]), (real)h[3], h[4] != 0, h[5] != 0};
-    FOR_PARTS(n, update_sgd_part(&u, p + i, g + i, buffer ? buffer + i : NULL, count));
-    (void)s1;
-    (void)s2;
+static void optimizer_sgd(int64_t n, const fnn_update *o) {
+    const double lr = o->h[0], momentum = o->h[1], dampening = o->h[2];
+    const int form = (int)o->h[4], first = o->h[5] != 0;
+    const int buffered = o->s0 && momentum != 0; /* else the buffer is neither needed nor touched */
+    const update_arrays a = update_arrays_of(o, o->decoupled);
+    update_sgd u = {(real)momentum, (real)(first ? 1 : 1 - dampening), 1, (real)lr, o->h[3] != 0, first, buffered};
+    if (form == FNN_SGD_CLASSICAL && buffered)
+        u.fresh = u.direct = (real)-lr, u.rate = -1;
+    if (form == FNN_SGD_AVERAGING)
+        u.fresh = (real)(1 - momentum);
+    FOR_UPDATE(n, update_sgd_part);
 }
 
-/* a / b, and 0 where b is 0 */
-FNN_INLINE vec quotient_or_zero(vec a, vec b) { return v_select(v_eq(b, v_zero()), v_zero(), v_div(a, b)); }
+typedef struct update_adagrad {
+    real rate;
+    update_root root;
+} update_adagrad;
+
+FNN_INLINE void update_adagrad_part(const update_adagrad *u, const update_arrays *a, int64_t i, int count, int level) {
+    const vec p = part_load(a->p + i, count), g = update_gradient(a, p, i, count, level);
+    const vec sum = v_fma(g, g, part_load(a->s0 + i, count));
+    part_store(a->s0 + i, sum, count);
+    update_store(a, p, u->rate, update_quotient(&u->root, g, sum), i, count, level);
+}
+
+static void optimizer_adagrad(int64_t n, const fnn_update *o) {
+    const update_arrays a = update_arrays_of(o, o->decoupled);
+    const update_adagrad u = {(real)(2 * o->h[0] / o->h[2]), update_root_of(o->h[1])};
+    FOR_UPDATE(n, update_adagrad_part);
+}
+
+typedef struct update_adadelta {
+    real lr, rho, fresh, eps;
+} update_adadelta;
+
+FNN_INLINE void update_adadelta_part(const update_adadelta *u, const update_arrays *a, int64_t i, int count,
+                                     int level) {
+    const vec p = part_load(a->p + i, count), g = update_gradient(a, p, i, count, level);
+    const vec v = decayed_square(u->rho, part_load(a->s0 + i, count), u->fresh, g);
+    const vec sum = part_load(a->s1 + i, count), eps = v_set1(u->eps);
+    const vec least = v_set1(REAL_MIN_NORMAL); /* of no weight, unless eps is 0 */
+    const vec d = v_mul(v_div(v_twice_root(v_add(sum, eps), least), v_twice_root(v_add(v, eps), least)), g);
+    part_store(a->s0 + i, v, count);
+    part_store(a->s1 + i, decayed_square(u->rho, sum, u->fresh, d), count);
+    update_store(a, p, u->lr, d, i, count, level);
+}
+
+static void optimizer_adadelta(int64_t n, const fnn_update *o) {
+    const update_arrays a = update_arrays_of(o, o->decoupled);
+    const update_adadelta u = {(real)o->h[0], (real)o->h[1], (real)(1 - o->h[1]), (real)o->h[2]};
+    FOR_UPDATE(n, update_adadelta_part);
+}
 
 typedef struct update_rmsprop {
-    real lr, alpha, fresh, eps, weight_decay; /* fresh = 1 - alpha */
+    real rate, alpha, fresh, momentum;
+    update_root root;
 } update_rmsprop;
 
-FNN_INLINE void update_rmsprop_part(const update_rmsprop *u, real *p, const real *grad, real *square, int count) {
-    const vec param = part_load(p, count);
-    const vec g = v_fma(v_set1(u->weight_decay), param, part_load(grad, count));
-    const vec v = v_fma(v_mul(v_set1(u->fresh), g), g, v_mul(v_set1(u->alpha), part_load(square, count)));
-    part_store(square, v, count);
-    const vec denominator = v_add(v_sqrt(v), v_set1(u->eps));
-    part_store(p, v_fnma(v_set1(u->lr), quotient_or_zero(g, denominator), param), count);
+FNN_INLINE void update_rmsprop_part(const update_rmsprop *u, const update_arrays *a, int64_t i, int count, int level) {
+    const vec p = part_load(a->p + i, count), g = update_gradient(a, p, i, count, level);
+    vec v = decayed_square(u->alpha, part_load(a->s0 + i, count), u->fresh, g);
+    part_store(a->s0 + i, v, count);
+    if (a->s1) {
+        const vec mean = decayed(u->alpha, part_load(a->s1 + i, count), u->fresh, g);
+        part_store(a->s1 + i, mean, count);
+        v = v_max(v_zero(), v_fnma(mean, mean, v));
+    }
+    vec d = update_quotient(&u->root, g, v);
+    if (a->s2) {
+        d = v_fma(v_set1(u->momentum), part_load(a->s2 + i, count), v_add(d, d));
+        part_store(a->s2 + i, d, count);
+    }
+    update_store(a, p, u->rate, d, i, count, level);
 }
 
-static void optimizer_rmsprop(int64_t n, void *param, const void *grad, void *s0, void *s1, void *s2, const double *h) {
-    real *p = param, *square = s0;
-    const real *g = grad;
-    const update_rmsprop u = {(real)h[0], (real)h[1], (real)(1 - h[1]), (real)h[2], (real)h[3]};
-    FOR_PARTS(n, update_rmsprop_part(&u, p + i, g + i, square + i, count));
-    (void)s1;
-    (void)s2;
+static void optimizer_rmsprop(int64_t n, const fnn_update *o) {
+    const update_arrays a = update_arrays_of(o, o->decoupled);
+    const real rate = (real)(o->s2 ? o->h[0] : 2 * o->h[0]);
+    const update_rmsprop u = {rate, (real)o->h[1], (real)(1 - o->h[1]), (real)o->h[3], update_root_of(o->h[2])};
+    FOR_UPDATE(n, update_rmsprop_part);
 }
 
-typedef struct update_adam {
-    real beta1, fresh1, beta2, fresh2;  /* fresh = 1 - beta */
-    real step, root, eps, weight_decay; /* step = lr / correction1, root = 1 / sqrt(correction2) */
-} update_adam;
+/* Adam, NAdam and LAMB: the two moments */
+typedef struct update_moments {
+    real beta1, fresh1, beta2, fresh2;
+    update_root root;              /* sqrt(v) + root2 eps */
+    real rate;                     /* of m over that; LAMB: in its u */
+    real direct;                   /* NAdam: of g over that */
+    real eps_inside, decay, ratio; /* LAMB: under the root; weight decay; lr * ratio */
+} update_moments;
 
-FNN_INLINE void update_adam_part(const update_adam *u, real *p, const real *grad, real *first, real *second,
-                                 int count) {
-    const vec param = part_load(p, count);
-    const vec g = v_fma(v_set1(u->weight_decay), param, part_load(grad, count));
-    const vec m = v_fma(v_set1(u->fresh1), g, v_mul(v_set1(u->beta1), part_load(first, count)));
-    const vec v = v_fma(v_mul(v_set1(u->fresh2), g), g, v_mul(v_set1(u->beta2), part_load(second, count)));
-    part_store(first, m, count);
-    part_store(second, v, count);
-    const vec denominator = v_fma(v_sqrt(v), v_set1(u->root), v_set1(u->eps));
-    part_store(p, v_fnma(v_set1(u->step), quotient_or_zero(m, denominator), param), count);
+static update_moments update_moments_of(const double *h, double root2) {
+    return (update_moments){.beta1 = (real)h[1],
+                            .fresh1 = (real)(1 - h[1]),
+                            .beta2 = (real)h[2],
+                            .fresh2 = (real)(1 - h[2]),
+                            .root = update_root_of(h[3] * root2)};
 }
 
-static void optimizer_adam(int64_t n, void *param, const void *grad, void *s0, void *s1, void *s2, const double *h) {
-    real *p = param, *first = s0, *second = s1;
-    const real *g = grad;
-    const update_adam u = {(real)h[1],       (real)(1 - h[1]),    (real)h[2],
-                           (real)(1 - h[2]), (real)(h[0] / h[5]), (real)(1 / __builtin_sqrt(h[6])),
-                           (real)h[3],       (real)h[4]};
-    FOR_PARTS(n, update_adam_part(&u, p + i, g + i, first + i, second + i, count));
-    (void)s2;
+FNN_INLINE void update_adam_part(const update_moments *u, const update_arrays *a, int64_t i, int count, int level) {
+    const vec p = part_load(a->p + i, count), g = update_gradient(a, p, i, count, level);
+    const vec m = decayed(u->beta1, part_load(a->s0 + i, count), u->fresh1, g);
+    vec v = decayed_square(u->beta2, part_load(a->s1 + i, count), u->fresh2, g);
+    part_store(a->s0 + i, m, count);
+    part_store(a->s1 + i, v, count);
+    if (a->s2) {
+        v = v_max(part_load(a->s2 + i, count), v);
+        part_store(a->s2 + i, v, count);
+    }
+    update_store(a, p, u->rate, update_quotient(&u->root, m, v), i, count, level);
+}
+
+static void update_adam(int64_t n, const fnn_update *o, int decoupled) {
+    const update_arrays a = update_arrays_of(o, decoupled);
+    update_moments u = update_moments_of(o->h, o->h[5]);
+    u.rate = (real)(2 * o->h[0] * o->h[5] / o->h[4]);
+    FOR_UPDATE(n, update_adam_part);
+}
+
+static void optimizer_adam(int64_t n, const fnn_update *o) { update_adam(n, o, o->decoupled); }
+static void optimizer_adamw(int64_t n, const fnn_update *o) { update_adam(n, o, 1); }
+
+FNN_INLINE void update_nadam_part(const update_moments *u, const update_arrays *a, int64_t i, int count, int level) {
+    const vec p = part_load(a->p + i, count), g = update_gradient(a, p, i, count, level);
+    const vec m = decayed(u->beta1, part_load(a->s0 + i, count), u->fresh1, g);
+    const vec v = decayed_square(u->beta2, part_load(a->s1 + i, count), u->fresh2, g);
+    part_store(a->s0 + i, m, count);
+    part_store(a->s1 + i, v, count);
+    const vec mixed = decayed(u->direct, g, u->rate, m);
+    update_store(a, p, 2, update_quotient(&u->root, mixed, v), i, count, level);
+}
+
+static void optimizer_nadam(int64_t n, const fnn_update *o) {
+    const update_arrays a = update_arrays_of(o, o->decoupled);
+    update_moments u = update_moments_of(o->h, o->h[4]);
+    u.rate = (real)(o->h[0] * o->h[4] * o->h[5]);
+    u.direct = (real)(o->h[0] * o->h[4] * o->h[6]);
+    FOR_UPDATE(n, update_nadam_part);
+}
+
+/* Sums of squares, in double and in SQUARE_CHAINS chains: element k of a block goes to chain k % SQUARE_CHAINS. */
+enum { SQUARE_CHAINS = 16, SQUARE_RUN = 64 };
+
+/* x[SQUARE_RUN]; the products of floats are exact in double, so that nothing overflows */
+FNN_INLINE void add_squares(double *restrict chains, const real *restrict x) {
+    for (int k = 0; k < SQUARE_RUN; k += SQUARE_CHAINS)
+        for (int c = 0; c < SQUARE_CHAINS; c++)
+            chains[c] += (double)x[k + c] * (double)x[k + c];
+}
+
+FNN_INLINE double chain_total(double *chains) {
+    for (int width = SQUARE_CHAINS / 2; width > 0; width /= 2)
+        for (int k = 0; k < width; k++)
+            chains[k] += chains[k + width];
+    return chains[0];
+}
+
+/* Runs part(&u, &a, i, count, level) over all elements of a block and adds up the squares of p and of its result. */
+#define FOR_NORMS(n, part, sums)                                                                                       \
+    do {                                                                                                               \
+        double weights[SQUARE_CHAINS] = {0}, others[SQUARE_CHAINS] = {0};                                              \
+        const int level = update_level(&a);                                                                            \
+        for (int64_t start = 0; start < (n); start += SQUARE_RUN) {                                                    \
+            const int64_t run = (n)-start < SQUARE_RUN ? (n)-start : SQUARE_RUN;                                       \
+            real p_run[SQUARE_RUN], other_run[SQUARE_RUN];                                                             \
+            if (run < SQUARE_RUN)                                                                                      \
+                memset(p_run, 0, sizeof p_run), memset(other_run, 0, sizeof other_run);                                \
+            FOR_PARTS(run, {                                                                                           \
+                part_store(p_run + i, part_load(a.p + start + i, count), count);                                       \
+                part_store(other_run + i, part(&u, &a, start + i, count, level), count);                               \
+            });                                                                                                        \
+            add_squares(weights, p_run);                                                                               \
+            add_squares(others, other_run);                                                                            \
+        }                                                                                                              \
+        (sums)[0] = chain_total(weights);                                                                              \
+        (sums)[1] = chain_total(others);                                                                               \
+    } while (0)
+
+/* sum of the squares of x[n], each clipped to [-clip, clip] */
+static double sum_squares(int64_t n, const void *x, double clip) {
+    const real *from = x;
+    const vec high = v_set1((real)clip), low = v_set1((real)-clip);
+    double chains[SQUARE_CHAINS] = {0};
+    for (int64_t start = 0; start < n; start += SQUARE_RUN) {
+        const int64_t run = n - start < SQUARE_RUN ? n - start : SQUARE_RUN;
+        real clipped[SQUARE_RUN];
+        if (run < SQUARE_RUN)
+            memset(clipped, 0, sizeof clipped);
+        FOR_PARTS(run, part_store(clipped + i, v_max(low, v_min(high, part_load(from + start + i, count))), count));
+        add_squares(chains, clipped);
+    }
+    return chain_total(chains);
+}
+
+typedef struct update_lars {
+    real momentum, step; /* step = lr * ratio */
+    int first;
+} update_lars;
+
+FNN_INLINE vec norms_lars_part(const update_lars *u, const update_arrays *a, int64_t i, int count, int level) {
+    (void)u;
+    return update_gradient(a, part_load(a->p + i, count), i, count, level);
+}
+
+/* ||p||^2 and ||g||^2, g without its weight decay */
+static void norms_lars(int64_t n, const fnn_update *o, double *sums) {
+    update_arrays a = update_arrays_of(o, 0);
+    const update_lars u = {0};
+    a.weight_decay = 0;
+    FOR_NORMS(n, norms_lars_part, sums);
+}
+
+static double ratio_lars(const fnn_update *o, const double *sums) {
+    const double p = __builtin_sqrt(sums[0]), g = __builtin_sqrt(sums[1]);
+    return p == 0 || g == 0 ? 1 : o->h[2] * p / (g + o->weight_decay * p + o->h[3]);
+}
+
+FNN_INLINE void update_lars_part(const update_lars *u, const update_arrays *a, int64_t i, int count, int level) {
+    const vec p = part_load(a->p + i, count);
+    vec b = v_mul(v_set1(u->step), update_gradient(a, p, i, count, level));
+    if (!u->first)
+        b = v_fma(v_set1(u->momentum), part_load(a->s0 + i, count), b);
+    part_store(a->s0 + i, b, count);
+    update_store(a, p, 1, b, i, count, level);
+}
+
+static void optimizer_lars(int64_t n, const fnn_update *o) {
+    const update_arrays a = update_arrays_of(o, 0);
+    const update_lars u = {(real)o->h[1], (real)(o->h[0] * o->ratio), o->h[4] != 0};
+    FOR_UPDATE(n, update_lars_part);
+}
+
+static update_moments update_lamb_of(const fnn_update *o) {
+    update_moments u = update_moments_of(o->h, o->h[5]);
+    u.rate = (real)(2 * o->h[5] / o->h[4]);
+    u.decay = (real)o->weight_decay;
+    u.ratio = (real)(o->h[0] * o->ratio);
+    if (o->h[6] != 0) {
+        u.eps_inside = (real)(o->h[3] * o->h[5] * o->h[5]);
+        u.root = update_root_of(0);
+    }
+    return u;
+}
+
+/* u of LAMB, from the new moments */
+FNN_INLINE vec lamb_direction(const update_moments *u, vec p, vec m, vec v) {
+    const vec q = update_quotient(&u->root, m, v_add(v, v_set1(u->eps_inside)));
+    return v_fma(v_set1(u->decay), p, v_mul(v_set1(u->rate), q));
+}
+
+/* Writes the new moments. */
+FNN_INLINE vec norms_lamb_part(const update_moments *u, const update_arrays *a, int64_t i, int count, int level) {
+    const vec p = part_load(a->p + i, count), g = update_gradient(a, p, i, count, level);
+    const vec m = decayed(u->beta1, part_load(a->s0 + i, count), u->fresh1, g);
+    const vec v = decayed_square(u->beta2, part_load(a->s1 + i, count), u->fresh2, g);
+    part_store(a->s0 + i, m, count);
+    part_store(a->s1 + i, v, count);
+    return lamb_direction(u, p, m, v);
+}
+
+/* ||p||^2 and ||u||^2 */
+static void norms_lamb(int64_t n, const fnn_update *o, double *sums) {
+    update_arrays a = update_arrays_of(o, 0);
+    const update_moments u = update_lamb_of(o);
+    a.weight_decay = 0;
+    FOR_NORMS(n, norms_lamb_part, sums);
+}
+
+static double ratio_lamb(const fnn_update *o, const double *sums) {
+    const double p = __builtin_sqrt(sums[0]), u = __builtin_sqrt(sums[1]);
+    const double ratio = p == 0 || u == 0 ? 1 : p / u;
+    return ratio > o->h[7] ? o->h[7] : ratio;
+}
+
+FNN_INLINE void update_lamb_part(const update_moments *u, const update_arrays *a, int64_t i, int count, int level) {
+    const vec p = part_load(a->p + i, count);
+    const vec d = lamb_direction(u, p, part_load(a->s0 + i, count), part_load(a->s1 + i, count));
+    update_store(a, p, u->ratio, d, i, count, level);
+}
+
+static void optimizer_lamb(int64_t n, const fnn_update *o) {
+    const update_arrays a = update_arrays_of(o, 0);
+    const update_moments u = update_lamb_of(o);
+    FOR_UPDATE(n, update_lamb_part);
+}
+
+/* Each of cols <= FNN_MAX_NORM_COLS columns of p[rows, cols] that is longer than `limit` is shortened to it. A column
+ * is its own sum in double, row by row: the vector width does not matter. */
+static void max_norm(int64_t rows, int64_t cols, void *param, int64_t p_row, double limit) {
+    double factor[FNN_MAX_NORM_COLS];
+    int shortened = 0;
+    real *p = param;
+    for (int64_t j = 0; j < cols; j++)
+        factor[j] = 0;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = 0; j < cols; j++)
+            factor[j] += (double)p[r * p_row + j] * (double)p[r * p_row + j];
+    for (int64_t j = 0; j < cols; j++) {
+        const double norm = __builtin_sqrt(factor[j]);
+        factor[j] = norm > limit ? limit / norm : 1;
+        shortened |= norm > limit;
+    }
+    for (int64_t r = 0; shortened && r < rows; r++)
+        for (int64_t j = 0; j < cols; j++)
+            p[r * p_row + j] = (real)((double)p[r * p_row + j] * factor[j]);
 }

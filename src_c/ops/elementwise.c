@@ -70,7 +70,17 @@ static double unary_lane_ns(int64_t kind) {
     case FNN_UNARY_square:
     case FNN_UNARY_sign:
     case FNN_UNARY_heaviside:
+    case FNN_UNARY_leaky_relu:
+    case FNN_UNARY_shifted_relu:
+    case FNN_UNARY_hardtanh:
         return 0;
+    case FNN_UNARY_gelu:
+    case FNN_UNARY_erf:
+        return 12;
+    case FNN_UNARY_gelu_tanh:
+    case FNN_UNARY_softplus:
+    case FNN_UNARY_mish:
+        return 8;
     default:
         return 5;
     }

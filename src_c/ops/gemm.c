@@ -1,176 +1,283 @@
-/* gemm.c: the framework of every matrix product: blocks of depth, threads, packing of a strided right operand.
+/* gemm.c: the framework of every matrix product: blocks of depth, packing, what follows the sum, threads.
  *
- * Decision 1: depth is summed in fixed blocks, each one chain from zero, block sums added in order. Everything chosen
- * here (which member computes what, whether b is packed, how many rows go together) changes speed, never bits.
+ * Decision 1: depth is summed in fixed blocks, each one chain from zero, block sums added in order. The plan
+ * (gemm_plan.c) says which operand lies along the vectors, what is packed and who computes what: speed, never bits.
  */
-#include "op.h"
+#include "gemm_plan.h"
 
 #include <stddef.h>
 
-#include "../base/cpu.h"
+#include "grid.h"
 
-enum { A, B, BIAS, C };
-enum { ROWS, COLS, DEPTH, A_ROW, A_DEPTH, B_DEPTH, B_COL, C_ROW, BLOCK, ACCUMULATE, ACTIVATION };
-enum { DEFAULT_BLOCK = 1024 };
+/* A member's rectangle of c and its scratch. */
+typedef struct piece {
+    const fnn_args *args;
+    const fnn_gemm_plan *plan;
+    int64_t row0, row1, col0, col1;
+    char *left, *right, *tile;
+} piece;
 
-static int64_t block_of(const fnn_args *args) { return args->dim[BLOCK] > 0 ? args->dim[BLOCK] : DEFAULT_BLOCK; }
-
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-static int64_t panel_bytes(const fnn_args *args) {
-    int64_t depth = smaller(block_of(args), args->dim[DEPTH]);
-    return (depth * args->table->gemm_cols * args->table->item_size + 127) / 128 * 128;
+static char *element(const fnn_args *args, int slot, int64_t offset) {
+    return (char *)args->pointer[slot] + offset * args->table->item_size;
 }
 
-/* Rows of a that are a multiple of half a page apart share a few sets of L1 and evict each other while a tile reads
- * them side by side: such rows are copied next to each other first. */
-static int left_needs_packing(const fnn_args *args) {
-    enum { SAME_SETS = 2048, WAYS = 4 };
-    int64_t bytes = args->dim[A_ROW] * args->table->item_size;
-    return args->dim[ROWS] > WAYS && args->dim[A_DEPTH] == 1 && bytes != 0 && bytes % SAME_SETS == 0;
+static char *c_at(const fnn_args *args, int64_t row, int64_t col) {
+    return element(args, GEMM_C, row * args->dim[GEMM_DIM_C_ROW] + col);
 }
 
-/* Elements between packed rows: whole cache lines, and an odd number of them. */
-static int64_t packed_left_row(const fnn_args *args, int64_t depth) {
-    int64_t line = 64 / args->table->item_size;
-    return (ceil_div(depth, line) | 1) * line;
-}
-
-/* A column panel of b is packed when its columns are strided, or when it is read often enough (many row tiles) and
- * too far apart in memory to stay in L1 and the first TLB. */
-static int right_needs_packing(const fnn_args *args) {
-    if (args->dim[B_COL] != 1)
-        return 1;
-    int64_t bytes = args->dim[DEPTH] * args->dim[B_DEPTH] * args->table->item_size;
-    return args->dim[ROWS] >= 8 * args->table->gemm_rows && bytes > fnn_cache_size(2);
-}
-
-/* Rows per pass: as many as leave half of L2 to them while the panels of b go by. */
-static int64_t rows_per_pass(const fnn_args *args, int64_t depth) {
-    int64_t tile = args->table->gemm_rows;
-    int64_t fit = fnn_cache_size(2) / 2 / (depth * args->table->item_size + 1);
-    return fit < 8 * tile ? 8 * tile : fit / tile * tile;
-}
-
-/* The member's rectangle of c: columns in whole panels or rows in whole tiles, whichever divides more evenly. */
-static void share(const fnn_args *args, const fnn_team *team, int64_t row[2], int64_t col[2]) {
-    int64_t rows = args->dim[ROWS], cols = args->dim[COLS];
-    int64_t tile = args->table->gemm_rows, panel = args->table->gemm_cols;
-    row[0] = col[0] = 0;
-    row[1] = rows;
-    col[1] = cols;
-    if (team->size == 1)
-        return;
-    int64_t by_cols = ceil_div(ceil_div(cols, panel), team->size) * panel * rows;
-    int64_t by_rows = ceil_div(ceil_div(rows, tile), team->size) * tile * ceil_div(cols, panel) * panel;
-    if (by_cols <= by_rows)
-        fnn_team_range(team, cols, panel, &col[0], &col[1]);
-    else
-        fnn_team_range(team, rows, 1, &row[0], &row[1]);
-}
-
-/* One member's packed panel of b, and behind it the packed rows of a of one pass. */
-typedef struct packing {
-    char *left, *right; /* NULL: read in place */
-} packing;
-
-static int64_t left_bytes(const fnn_args *args) {
-    if (!left_needs_packing(args))
-        return 0;
-    int64_t depth = smaller(block_of(args), args->dim[DEPTH]);
-    int64_t rows = smaller(rows_per_pass(args, depth), args->dim[ROWS]);
-    return (rows * packed_left_row(args, depth) * args->table->item_size + 127) / 128 * 128;
-}
-
-static int64_t right_bytes(const fnn_args *args) { return right_needs_packing(args) ? panel_bytes(args) : 0; }
-
-static packing packing_of(const fnn_args *args, int rank) {
-    char *base = (char *)args->scratch + rank * (right_bytes(args) + left_bytes(args));
-    packing p = {left_needs_packing(args) ? base + right_bytes(args) : NULL, right_needs_packing(args) ? base : NULL};
-    return p;
-}
-
-static fnn_gemm piece_of(const fnn_args *args) {
-    fnn_gemm g = {.a_row = args->dim[A_ROW],
-                  .a_depth = args->dim[A_DEPTH],
-                  .b_depth = args->dim[B_DEPTH],
-                  .c_row = args->dim[C_ROW],
-                  .p0 = args->scalar[0],
-                  .p1 = args->scalar[1]};
-    return g;
-}
-
-/* bias and activation belong to the last block of depth only */
-static void finish_block(const fnn_args *args, fnn_gemm *g, int64_t col) {
-    int64_t kind = args->dim[ACTIVATION] - 1;
-    const char *bias = args->pointer[BIAS];
-    g->bias = bias ? bias + col * args->table->item_size : NULL;
+/* Bias, activation and derivative of the product at (row, col) of c; the last block of depth only. Dropout comes
+ * between activation and derivative, and is a matter of whole rows: then the derivative waits for it. */
+static void set_epilogue(const fnn_args *args, fnn_gemm *g, int64_t row, int64_t col) {
+    const int64_t *d = args->dim, kind = d[GEMM_DIM_ACTIVATION] - 1;
+    g->p0 = args->scalar[GEMM_P0];
+    g->p1 = args->scalar[GEMM_P1];
+    g->bias = args->pointer[GEMM_BIAS] ? element(args, GEMM_BIAS, col) : NULL;
     g->relu = kind == FNN_UNARY_relu;
     g->activation = kind > FNN_UNARY_identity && !g->relu ? args->table->unary[kind] : NULL;
+    if (d[GEMM_DIM_DERIVATIVE] > 1 && !d[GEMM_DIM_KEEP]) {
+        g->derivative = args->table->unary_backward[d[GEMM_DIM_DERIVATIVE] - 1];
+        g->saved = element(args, GEMM_SAVED, row * d[GEMM_DIM_SAVED_ROW] + col);
+        g->saved_row = d[GEMM_DIM_SAVED_ROW];
+    }
 }
 
-static void pack_left(const fnn_args *args, fnn_gemm *g, void *packed) {
-    int64_t row = packed_left_row(args, g->depth);
-    args->table->copy_2d(g->rows, g->depth, g->a, g->a_row, 1, packed, row, 1, 0);
-    g->a = packed;
-    g->a_row = row;
+static int is_last_block(const fnn_args *args, int64_t k) {
+    return k + fnn_gemm_block(args) >= args->dim[GEMM_DIM_DEPTH];
 }
 
-static void pack_right(const fnn_args *args, fnn_gemm *g, void *packed) {
-    int64_t width = args->table->gemm_cols;
-    args->table->copy_2d(g->depth, g->cols, g->b, args->dim[B_DEPTH], args->dim[B_COL], packed, width, 1, 0);
-    g->b = packed;
-    g->b_depth = width;
+/* Elements between the rows of a packed panel: a narrow one is packed without gaps, to take less of L1. */
+static int64_t panel_row(const fnn_args *args, int64_t cols) {
+    return cols < args->table->lanes ? cols : args->table->gemm_cols;
 }
 
-/* Rows g->rows of c, all the member's columns, one block of depth from k on. */
-static void row_pass(const fnn_args *args, fnn_gemm *g, int64_t row, int64_t k, const int64_t col[2], void *right) {
-    const int64_t item = args->table->item_size, width = right ? args->table->gemm_cols : col[1] - col[0];
-    for (int64_t j = col[0]; j < col[1]; j += width) {
-        g->cols = smaller(width, col[1] - j);
-        g->b = (const char *)args->pointer[B] + (k * args->dim[B_DEPTH] + j * args->dim[B_COL]) * item;
-        g->c = (char *)args->pointer[C] + (row * g->c_row + j) * item;
-        if (k + block_of(args) >= args->dim[DEPTH])
-            finish_block(args, g, j);
-        if (right)
-            pack_right(args, g, right);
+/* ---- direct: c = a @ b ---- */
+
+/* Rows [g->rows] of c from `row`, all the member's columns, one block of depth from k on. */
+static void direct_pass(const piece *p, fnn_gemm *g, int64_t row, int64_t k) {
+    const fnn_args *args = p->args;
+    const int64_t *d = args->dim, width = p->right ? args->table->gemm_cols : p->col1 - p->col0;
+    for (int64_t j = p->col0; j < p->col1; j += width) {
+        g->cols = fnn_smaller(width, p->col1 - j);
+        g->b = element(args, GEMM_B, k * d[GEMM_DIM_B_DEPTH] + j * d[GEMM_DIM_B_COL]);
+        g->b_depth = d[GEMM_DIM_B_DEPTH];
+        g->c = c_at(args, row, j);
+        if (is_last_block(args, k))
+            set_epilogue(args, g, row, j);
+        if (p->right) {
+            const int64_t row = panel_row(args, g->cols);
+            args->table->copy_2d(g->depth, g->cols, g->b, g->b_depth, d[GEMM_DIM_B_COL], p->right, row, 1, 0);
+            g->b = p->right;
+            g->b_depth = row;
+        }
         args->table->gemm(g);
     }
 }
 
-static void rectangle(const fnn_args *args, const int64_t row[2], const int64_t col[2], packing packed) {
-    const int64_t item = args->table->item_size, depth = args->dim[DEPTH], block = block_of(args);
-    const int64_t pass = rows_per_pass(args, smaller(block, depth));
-    for (int64_t k = 0; k == 0 || k < depth; k += block) {
-        for (int64_t i = row[0]; i < row[1]; i += pass) {
-            fnn_gemm g = piece_of(args);
-            g.depth = smaller(block, depth - k);
-            g.add = k > 0 || args->dim[ACCUMULATE];
-            g.rows = smaller(pass, row[1] - i);
-            g.a = (const char *)args->pointer[A] + (i * g.a_row + k * g.a_depth) * item;
-            if (packed.left)
-                pack_left(args, &g, packed.left);
-            row_pass(args, &g, i, k, col, packed.right);
+static void direct(const piece *p) {
+    const fnn_args *args = p->args;
+    const int64_t *d = args->dim, depth = d[GEMM_DIM_DEPTH], block = fnn_gemm_block(args), pass = p->plan->pass;
+    for (int64_t k = 0; k == 0 || k < depth; k += block)
+        for (int64_t i = p->row0; i < p->row1; i += pass) {
+            fnn_gemm g = {.rows = fnn_smaller(pass, p->row1 - i),
+                          .depth = fnn_smaller(block, depth - k),
+                          .a = element(args, GEMM_A, i * d[GEMM_DIM_A_ROW] + k * d[GEMM_DIM_A_DEPTH]),
+                          .a_row = d[GEMM_DIM_A_ROW],
+                          .a_depth = d[GEMM_DIM_A_DEPTH],
+                          .c_row = d[GEMM_DIM_C_ROW],
+                          .add = k > 0 || d[GEMM_DIM_ACCUMULATE]};
+            if (p->left) {
+                const int64_t row = fnn_gemm_left_row(args, g.depth);
+                args->table->copy_2d(g.rows, g.depth, g.a, g.a_row, 1, p->left, row, 1, 0);
+                g.a = p->left;
+                g.a_row = row;
+            }
+            direct_pass(p, &g, i, k);
+        }
+}
+
+/* ---- swapped: c.T = b.T @ a.T ---- */
+
+/* a.T[block of depth from k, rows from i], in panels of gemm_cols columns one behind the other */
+static void pack_turned(const piece *p, int64_t i, int64_t rows, int64_t k, int64_t depth) {
+    const fnn_args *args = p->args;
+    const int64_t *d = args->dim, panel = args->table->gemm_cols;
+    for (int64_t r = 0; r < rows; r += panel)
+        args->table->copy_2d(depth, fnn_smaller(panel, rows - r),
+                             element(args, GEMM_A, (i + r) * d[GEMM_DIM_A_ROW] + k * d[GEMM_DIM_A_DEPTH]),
+                             d[GEMM_DIM_A_DEPTH], d[GEMM_DIM_A_ROW], p->right + r * depth * args->table->item_size,
+                             panel_row(args, fnn_smaller(panel, rows - r)), 1, 0);
+}
+
+/* c[i.., j..] = the finished piece of c.T, then what follows the sum */
+static void turn(const piece *p, const fnn_gemm *swapped, int64_t i, int64_t j) {
+    const fnn_args *args = p->args;
+    fnn_gemm g = {
+        .rows = swapped->cols, .cols = swapped->rows, .c = c_at(args, i, j), .c_row = args->dim[GEMM_DIM_C_ROW]};
+    args->table->copy_2d(g.rows, g.cols, swapped->c, 1, swapped->c_row, g.c, g.c_row, 1,
+                         args->dim[GEMM_DIM_ACCUMULATE] != 0);
+    set_epilogue(args, &g, i, j);
+    args->table->gemm_finish(&g);
+}
+
+/* Columns [j, j + g->rows) of c (rows of c.T) for `rows` rows from i, one block of depth from k on. */
+static void swapped_chunk(const piece *p, fnn_gemm *g, int64_t i, int64_t rows, int64_t j, int64_t k) {
+    const fnn_args *args = p->args;
+    const int64_t *d = args->dim, panel = args->table->gemm_cols, item = args->table->item_size;
+    const int whole = d[GEMM_DIM_DEPTH] <= fnn_gemm_block(args);
+    const int64_t stripe = whole ? 0 : (p->col1 - p->col0) * panel; /* c.T between the blocks of depth */
+    for (int64_t r = 0; r < rows; r += panel) {
+        g->cols = fnn_smaller(panel, rows - r);
+        if (p->right) {
+            g->b = p->right + r * g->depth * item;
+            g->b_depth = panel_row(args, g->cols);
+        } else {
+            g->b = element(args, GEMM_A, (i + r) * d[GEMM_DIM_A_ROW] + k * d[GEMM_DIM_A_DEPTH]);
+            g->b_depth = d[GEMM_DIM_A_DEPTH];
+        }
+        g->c = p->tile + (whole ? 0 : (r / panel * stripe + (j - p->col0) * panel) * item);
+        g->c_row = panel;
+        args->table->gemm(g);
+        if (is_last_block(args, k))
+            turn(p, g, i + r, j);
+    }
+}
+
+static void swapped_pass(const piece *p, int64_t i, int64_t rows) {
+    const fnn_args *args = p->args;
+    const int64_t *d = args->dim, block = fnn_gemm_block(args), chunk = fnn_gemm_chunk(args);
+    const int64_t chunks = (p->col1 - p->col0 + chunk - 1) / chunk;
+    for (int64_t k = 0; k == 0 || k < d[GEMM_DIM_DEPTH]; k += block) {
+        const int64_t depth = fnn_smaller(block, d[GEMM_DIM_DEPTH] - k);
+        if (p->right)
+            pack_turned(p, i, rows, k, depth);
+        for (int64_t n = 0, j = p->col0; n < chunks; n++) { /* equal chunks, so that no tile is left nearly empty */
+            const int64_t next = p->col0 + (p->col1 - p->col0) * (n + 1) / chunks;
+            fnn_gemm g = {.rows = next - j,
+                          .depth = depth,
+                          .a = element(args, GEMM_B, j * d[GEMM_DIM_B_COL] + k * d[GEMM_DIM_B_DEPTH]),
+                          .a_row = d[GEMM_DIM_B_COL],
+                          .a_depth = d[GEMM_DIM_B_DEPTH],
+                          .add = k > 0};
+            if (p->left) {
+                const int64_t row = fnn_gemm_left_row(args, depth);
+                args->table->copy_2d(g.rows, depth, g.a, g.a_row, 1, p->left, row, 1, 0);
+                g.a = p->left;
+                g.a_row = row;
+            }
+            swapped_chunk(p, &g, i, rows, j, k);
+            j = next;
         }
     }
 }
 
+/* ---- in place: nothing is packed, whatever the strides of b ---- */
+
+/* The depth from k on; dot has an order of its own and takes it whole. */
+static fnn_gemm in_place(const piece *p, int64_t k, int64_t depth) {
+    const fnn_args *args = p->args;
+    const int64_t *d = args->dim;
+    fnn_gemm g = {.rows = p->row1 - p->row0,
+                  .cols = p->col1 - p->col0,
+                  .depth = depth,
+                  .a = element(args, GEMM_A, p->row0 * d[GEMM_DIM_A_ROW] + k),
+                  .a_row = d[GEMM_DIM_A_ROW],
+                  .b = element(args, GEMM_B, k * d[GEMM_DIM_B_DEPTH] + p->col0 * d[GEMM_DIM_B_COL]),
+                  .b_depth = d[GEMM_DIM_B_DEPTH],
+                  .b_col = d[GEMM_DIM_B_COL],
+                  .c = c_at(args, p->row0, p->col0),
+                  .c_row = d[GEMM_DIM_C_ROW],
+                  .add = k > 0 || d[GEMM_DIM_ACCUMULATE]};
+    if (k + depth >= d[GEMM_DIM_DEPTH])
+        set_epilogue(args, &g, p->row0, p->col0);
+    return g;
+}
+
+static void dot(const piece *p) {
+    const fnn_gemm g = in_place(p, 0, p->args->dim[GEMM_DIM_DEPTH]);
+    p->args->table->gemm_dot(&g);
+}
+
+static void narrow(const piece *p) {
+    const int64_t depth = p->args->dim[GEMM_DIM_DEPTH], block = fnn_gemm_block(p->args);
+    for (int64_t k = 0; k == 0 || k < depth; k += block) {
+        const fnn_gemm g = in_place(p, k, fnn_smaller(block, depth - k));
+        p->args->table->gemm_narrow(&g);
+    }
+}
+
+static void swapped(const piece *p) {
+    for (int64_t i = p->row0; i < p->row1; i += p->plan->pass)
+        swapped_pass(p, i, fnn_smaller(p->plan->pass, p->row1 - i));
+}
+
+/* ---- the op ---- */
+
+/* Dropout of the member's rows, and the derivative that had to wait for it. */
+static void drop(const piece *p) {
+    const fnn_args *args = p->args;
+    const int64_t *d = args->dim, cols = p->col1 - p->col0;
+    for (int64_t row = p->row0; row < p->row1; row++) {
+        char *c = c_at(args, row, p->col0);
+        const int64_t number = (row + (int64_t)args->scalar[GEMM_FIRST_ROW]) * d[GEMM_DIM_COLS] + p->col0;
+        args->table->dropout(cols, c, c, number, (int32_t)(d[GEMM_DIM_KEEP] - 1), (uint64_t)d[GEMM_DIM_SEED],
+                             (uint32_t)d[GEMM_DIM_LAYER], (uint32_t)(int64_t)args->scalar[GEMM_STEP]);
+        if (d[GEMM_DIM_DERIVATIVE] > 1)
+            args->table->unary_backward[d[GEMM_DIM_DERIVATIVE] - 1](
+                cols, c, element(args, GEMM_SAVED, row * d[GEMM_DIM_SAVED_ROW] + p->col0), c, args->scalar[GEMM_P0],
+                args->scalar[GEMM_P1]);
+    }
+}
+
+/* b_sum[cols] = column sums of b, which the member has just read: blocks of depth in order, as sum_rows. */
+static void sum_right(const fnn_args *args, const fnn_team *team) {
+    enum { SUM_ROWS = 256, STRIP = 256, UNIT = 16 };
+    const int64_t *d = args->dim;
+    int64_t begin, end;
+    fnn_team_range(team, d[GEMM_DIM_COLS], UNIT, &begin, &end);
+    for (int64_t col = begin; col < end; col += STRIP) {
+        double total[STRIP] = {0}, sums[STRIP];
+        const int64_t cols = fnn_smaller(STRIP, end - col);
+        for (int64_t k = 0; k < d[GEMM_DIM_DEPTH]; k += SUM_ROWS) {
+            args->table->column_sums(fnn_smaller(SUM_ROWS, d[GEMM_DIM_DEPTH] - k), cols,
+                                     element(args, GEMM_B, k * d[GEMM_DIM_B_DEPTH] + col), d[GEMM_DIM_B_DEPTH], sums);
+            for (int64_t j = 0; j < cols; j++)
+                total[j] += sums[j];
+        }
+        args->table->store_doubles(cols, total, 1, element(args, GEMM_B_SUM, col), 1, d[GEMM_DIM_ACCUMULATE] != 0);
+    }
+}
+
 void fnn_op_gemm_run(const fnn_args *args, const fnn_team *team) {
-    int64_t row[2], col[2];
-    share(args, team, row, col);
-    if (row[0] < row[1] && col[0] < col[1])
-        rectangle(args, row, col, packing_of(args, team->rank));
+    const fnn_gemm_plan plan = fnn_gemm_plan_for(args, team->size, args->scratch_bytes);
+    const int64_t rows = args->dim[GEMM_DIM_ROWS], cols = args->dim[GEMM_DIM_COLS];
+    piece p = {.args = args, .plan = &plan, .row1 = rows, .col1 = cols};
+    if (plan.by_rows)
+        fnn_team_range(team, rows, plan.unit, &p.row0, &p.row1);
+    else
+        fnn_team_range(team, cols, plan.unit, &p.col0, &p.col1);
+    char *scratch = (char *)args->scratch + team->rank * fnn_gemm_plan_bytes(&plan);
+    p.left = plan.pack_left ? scratch : NULL;
+    p.right = plan.pack_right ? scratch + plan.left_bytes : NULL;
+    p.tile = scratch + plan.left_bytes + plan.right_bytes;
+    if (p.row0 < p.row1 && p.col0 < p.col1) {
+        static void (*const paths[])(const piece *) = {
+            [FNN_GEMM_DIRECT] = direct, [FNN_GEMM_SWAPPED] = swapped, [FNN_GEMM_NARROW] = narrow, [FNN_GEMM_DOT] = dot};
+        paths[plan.path](&p);
+        if (args->dim[GEMM_DIM_KEEP])
+            drop(&p);
+    }
+    if (args->pointer[GEMM_B_SUM])
+        sum_right(args, team);
 }
 
 fnn_work fnn_op_gemm_work(const fnn_args *args) {
-    double rows = (double)args->dim[ROWS], cols = (double)args->dim[COLS], depth = (double)args->dim[DEPTH];
-    double flops = 2 * rows * cols * depth;
-    double bytes = (rows * depth + depth * cols + rows * cols) * args->table->item_size;
-    return fnn_work_of(flops, bytes, 20 + flops / (0.7 * args->table->flops_per_ns) + 0.02 * bytes);
+    const double rows = (double)args->dim[GEMM_DIM_ROWS], cols = (double)args->dim[GEMM_DIM_COLS],
+                 depth = (double)args->dim[GEMM_DIM_DEPTH];
+    const double bytes = (rows * depth + depth * cols + rows * cols) * args->table->item_size;
+    return fnn_work_of(2 * rows * cols * depth, bytes, fnn_gemm_plan_for(args, 1, INT64_MAX).ns);
 }
 
 int64_t fnn_op_gemm_scratch(const fnn_args *args, int team_size) {
-    return (left_bytes(args) + right_bytes(args)) * team_size;
+    const fnn_gemm_plan plan = fnn_gemm_plan_for(args, team_size, INT64_MAX);
+    return fnn_gemm_plan_bytes(&plan) * team_size;
 }

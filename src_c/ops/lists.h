@@ -12,6 +12,8 @@ typedef struct fnn_list_row {
     const char *states;               /* optimizers: their state arrays */
     const char *forward, *derivative; /* the formulas' texts, "" where the list has none */
     const char *doc, *citation;
+    const char *function, *target, *limits; /* losses: the functional name, what targets may be, limits of parameters */
+    int operations;                         /* losses: instructions per vector */
 } fnn_list_row;
 
 /* Rows of "activations", "elementwise", "binary", "losses" or "optimizers" in list order, the code of the first row in

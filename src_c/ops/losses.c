@@ -104,7 +104,7 @@ int64_t fnn_op_cross_entropy_scratch(const fnn_args *args, int team_size) {
 
 /* ---- pointwise ---- */
 
-enum { P_X, P_TARGET, P_SAMPLE_WEIGHT, P_LOSS, P_DX, P_WEIGHT_SUM };
+enum { P_X, P_TARGET, P_SAMPLE_WEIGHT, P_PARAMETER, P_LOSS, P_DX, P_WEIGHT_SUM };
 enum { P_ROWS, P_COLS, P_X_ROW, P_TARGET_ROW, P_DX_ROW, P_REDUCTION, P_KIND };
 
 /* Elements [start, start + n) of a [*, cols] array with a row stride, to or from a contiguous chunk. */
@@ -123,16 +123,15 @@ static void copy_chunk(const fnn_args *args, char *array, int64_t row_stride, in
 /* The weight of each element's row. */
 static void spread_weights(const fnn_args *args, int64_t start, int64_t n, void *chunk) {
     const int64_t cols = args->dim[P_COLS];
-    int64_t row = start / cols, col = start % cols;
-    for (int64_t i = 0; i < n; i++) {
+    int64_t i = 0;
+    for (int64_t row = start / cols, col = start % cols; i < n; row++, col = 0) {
+        const int64_t end = i + smaller(n - i, cols - col);
         if (args->table->item_size == 4)
-            ((float *)chunk)[i] = ((const float *)args->pointer[P_SAMPLE_WEIGHT])[row];
+            for (const float weight = ((const float *)args->pointer[P_SAMPLE_WEIGHT])[row]; i < end; i++)
+                ((float *)chunk)[i] = weight;
         else
-            ((double *)chunk)[i] = ((const double *)args->pointer[P_SAMPLE_WEIGHT])[row];
-        if (++col == cols) {
-            col = 0;
-            row++;
-        }
+            for (const double weight = ((const double *)args->pointer[P_SAMPLE_WEIGHT])[row]; i < end; i++)
+                ((double *)chunk)[i] = weight;
     }
 }
 
@@ -140,20 +139,31 @@ static void spread_weights(const fnn_args *args, int64_t start, int64_t n, void 
 static double pointwise_chunk(const fnn_args *args, int64_t start, int64_t n, double scale) {
     const int64_t *d = args->dim;
     void *const *p = args->pointer;
-    double x[FNN_LOSS_CHUNK], target[FNN_LOSS_CHUNK], weights[FNN_LOSS_CHUNK], dx[FNN_LOSS_CHUNK];
+    double x[FNN_LOSS_CHUNK], target[FNN_LOSS_CHUNK], weights[FNN_LOSS_CHUNK], parameter[FNN_LOSS_CHUNK],
+        dx[FNN_LOSS_CHUNK];
     const int one_row = d[P_ROWS] == 1;
     const int pack_x = !one_row && d[P_X_ROW] != d[P_COLS], pack_t = !one_row && d[P_TARGET_ROW] != d[P_COLS];
     const int pack_dx = p[P_DX] && !one_row && d[P_DX_ROW] != d[P_COLS];
+    fnn_pointwise_loss piece = {
+        .n = n,
+        .x = pack_x ? x : at(args, p[P_X], start),
+        .target = pack_t ? target : at(args, p[P_TARGET], start),
+        .weights = p[P_SAMPLE_WEIGHT] ? weights : NULL,
+        .parameter = p[P_PARAMETER] ? parameter : NULL,
+        .values = d[P_REDUCTION] == NONE ? at(args, p[P_LOSS], start) : NULL,
+        .dx = pack_dx ? dx : at(args, p[P_DX], start),
+        .scale = scale,
+    };
+    memcpy(piece.p, args->scalar, sizeof piece.p);
     if (pack_x)
         copy_chunk(args, p[P_X], d[P_X_ROW], start, n, (char *)x, 0);
     if (pack_t)
         copy_chunk(args, p[P_TARGET], d[P_TARGET_ROW], start, n, (char *)target, 0);
     if (p[P_SAMPLE_WEIGHT])
         spread_weights(args, start, n, weights);
-    double sum = args->table->loss[d[P_KIND]](
-        n, pack_x ? x : at(args, p[P_X], start), pack_t ? target : at(args, p[P_TARGET], start),
-        p[P_SAMPLE_WEIGHT] ? weights : NULL, d[P_REDUCTION] == NONE ? at(args, p[P_LOSS], start) : NULL,
-        pack_dx ? dx : at(args, p[P_DX], start), scale, args->scalar[0], args->scalar[1]);
+    if (p[P_PARAMETER]) /* the same row again and again */
+        copy_chunk(args, p[P_PARAMETER], 0, start, n, (char *)parameter, 0);
+    const double sum = args->table->loss[d[P_KIND]](&piece);
     if (pack_dx)
         copy_chunk(args, p[P_DX], d[P_DX_ROW], start, n, (char *)dx, 1);
     return sum;
@@ -183,13 +193,70 @@ void fnn_op_pointwise_loss_run(const fnn_args *args, const fnn_team *team) {
     finish_loss(args, team, chunks, reduction, divisor, args->pointer[P_LOSS], args->pointer[P_WEIGHT_SUM]);
 }
 
+/* Instructions per vector, as the rows say. */
+static const int pointwise_operations[] = {
+#define FNN_LOSS(name, function, cls, target, names, defaults, limits, operations, value, derivative, doc, citation)   \
+    operations,
+#include "../kernels/losses.def"
+#undef FNN_LOSS
+};
+
 fnn_work fnn_op_pointwise_loss_work(const fnn_args *args) {
     double n = (double)args->dim[P_ROWS] * (double)args->dim[P_COLS];
     double bytes = n * args->table->item_size * (2 + (args->pointer[P_DX] != NULL));
-    return fnn_work_of(6 * n, bytes, bytes / 60 + 30);
+    double operations = pointwise_operations[args->dim[P_KIND]];
+    return fnn_work_of(operations * n, bytes, bytes / 60 + 0.3 * operations * n / args->table->lanes + 30);
 }
 
 int64_t fnn_op_pointwise_loss_scratch(const fnn_args *args, int team_size) {
     (void)team_size;
     return ceil_div(args->dim[P_ROWS] * args->dim[P_COLS], FNN_LOSS_CHUNK) * (int64_t)sizeof(double);
+}
+
+/* ---- targets ---- */
+
+enum { B_LABELS, B_TARGET, B_FIRST };
+enum { B_ROWS, B_COLS, B_TARGET_ROW, B_CLASSES, B_IGNORE_INDEX, B_ENDS };
+enum { B_LOW, B_HIGH };
+
+/* The first bad one among rows [begin, end), as an index of the whole, or -1. */
+static int64_t first_bad_in(const fnn_args *args, int64_t begin, int64_t end) {
+    const int64_t *d = args->dim, cols = d[B_COLS];
+    const double low = args->scalar[B_LOW], high = args->scalar[B_HIGH];
+    if (args->pointer[B_LABELS]) {
+        const int64_t *labels = (const int64_t *)args->pointer[B_LABELS] + begin, n = end - begin;
+        const int64_t first = args->table->first_bad_label(n, labels, d[B_CLASSES], d[B_IGNORE_INDEX]);
+        return first < n ? begin + first : -1;
+    }
+    const int64_t rows = d[B_TARGET_ROW] == cols ? 1 : end - begin, n = (end - begin) * cols / (rows ? rows : 1);
+    for (int64_t row = 0; row < rows; row++) {
+        const void *target = at(args, args->pointer[B_TARGET], (begin + row) * d[B_TARGET_ROW]);
+        const int64_t first = args->table->first_bad_target(n, target, low, high, (int)d[B_ENDS]);
+        if (first < n)
+            return (begin + row) * cols + first;
+    }
+    return -1;
+}
+
+void fnn_op_first_bad_run(const fnn_args *args, const fnn_team *team) {
+    int64_t begin, end, *found = args->scratch, *first = args->pointer[B_FIRST];
+    fnn_team_range(team, args->dim[B_ROWS], 1, &begin, &end);
+    found[team->rank] = begin < end ? first_bad_in(args, begin, end) : -1;
+    fnn_team_barrier(team);
+    if (team->rank != 0)
+        return;
+    *first = -1;
+    for (int member = 0; member < team->size && *first < 0; member++)
+        *first = found[member];
+}
+
+fnn_work fnn_op_first_bad_work(const fnn_args *args) {
+    double n = (double)args->dim[B_ROWS] * (double)args->dim[B_COLS];
+    double bytes = n * (args->pointer[B_LABELS] ? 8 : args->table->item_size);
+    return fnn_work_of(n, bytes, bytes / 40 + 30);
+}
+
+int64_t fnn_op_first_bad_scratch(const fnn_args *args, int team_size) {
+    (void)args;
+    return team_size * (int64_t)sizeof(int64_t);
 }

@@ -14,7 +14,7 @@
 
 #define FNN_MAX_POINTERS 8
 #define FNN_MAX_DIMS 19
-#define FNN_MAX_SCALARS 10
+#define FNN_MAX_SCALARS 16
 
 enum { FNN_IEEE = 0, FNN_FLUSH = 1 };
 
@@ -23,7 +23,8 @@ typedef struct fnn_args {
     void *pointer[FNN_MAX_POINTERS]; /* slots as named in ops.def */
     int64_t dim[FNN_MAX_DIMS];
     double scalar[FNN_MAX_SCALARS];
-    void *scratch; /* shared by the team, at least scratch() bytes, 64-byte aligned */
+    void *scratch;         /* shared by the team, 64-byte aligned: */
+    int64_t scratch_bytes; /* at least scratch() for these sizes, or for more rows of the same program */
 } fnn_args;
 
 typedef struct fnn_work {

@@ -17,6 +17,8 @@ void fnn_program_free(fnn_program *program) {
         return;
     free(program->nodes);
     free(program->buffers);
+    free(program->uses);
+    free(program->first_use);
     free(program);
 }
 
@@ -102,10 +104,37 @@ static fnn_status check_node(fnn_program *program, int index) {
                 return refuse(program, index, op->name, "reads a buffer that no op has written");
         }
         buffer->last = index;
+        if (written &&
+            (buffer->kind == FNN_BUFFER_KEPT || (buffer->kind == FNN_BUFFER_EXTERNAL && buffer->rows_bytes == 0)))
+            program->in_order = 1;
     }
     for (; slot < FNN_MAX_POINTERS; slot++)
         if (node->operand[slot].buffer >= 0)
             return refuse(program, index, op->name, "too many operands");
+    return FNN_OK;
+}
+
+/* Sorts the operand slots by their buffers, so that a buffer can move without a walk over all ops. */
+static fnn_status find_uses(fnn_program *program) {
+    int *next = calloc((size_t)program->buffer_count + 2, sizeof *next), total = 0;
+    program->first_use = next;
+    if (!next)
+        return FNN_ERROR_MEMORY;
+    for (int n = 0; n < program->node_count; n++)
+        for (int i = 0; i < FNN_MAX_POINTERS; i++)
+            if (program->nodes[n].operand[i].buffer >= 0) {
+                next[program->nodes[n].operand[i].buffer + 2]++;
+                total++;
+            }
+    program->uses = calloc((size_t)total + 1, sizeof *program->uses);
+    if (!program->uses)
+        return FNN_ERROR_MEMORY;
+    for (int b = 2; b < program->buffer_count + 2; b++)
+        next[b] += next[b - 1];
+    for (int n = 0; n < program->node_count; n++) /* next[b + 1] is where b's next use goes, in the end b + 1's first */
+        for (int i = 0; i < FNN_MAX_POINTERS; i++)
+            if (program->nodes[n].operand[i].buffer >= 0)
+                program->uses[next[program->nodes[n].operand[i].buffer + 1]++] = (fnn_use){n, i};
     return FNN_OK;
 }
 
@@ -122,7 +151,9 @@ fnn_status fnn_program_finish(fnn_program *program, int64_t capacity, int64_t ch
         if (status != FNN_OK)
             return status;
     }
-    fnn_status status = fnn_plan_memory(program);
+    fnn_status status = find_uses(program);
+    if (status == FNN_OK)
+        status = fnn_plan_memory(program);
     program->finished = status == FNN_OK;
     return status;
 }

@@ -48,15 +48,23 @@ typedef struct fnn_node {
     int varies;                /* has slots */
 } fnn_node;
 
+/* One operand slot of one op. */
+typedef struct fnn_use {
+    int node, slot;
+} fnn_use;
+
 typedef struct fnn_program {
     int dtype;
     fnn_node *nodes;
     int node_count, node_room;
     fnn_buffer *buffers;
     int buffer_count, buffer_room;
+    fnn_use *uses;           /* of every buffer, one buffer after the other */
+    int *first_use;          /* [buffer_count + 1] */
     int64_t capacity, chunk; /* chunk 0: the whole batch at once */
     int64_t arena_bytes, lower_bound_bytes;
     int slot_count;
+    int in_order; /* what it writes is not row by row: chunks cannot run side by side */
     int finished;
     char problem[256]; /* what finish or append found wrong */
 } fnn_program;
@@ -71,17 +79,30 @@ typedef struct fnn_pace {
     int team_size;
 } fnn_pace;
 
+/* What the choice of threads and the size of the scratch follow from, besides the program. */
+typedef struct fnn_setting {
+    const fnn_table *table;
+    int64_t rows; /* of a chunk, -1: none */
+    int team_size, forced, in_region;
+} fnn_setting;
+
 typedef struct fnn_workspace {
     const fnn_program *program;
     const fnn_table *table;
     char *arena;
     void **pointers; /* per buffer, before chunk offsets */
+    char **placed;   /* per buffer, as args have it */
     fnn_args *args;  /* per op, resolved */
     int *threads;    /* per op */
     char *scratch;
     int64_t scratch_bytes;
     int64_t rows; /* the rows that args are resolved for, -1: none */
+    fnn_setting setting;
+    double ns; /* estimated, of one chunk on one thread */
     int team_size, region_size;
+    int by_pieces;               /* the next run: members take whole pieces of rows, see pieces.c */
+    struct fnn_workspace **crew; /* the other members' workspaces for that */
+    int crew_size;
     double *seconds; /* per op when profiling, else NULL */
     fnn_pace pace;   /* of the steps whose gradients this workspace computes */
 } fnn_workspace;
@@ -96,11 +117,15 @@ fnn_status fnn_program_finish(fnn_program *program, int64_t capacity, int64_t ch
 
 fnn_workspace *fnn_workspace_new(const fnn_program *program);
 void fnn_workspace_free(fnn_workspace *workspace);
-/* Everything that may allocate or fail, before a run of up to `rows` rows. in_region: steps share one region, so that
- * a serial op costs no more than a barrier. */
+/* Everything that may allocate or fail, before a run of up to `rows` rows; next to nothing if only addresses differ
+ * from the last time. in_region: steps share one region, so that a serial op costs no more than a barrier. */
 fnn_status fnn_workspace_prepare(fnn_workspace *workspace, int64_t rows, int in_region);
 /* Fills args for this many rows, `done` rows of the batch being behind us. */
 void fnn_workspace_resolve(fnn_workspace *workspace, int64_t rows, int64_t done);
+/* The same for the rows that args are resolved for already. */
+void fnn_workspace_move(fnn_workspace *workspace, int64_t done);
+/* Threads and scratch for this setting, unless they are those of the last one; args for its rows. */
+fnn_status fnn_workspace_settle(fnn_workspace *workspace, const fnn_setting *setting);
 /* Moves one external buffer of a resolved workspace. */
 void fnn_workspace_repoint(fnn_workspace *workspace, int buffer, void *pointer);
 /* Puts a step's scalars into the ops that have slots. */
@@ -108,7 +133,9 @@ void fnn_workspace_set_scalars(fnn_workspace *workspace, const double *scalars);
 /* Every member of the team walks the list; no barrier after the last op. */
 void fnn_workspace_run(fnn_workspace *workspace, const fnn_team *team);
 
-/* One run over `rows` rows, in chunks where the program was planned so. */
+/* One run over `rows` rows, in chunks where the program was planned so, of a workspace prepared for them. */
+void fnn_workspace_go(fnn_workspace *workspace, int64_t rows, const double *scalars);
+/* Both: prepare and go. */
 fnn_status fnn_program_run(fnn_workspace *workspace, int64_t rows, const double *scalars);
 
 /* Many training steps in one call and one region; see steps.c. */
@@ -130,6 +157,12 @@ typedef struct fnn_steps {
 } fnn_steps;
 
 fnn_status fnn_run_steps(fnn_steps *steps);
+
+/* A workspace for each other member, pointing at the same externals (pieces.c). */
+fnn_status fnn_crew_prepare(fnn_workspace *workspace);
+void fnn_crew_free(fnn_workspace *workspace);
+/* A run by pieces of a prepared workspace and its crew. scalars may be NULL. */
+void fnn_crew_go(fnn_workspace *workspace, int64_t rows, const double *scalars);
 
 /* Memory plan of a checked program (plan.c). */
 fnn_status fnn_plan_memory(fnn_program *program);

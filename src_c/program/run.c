@@ -8,7 +8,7 @@
 #include "program.h"
 
 /* A parallel op costs two barriers; below this time on one thread it is not worth them. A region costs more. */
-static const double PARALLEL_OP_NS = 4000, REGION_NS = 6000;
+static const double PARALLEL_OP_NS = 2500, REGION_NS = 2500;
 
 fnn_workspace *fnn_workspace_new(const fnn_program *program) {
     fnn_workspace *workspace = calloc(1, sizeof *workspace);
@@ -16,12 +16,13 @@ fnn_workspace *fnn_workspace_new(const fnn_program *program) {
         return NULL;
     size_t nodes = (size_t)program->node_count + 1, buffers = (size_t)program->buffer_count + 1;
     workspace->program = program;
-    workspace->rows = -1;
+    workspace->rows = workspace->setting.rows = -1;
     workspace->arena = fnn_aligned_alloc((size_t)program->arena_bytes + 64);
     workspace->pointers = calloc(buffers, sizeof *workspace->pointers);
+    workspace->placed = calloc(buffers, sizeof *workspace->placed);
     workspace->args = calloc(nodes, sizeof *workspace->args);
     workspace->threads = calloc(nodes, sizeof *workspace->threads);
-    if (!workspace->arena || !workspace->pointers || !workspace->args || !workspace->threads) {
+    if (!workspace->arena || !workspace->pointers || !workspace->placed || !workspace->args || !workspace->threads) {
         fnn_workspace_free(workspace);
         return NULL;
     }
@@ -36,47 +37,64 @@ fnn_workspace *fnn_workspace_new(const fnn_program *program) {
 void fnn_workspace_free(fnn_workspace *workspace) {
     if (!workspace)
         return;
+    fnn_crew_free(workspace);
     fnn_aligned_free(workspace->arena);
     fnn_aligned_free(workspace->scratch);
     free(workspace->pointers);
+    free(workspace->placed);
     free(workspace->args);
     free(workspace->threads);
     free(workspace->seconds);
     free(workspace);
 }
 
+/* Where a buffer begins when `done` rows of the batch are behind us. */
+static char *address_of(const fnn_workspace *workspace, int buffer, int64_t done) {
+    char *base = workspace->pointers[buffer];
+    return base ? base + done * workspace->program->buffers[buffer].rows_bytes : NULL;
+}
+
+/* Puts a buffer's address into the args of the ops that use it. */
+static void place(fnn_workspace *workspace, int buffer, char *address) {
+    const fnn_program *program = workspace->program;
+    workspace->placed[buffer] = address;
+    for (int i = program->first_use[buffer]; i < program->first_use[buffer + 1]; i++) {
+        const fnn_use use = program->uses[i];
+        const fnn_affine offset = program->nodes[use.node].operand[use.slot].offset;
+        workspace->args[use.node].pointer[use.slot] = address ? address + fnn_affine_at(offset, workspace->rows) : NULL;
+    }
+}
+
+void fnn_workspace_move(fnn_workspace *workspace, int64_t done) {
+    for (int b = 0; b < workspace->program->buffer_count; b++) {
+        char *address = address_of(workspace, b, done);
+        if (address != workspace->placed[b])
+            place(workspace, b, address);
+    }
+}
+
 void fnn_workspace_resolve(fnn_workspace *workspace, int64_t rows, int64_t done) {
     const fnn_program *program = workspace->program;
+    workspace->rows = rows;
     for (int n = 0; n < program->node_count; n++) {
         const fnn_node *node = &program->nodes[n];
         fnn_args *args = &workspace->args[n];
         args->table = workspace->table;
         args->scratch = workspace->scratch;
-        for (int i = 0; i < FNN_MAX_POINTERS; i++) {
-            int id = node->operand[i].buffer;
-            char *base = id < 0 ? NULL : workspace->pointers[id];
-            args->pointer[i] =
-                base ? base + fnn_affine_at(node->operand[i].offset, rows) + done * program->buffers[id].rows_bytes
-                     : NULL;
-        }
+        args->scratch_bytes = workspace->scratch_bytes;
         for (int i = 0; i < FNN_MAX_DIMS; i++)
             args->dim[i] = fnn_affine_at(node->dim[i], rows);
         for (int i = 0; i < FNN_MAX_SCALARS; i++)
             if (node->slot[i] < 0)
                 args->scalar[i] = node->scalar[i];
     }
-    workspace->rows = rows;
+    for (int b = 0; b < program->buffer_count; b++)
+        place(workspace, b, address_of(workspace, b, done));
 }
 
 void fnn_workspace_repoint(fnn_workspace *workspace, int buffer, void *pointer) {
-    const fnn_program *program = workspace->program;
     workspace->pointers[buffer] = pointer;
-    for (int n = 0; n < program->node_count; n++)
-        for (int i = 0; i < FNN_MAX_POINTERS; i++) {
-            const fnn_operand *operand = &program->nodes[n].operand[i];
-            if (operand->buffer == buffer)
-                workspace->args[n].pointer[i] = (char *)pointer + fnn_affine_at(operand->offset, workspace->rows);
-        }
+    place(workspace, buffer, pointer);
 }
 
 void fnn_workspace_set_scalars(fnn_workspace *workspace, const double *scalars) {
@@ -96,9 +114,11 @@ static void choose_threads(fnn_workspace *workspace, int in_region) {
     const fnn_program *program = workspace->program;
     const int team = workspace->team_size;
     double gain = 0;
+    workspace->ns = 0;
     for (int n = 0; n < program->node_count; n++) {
         double ns = fnn_ops[program->nodes[n].op].work(&workspace->args[n]).ns;
         int parallel = team > 1 && (fnn_threads_forced() || ns > PARALLEL_OP_NS);
+        workspace->ns += ns;
         workspace->threads[n] = parallel ? team : 1;
         if (parallel)
             gain += ns * (1 - 1.0 / team);
@@ -114,11 +134,75 @@ static int64_t scratch_needed(const fnn_workspace *workspace) {
     int64_t most = 0;
     for (int n = 0; n < program->node_count; n++) {
         const fnn_op *op = &fnn_ops[program->nodes[n].op];
-        int64_t bytes = op->scratch ? op->scratch(&workspace->args[n], workspace->threads[n]) : 0;
-        if (bytes > most)
-            most = bytes;
+        for (int team = 1; op->scratch; team = workspace->threads[n]) { /* by pieces, every op has a team of one */
+            int64_t bytes = op->scratch(&workspace->args[n], team);
+            if (bytes > most)
+                most = bytes;
+            if (team == workspace->threads[n])
+                break;
+        }
     }
     return most;
+}
+
+static int same_setting(const fnn_setting *a, const fnn_setting *b) {
+    return a->table == b->table && a->rows == b->rows && a->team_size == b->team_size && a->forced == b->forced &&
+           a->in_region == b->in_region;
+}
+
+/* Whether the same operands are there as in the resolved args: ops may cost and need less without one. */
+static int same_operands(const fnn_workspace *workspace) {
+    for (int b = 0; b < workspace->program->buffer_count; b++)
+        if (!workspace->pointers[b] != !workspace->placed[b])
+            return 0;
+    return 1;
+}
+
+static fnn_status make_scratch(fnn_workspace *workspace) {
+    int64_t bytes = scratch_needed(workspace);
+    if (bytes <= workspace->scratch_bytes)
+        return FNN_OK;
+    fnn_aligned_free(workspace->scratch);
+    workspace->scratch_bytes = 0;
+    workspace->scratch = fnn_aligned_alloc((size_t)bytes);
+    if (!workspace->scratch)
+        return FNN_ERROR_MEMORY;
+    memset(workspace->scratch, 0, (size_t)bytes);
+    workspace->scratch_bytes = bytes;
+    for (int n = 0; n < workspace->program->node_count; n++)
+        workspace->args[n].scratch = workspace->scratch, workspace->args[n].scratch_bytes = bytes;
+    return FNN_OK;
+}
+
+fnn_status fnn_workspace_settle(fnn_workspace *workspace, const fnn_setting *setting) {
+    if (same_setting(setting, &workspace->setting) && same_operands(workspace)) {
+        if (workspace->rows == setting->rows)
+            fnn_workspace_move(workspace, 0);
+        else /* the last chunk or step had fewer rows */
+            fnn_workspace_resolve(workspace, setting->rows, 0);
+        return FNN_OK;
+    }
+    workspace->setting.rows = -1;
+    workspace->table = setting->table;
+    workspace->team_size = setting->team_size;
+    fnn_workspace_resolve(workspace, setting->rows, 0);
+    choose_threads(workspace, setting->in_region);
+    fnn_status status = make_scratch(workspace);
+    if (status == FNN_OK)
+        workspace->setting = *setting;
+    return status;
+}
+
+/* Several chunks that need no order are shared out whole: no barriers, and no member waits while an op runs that is too
+ * short to share. Forced threads split every op, as tests of the ops need it; a profile wants the times of all ops. */
+static int worth_a_crew(const fnn_workspace *workspace, int64_t rows) {
+    const fnn_program *program = workspace->program;
+    if (program->chunk == 0 || rows <= program->chunk || program->in_order)
+        return 0;
+    if (workspace->team_size == 1 || workspace->setting.forced || workspace->seconds)
+        return 0;
+    double ns = workspace->ns * (double)rows / (double)program->chunk;
+    return ns * (1 - 1.0 / workspace->team_size) > REGION_NS;
 }
 
 fnn_status fnn_workspace_prepare(fnn_workspace *workspace, int64_t rows, int in_region) {
@@ -126,22 +210,11 @@ fnn_status fnn_workspace_prepare(fnn_workspace *workspace, int64_t rows, int in_
     if (rows < 0 || (program->chunk == 0 && rows > program->capacity))
         return FNN_ERROR_ARGUMENT;
     int64_t piece = program->chunk > 0 && rows > program->chunk ? program->chunk : rows;
-    workspace->table = fnn_table_for(program->dtype);
-    workspace->team_size = fnn_get_num_threads();
-    fnn_workspace_resolve(workspace, piece, 0);
-    choose_threads(workspace, in_region);
-    int64_t bytes = scratch_needed(workspace);
-    if (bytes > workspace->scratch_bytes) {
-        fnn_aligned_free(workspace->scratch);
-        workspace->scratch_bytes = 0;
-        workspace->scratch = fnn_aligned_alloc((size_t)bytes);
-        if (!workspace->scratch)
-            return FNN_ERROR_MEMORY;
-        memset(workspace->scratch, 0, (size_t)bytes);
-        workspace->scratch_bytes = bytes;
-        fnn_workspace_resolve(workspace, piece, 0);
-    }
-    return FNN_OK;
+    const fnn_setting setting = {fnn_table_for(program->dtype), piece, fnn_get_num_threads(), fnn_threads_forced(),
+                                 in_region};
+    fnn_status status = fnn_workspace_settle(workspace, &setting);
+    workspace->by_pieces = status == FNN_OK && worth_a_crew(workspace, rows);
+    return workspace->by_pieces ? fnn_crew_prepare(workspace) : status;
 }
 
 static double now(void) {
@@ -153,8 +226,8 @@ static double now(void) {
 void fnn_workspace_run(fnn_workspace *workspace, const fnn_team *team) {
     const fnn_program *program = workspace->program;
     const fnn_team solo = {0, 1, NULL};
-    unsigned saved = fnn_float_mode_enter(0);
-    int mode = FNN_IEEE, was_parallel = 0;
+    int mode = program->node_count > 0 ? fnn_ops[program->nodes[0].op].mode : FNN_IEEE, was_parallel = 0;
+    unsigned saved = fnn_float_mode_enter(mode == FNN_FLUSH);
     double start = workspace->seconds && team->rank == 0 ? now() : 0;
     for (int n = 0; n < program->node_count; n++) {
         const fnn_op *op = &fnn_ops[program->nodes[n].op];
@@ -193,8 +266,10 @@ static void run_chunks(void *context, const fnn_team *team) {
         if (!first)
             fnn_team_barrier(team);
         int64_t rows = run->rows - done < chunk ? run->rows - done : chunk;
-        if (team->rank == 0 && (done > 0 || workspace->rows != rows))
+        if (team->rank == 0 && workspace->rows != rows)
             fnn_workspace_resolve(workspace, rows, done);
+        else if (team->rank == 0 && done > 0)
+            fnn_workspace_move(workspace, done);
         if (team->rank == 0 && run->scalars)
             fnn_workspace_set_scalars(workspace, run->scalars);
         fnn_team_barrier(team);
@@ -202,11 +277,20 @@ static void run_chunks(void *context, const fnn_team *team) {
     }
 }
 
+void fnn_workspace_go(fnn_workspace *workspace, int64_t rows, const double *scalars) {
+    if (workspace->program->slot_count == 0)
+        scalars = NULL;
+    if (workspace->by_pieces) {
+        fnn_crew_go(workspace, rows, scalars);
+        return;
+    }
+    chunked_run run = {workspace, rows, scalars};
+    fnn_team_run(workspace->region_size, run_chunks, &run);
+}
+
 fnn_status fnn_program_run(fnn_workspace *workspace, int64_t rows, const double *scalars) {
     fnn_status status = fnn_workspace_prepare(workspace, rows, 0);
-    if (status != FNN_OK)
-        return status;
-    chunked_run run = {workspace, rows, workspace->program->slot_count > 0 ? scalars : NULL};
-    fnn_team_run(workspace->region_size, run_chunks, &run);
-    return FNN_OK;
+    if (status == FNN_OK)
+        fnn_workspace_go(workspace, rows, scalars);
+    return status;
 }

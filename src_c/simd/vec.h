@@ -22,6 +22,7 @@
  *   PIECE                                      reals in 16 bytes (scalar: 1); a vector is VLEN / PIECE pieces
  *   v_load_pieces(p, stride)                   piece k from p + k * stride
  *   v_zip_low v_zip_high(a, b)                 a0 b0 a1 b1 of the lower, the upper half of each piece (not scalar)
+ *   v_transpose_pieces(x[VLEN / PIECE])         piece i of vector k and piece k of vector i change places
  *   v_pin                                      keeps a broadcast in a register: gcc would fold it into each use
  */
 #ifndef FNN_VEC_H

@@ -109,6 +109,12 @@ FNN_INLINE vec v_load_pieces(const real *p, int64_t stride) {
 #endif
 }
 
+FNN_INLINE void v_transpose_pieces(vec x[VLEN / PIECE]) {
+    const vec low = FNN_MM(permute2f128)(x[0], x[1], 0x20), high = FNN_MM(permute2f128)(x[0], x[1], 0x31);
+    x[0] = low;
+    x[1] = high;
+}
+
 FNN_INLINE vec v_pin(vec x) {
     __asm__ volatile("" : "+x"(x));
     return x;

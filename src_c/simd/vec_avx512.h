@@ -44,10 +44,17 @@ FNN_INLINE vec v_fma(vec a, vec b, vec c) { return FNN_MM(fmadd)(a, b, c); }
 FNN_INLINE vec v_fnma(vec a, vec b, vec c) { return FNN_MM(fnmadd)(a, b, c); }
 FNN_INLINE vec v_abs(vec a) { return FNN_MM(andnot)(v_set1((real)-0.0), a); }
 FNN_INLINE vec v_neg(vec a) { return FNN_MM(xor)(v_set1((real)-0.0), a); }
-FNN_INLINE vec v_copysign(vec magnitude, vec sign) {
-    const vec sign_bit = v_set1((real)-0.0);
-    return FNN_MM(or)(FNN_MM(and)(sign_bit, sign), FNN_MM(andnot)(sign_bit, magnitude));
+#if FNN_REAL == 32
+FNN_INLINE vec v_copysign(vec magnitude, vec sign) { /* 0xca: the first operand chooses bits of the second or third */
+    const __m512i m = _mm512_castps_si512(magnitude), s = _mm512_castps_si512(sign);
+    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_set1_epi32(INT32_MIN), s, m, 0xca));
 }
+#else
+FNN_INLINE vec v_copysign(vec magnitude, vec sign) {
+    const __m512i m = _mm512_castpd_si512(magnitude), s = _mm512_castpd_si512(sign);
+    return _mm512_castsi512_pd(_mm512_ternarylogic_epi64(_mm512_set1_epi64(INT64_MIN), s, m, 0xca));
+}
+#endif
 FNN_INLINE vec v_round(vec a) { return FNN_MM(roundscale)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 
 FNN_INLINE vmask v_lt(vec a, vec b) { return FNN_MM_COMPARE(a, b, _CMP_LT_OQ); }
@@ -101,6 +108,20 @@ FNN_INLINE vec v_load_pieces(const real *p, int64_t stride) {
     x = _mm512_insertf64x2(x, _mm_loadu_pd(p + 2 * stride), 2);
     return _mm512_insertf64x2(x, _mm_loadu_pd(p + 3 * stride), 3);
 #endif
+}
+
+#if FNN_REAL == 32
+#define FNN_MM_PIECES(a, b, which) _mm512_shuffle_f32x4(a, b, which)
+#else
+#define FNN_MM_PIECES(a, b, which) _mm512_shuffle_f64x2(a, b, which)
+#endif
+FNN_INLINE void v_transpose_pieces(vec x[VLEN / PIECE]) {
+    const vec even01 = FNN_MM_PIECES(x[0], x[1], 0x88), odd01 = FNN_MM_PIECES(x[0], x[1], 0xdd),
+              even23 = FNN_MM_PIECES(x[2], x[3], 0x88), odd23 = FNN_MM_PIECES(x[2], x[3], 0xdd);
+    x[0] = FNN_MM_PIECES(even01, even23, 0x88);
+    x[1] = FNN_MM_PIECES(odd01, odd23, 0x88);
+    x[2] = FNN_MM_PIECES(even01, even23, 0xdd);
+    x[3] = FNN_MM_PIECES(odd01, odd23, 0xdd);
 }
 
 FNN_INLINE vec v_pin(vec x) {

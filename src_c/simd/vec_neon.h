@@ -127,6 +127,8 @@ FNN_INLINE vec v_load_pieces(const real *p, int64_t stride) {
     return v_load(p);
 }
 
+FNN_INLINE void v_transpose_pieces(vec x[1]) { (void)x; }
+
 FNN_INLINE vec v_pin(vec x) {
     __asm__ volatile("" : "+w"(x));
     return x;

@@ -75,6 +75,7 @@ FNN_INLINE vec v_load_pieces(const real *p, int64_t stride) {
     (void)stride;
     return *p;
 }
+FNN_INLINE void v_transpose_pieces(vec x[1]) { (void)x; }
 FNN_INLINE vec v_pin(vec x) { return x; }
 
 #endif

@@ -74,7 +74,7 @@ static array copy_array(const array *a) {
     memcpy(b.data, a->data, (size_t)a->n * (size_t)table->item_size);
     return b;
 }
-static double rounded(double v) { return table->item_size == 4 ? (double)(float)v : v; }
-static int same(double a, double b) { return a == b || (a != a && b != b); }
+static inline double rounded(double v) { return table->item_size == 4 ? (double)(float)v : v; }
+static inline int same(double a, double b) { return a == b || (a != a && b != b); }
 
 #endif

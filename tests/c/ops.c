@@ -5,62 +5,7 @@
  * Arrays end (or start) at a page that may not be touched, so that one element read or written too far is a crash.
  * References are plain loops in double or long double; results on two and three threads must equal those on one.
  */
-#include "guarded.h"
-
-#include "base/cpu.h"
-#include "ops/op.h"
-
-#define TABLES(isa) extern const fnn_table fnn_table_##isa##_f32, fnn_table_##isa##_f64;
-#if defined(__x86_64__)
-TABLES(scalar)
-TABLES(sse2)
-TABLES(avx2)
-TABLES(avx512)
-#else
-TABLES(scalar)
-TABLES(neon)
-#endif
-
-typedef struct call {
-    int op;
-    const fnn_args *args;
-} call;
-static void run_member(void *context, const fnn_team *team) {
-    const call *c = context;
-    fnn_ops[c->op].run(c->args, team);
-}
-static void run_on(int op, fnn_args *args, int threads) {
-    const int64_t bytes = fnn_ops[op].scratch(args, threads);
-    const call c = {op, args};
-    args->table = table;
-    args->scratch = bytes ? aligned_alloc(64, ((size_t)bytes + 63) / 64 * 64) : NULL;
-    fnn_team_run(threads, run_member, (void *)(uintptr_t)&c);
-    free(args->scratch);
-}
-/* Runs on one thread into y; the same inputs on 2 and 3 threads must give the same bytes. */
-static void run(int op, fnn_args *args, array *y, int y_slot) {
-    array before = copy_array(y);
-    args->table = table;
-    const fnn_work work = fnn_ops[op].work(args);
-    CHECK(work.ns > 0 && work.bytes >= 0, "%s: no estimate", fnn_ops[op].name);
-    args->pointer[y_slot] = y->data;
-    run_on(op, args, 1);
-    for (int threads = 2; threads <= 3; threads++) {
-        array other = copy_array(&before);
-        args->pointer[y_slot] = other.data;
-        run_on(op, args, threads);
-        CHECK(memcmp(other.data, y->data, (size_t)y->n * (size_t)table->item_size) == 0, "%s: %d threads differ",
-              fnn_ops[op].name, threads);
-        free_array(&other);
-    }
-    free_array(&before);
-}
-
-/* A width on either side of the vectors and pieces that matter. */
-static int64_t some_size(void) {
-    static const int64_t sizes[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 100, 257, 1000};
-    return sizes[random_below(14)];
-}
+#include "harness.h"
 
 static void unary(void) {
     for (int kind = 0; kind < FNN_UNARY_COUNT; kind++)
@@ -141,6 +86,8 @@ static int close_to(double got, double want) {
     const double eps = table->item_size == 4 ? 0x1p-23 : 0x1p-52;
     return same(got, rounded(want)) || fabs(got - want) <= 4 * eps * fabs(want) + 4e-45;
 }
+/* Rows of the lists that this file does not know are checked in Python only. */
+static int has_reference(double (*reference)(int, double), int kind) { return !isnan(reference(kind, 0.3)); }
 static void unary_values(void) {
     const double values[] = {0, -0.0, 1, -1, 0.3, -0.3, 5, -5, 17, -17, 80, -80, 1e-30, INFINITY, -INFINITY, NAN};
     for (int kind = 0; kind < FNN_UNARY_COUNT; kind++)
@@ -149,9 +96,10 @@ static void unary_values(void) {
             set(&x, 0, values[i]);
             set(&one, 0, 1);
             table->unary[kind](1, x.data, y.data, 0, 0);
-            CHECK(close_to(get(&y, 0), unary_reference(kind, get(&x, 0))), "unary %d of %g gives %g", kind, values[i],
-                  get(&y, 0));
-            if (table->unary_backward[kind] && values[i] == values[i]) {
+            if (has_reference(unary_reference, kind))
+                CHECK(close_to(get(&y, 0), unary_reference(kind, get(&x, 0))), "unary %d of %g gives %g", kind,
+                      values[i], get(&y, 0));
+            if (table->unary_backward[kind] && has_reference(slope_reference, kind) && values[i] == values[i]) {
                 table->unary_backward[kind](1, one.data, x.data, y.data, 0, 0);
                 CHECK(close_to(get(&y, 0), slope_reference(kind, get(&x, 0))), "slope %d at %g is %g", kind, values[i],
                       get(&y, 0));
@@ -184,6 +132,8 @@ static double binary_reference(int kind, double a, double b) {
         return a <= b;
     case FNN_BINARY_equal:
         return a == b;
+    case FNN_BINARY_prelu:
+        return a > 0 ? a : b * a;
     default:
         return NAN;
     }
@@ -216,6 +166,8 @@ static void binary_and_where(void) {
                 double v[3];
                 for (int k = 0; k < 3; k++)
                     v[k] = get(&in[k], r * row[k] + c * col[k]);
+                if (!where && isnan(binary_reference(kind, 1, 1))) /* a row that this file does not know */
+                    continue;
                 const double want = where ? (v[0] != 0 ? v[1] : v[2]) : rounded(binary_reference(kind, v[0], v[1]));
                 CHECK(same(get(&y, r * y_row + c), want), "binary %d (%g, %g)", kind, v[0], v[1]);
             }
@@ -430,18 +382,4 @@ static void all_of(const fnn_table *t) {
            t->item_size, checks, worst_softmax, worst_log, worst_back);
 }
 
-int main(void) {
-    const fnn_cpu *cpu = fnn_cpu_get();
-    all_of(&fnn_table_scalar_f32), all_of(&fnn_table_scalar_f64);
-#if defined(__x86_64__)
-    all_of(&fnn_table_sse2_f32), all_of(&fnn_table_sse2_f64);
-    if (cpu->avx2)
-        all_of(&fnn_table_avx2_f32), all_of(&fnn_table_avx2_f64);
-    if (cpu->avx512)
-        all_of(&fnn_table_avx512_f32), all_of(&fnn_table_avx512_f64);
-#else
-    (void)cpu;
-    all_of(&fnn_table_neon_f32), all_of(&fnn_table_neon_f64);
-#endif
-    return failures != 0;
-}
+int main(void) { return on_every_table(all_of); }

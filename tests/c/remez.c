@@ -8,7 +8,7 @@
 #include <quadmath.h>
 #include <stdio.h>
 
-#define MAX_TERMS 16
+#define MAX_TERMS 32
 #define GRID 20000
 
 typedef __float128 quad;
@@ -34,6 +34,22 @@ static quad atanh_tail(quad z) {
     return sum;
 }
 static quad atanh_weight(quad z) { return z / (2 + z * atanh_tail(z)); }
+
+/* The upper tail of the normal law over its density's exponential, times (a + K), in t = (a - K) / (a + K) */
+static quad tail_k;
+static quad tail_part(quad t) {
+    const quad a = tail_k * (1 + t) / (1 - t);
+    return expq(a * a / 2) * erfcq(a / sqrtq(2)) / 2 * (a + tail_k);
+}
+static quad tail_weight(quad t) { return 1 / tail_part(t); }
+
+/* erf(x) / x as a function of z = x^2 */
+static quad erf_part(quad z) {
+    if (z < 1e-12Q)
+        return 2 / sqrtq(M_PIq) * (1 - z / 3 + z * z / 10);
+    return erfq(sqrtq(z)) / sqrtq(z);
+}
+static quad erf_weight(quad z) { return 1 / erf_part(z); }
 
 static quad polynomial(const quad *c, int terms, quad x) {
     quad y = c[terms - 1];
@@ -120,5 +136,13 @@ int main(void) {
     fit("exp float64", exp_tail, exp_weight, -half_ln2, half_ln2, 10);
     fit("log float32", atanh_tail, atanh_weight, 0, s * s, 3);
     fit("log float64", atanh_tail, atanh_weight, 0, s * s, 7);
+    fit("log1p float32", atanh_tail, atanh_weight, 0, 1 / 9.0Q, 4);
+    fit("log1p float64", atanh_tail, atanh_weight, 0, 1 / 9.0Q, 10);
+    tail_k = 2;
+    fit("tail float32", tail_part, tail_weight, -1, 13 / 17.0Q, 12); /* a from 0 to 15 */
+    tail_k = 3;
+    fit("tail float64", tail_part, tail_weight, -1, 36 / 42.0Q, 25); /* a from 0 to 39 */
+    fit("erf float32", erf_part, erf_weight, 0, 1, 7);
+    fit("erf float64", erf_part, erf_weight, 0, 1, 12);
     return 0;
 }

@@ -1,12 +1,13 @@
 #!/bin/sh
-# Builds the native library's kernels and ops without Python and measures them: tests/c/run.sh [stride]
+# Builds the native library's kernels and ops without Python, tests and measures them: tests/c/run.sh [stride [every]]
 #
-#   CC=clang tests/c/run.sh                                    another compiler
-#   CC=aarch64-linux-gnu-gcc RUN=qemu-aarch64 tests/c/run.sh   another processor (needs -static: set LINK=-static)
+#   CC=clang tests/c/run.sh                                              another compiler
+#   CC=aarch64-linux-gnu-gcc RUN=qemu-aarch64 LINK=-static tests/c/run.sh 2000003 9    another processor
 #
 # stride: every stride-th float32 goes through each function of vec_math.h (default 20011; 1 takes an hour).
+# every: each every-th size of the products' sweep (default 1: all of them).
 set -eu
-cc=${CC:-gcc} run=${RUN:-} link=${LINK:-} stride=${1:-20011}
+cc=${CC:-gcc} run=${RUN:-} link=${LINK:-} stride=${1:-20011} every=${2:-1}
 root=$(cd "$(dirname "$0")/../.." && pwd)
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
@@ -29,17 +30,30 @@ here() { # can this machine run the ISA?
     avx512) grep -q avx512vl /proc/cpuinfo ;;
     esac
 }
+compile() { # ISA BITS: its kernels and its measurement of vec_math.h
+    upper=$(echo "$1" | tr a-z A-Z)
+    $cc $flags $(isa_flags $1) -DFNN_REAL=$2 -c "$root/src_c/isa/$1.c" -o "$out/$1_$2.o"
+    $cc -D_GNU_SOURCE $flags $(isa_flags $1) -DFNN_REAL=$2 -DFNN_ISA_$upper $link "$root/tests/c/ulp.c" -lm -o "$out/ulp_$1_$2"
+}
 status=0
 for isa in $isas; do
+    compile $isa 32 & other=$!
+    compile $isa 64
+    wait $other
+done
+for source in "$root"/src_c/base/*.c "$root"/src_c/ops/*.c "$root/src_c/isa/dispatch.c"; do
+    $cc $flags -fopenmp -c "$source" -o "$out/core_$(basename "$source" .c).o"
+done
+for test in ops products; do
+    $cc $flags -fopenmp $link "$root/tests/c/$test.c" "$out"/*.o -lm -o "$out/$test"
+done
+for isa in $isas; do
     for bits in 32 64; do
-        $cc $flags $(isa_flags $isa) -DFNN_REAL=$bits -c "$root/src_c/isa/$isa.c" -o "$out/$isa$bits.o"
-        upper=$(echo $isa | tr a-z A-Z)
-        $cc -D_GNU_SOURCE $flags $(isa_flags $isa) -DFNN_REAL=$bits -DFNN_ISA_$upper $link "$root/tests/c/ulp.c" -lm -o "$out/ulp"
-        if here $isa; then $run "$out/ulp" "$stride" || status=1; fi
+        if here $isa; then $run "$out/ulp_${isa}_$bits" "$stride" || status=1; fi
     done
 done
-$cc $flags -fopenmp $link "$root/tests/c/ops.c" "$root"/src_c/base/*.c "$root"/src_c/ops/*.c "$root/src_c/isa/dispatch.c" \
-    "$out"/*.o -lm -o "$out/ops"
 # Members of different teams take turns on few cores: let the idle ones sleep at once.
-OMP_WAIT_POLICY=passive $run "$out/ops" || status=1
+export OMP_WAIT_POLICY=passive
+$run "$out/ops" || status=1
+$run "$out/products" "$every" || status=1
 exit $status

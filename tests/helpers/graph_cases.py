@@ -6,7 +6,7 @@ from fastnn import _native
 from fastnn import functional as F
 
 RNG = np.random.default_rng(7)
-POSITIVE = ("sqrt", "log", "reciprocal")
+POSITIVE = ("sqrt", "log", "log1p", "reciprocal")
 
 
 def normal(*shape):
@@ -27,6 +27,20 @@ LABELS = np.array([0, 3, 1, 2, 2, 0])
 PROBABILITIES = RNG.dirichlet(np.ones(4), 6)
 CLASS_WEIGHT = np.array([0.5, 1.0, 2.0, 0.7])
 SAMPLE_WEIGHT = RNG.random(6) + 0.2
+
+
+
+def loss_inputs(row):
+    """(x, target) that a row of losses.def takes, off its kinks."""
+    x = RNG.uniform(0.1, 0.9, (6, 4)) if row["name"] == "binary_cross_entropy" else off_zero(6, 4)
+    targets = {
+        "any": x + 0.7 * off_zero(6, 4),
+        "probability": PROBABILITIES,
+        "sign": np.where(RNG.random((6, 4)) < 0.5, -1.0, 1.0),
+        "count": RNG.uniform(1.2, 4.0, (6, 4)),
+    }
+    return x, targets[row["target"]]
+
 
 # name -> (function, inputs, whether second derivatives exist in primitives)
 CASES = {}
@@ -52,6 +66,16 @@ case("divide", F.divide, normal(4, 3), off_zero(4, 3) * 2)
 case("divide row", F.divide, normal(4, 3), positive(3))
 case("divide scalar", lambda x: 2.0 / x, positive(4, 3))
 case("greater", lambda x, y: F.greater(x, y) * x, normal(4, 3), normal(4, 3))
+case("prelu", F.prelu, off_zero(4, 3), normal(3))
+case("prelu one", F.prelu, off_zero(4, 3), normal(1))
+case("prelu channels", F.prelu, off_zero(2, 3, 4), normal(3))
+case("clamp", lambda x: F.clamp(x, -0.4, 0.7), off_zero(4, 3))
+for _name, _options in (
+    ("leaky_relu", {"negative_slope": 0.3}), ("shifted_relu", {"shift": 0.5}), ("elu", {"alpha": 1.7}),
+    ("celu", {"alpha": 0.6}), ("softplus", {"beta": 2.0}), ("hardtanh", {"min_val": -0.5, "max_val": 1.5}),
+    ("gelu", {"approximate": "tanh"}),
+):  # fmt: skip
+    case(f"{_name} with options", lambda x, n=_name, o=_options: getattr(F, n)(x, **o), off_zero(5, 3))
 case("where", lambda m, a, b: F.where(F.greater(m, 0.0), a, b), off_zero(4, 3), normal(4, 3), normal(3))
 for _p in (2, 3, 5, -1, -2, 0.5, 1.7, 0):
     case(f"power {_p}", lambda x, p=_p: x**p, positive(3, 2))
@@ -125,16 +149,28 @@ for _reduction in ("mean", "sum", "none"):
         lambda x, t, o=_o: F.cross_entropy(x, t, **o), normal(6, 4), PROBABILITIES,
     )  # fmt: skip
     for _row in _native.list_rows("losses"):
-        _f = getattr(F, _row["name"] + "_loss")
+        _f, _x, _t = getattr(F, _row["function"]), *loss_inputs(_row)
+        case(f"{_row['name']} {_reduction}", lambda x, t, f=_f, o=_o: f(x, t, **o), _x, _t)
         case(
-            f"{_row['name']}_loss {_reduction}", lambda x, t, f=_f, o=_o: f(x, t, **o), normal(6, 4), normal(6, 4),
+            f"{_row['name']} weighted {_reduction}",
+            lambda x, f=_f, t=_t, o=_o: f(x, t, sample_weight=SAMPLE_WEIGHT, **o), _x,
         )  # fmt: skip
-        case(
-            f"{_row['name']}_loss weighted {_reduction}",
-            lambda x, f=_f, o=_o: f(x, PROBABILITIES, sample_weight=SAMPLE_WEIGHT, **o), normal(6, 4),
-        )  # fmt: skip
+    case(
+        f"poisson rate {_reduction}",
+        lambda x, t, o=_o: F.poisson_nll_loss(x, t, log_input=False, full=True, **o),
+        positive(6, 4), 3 * positive(6, 4),
+    )  # fmt: skip
+    case(
+        f"quantile columns {_reduction}",
+        lambda x, t, o=_o: F.quantile_loss(x, t, q=[0.1, 0.4, 0.5, 0.9], **o), normal(6, 4), normal(6, 4),
+    )  # fmt: skip
 
 case("dropout", lambda x: F.dropout(x, 0.4, seed=3) ** 2, normal(6, 4))
+case("alpha_dropout", lambda x: F.alpha_dropout(x, 0.4, seed=3) ** 2, normal(6, 4))
+case("gaussian_noise", lambda x: F.gaussian_noise(x, 0.4, seed=3) ** 2, normal(6, 4))
+case("layer_norm", lambda x, w, b: F.layer_norm(x, 4, w, b) ** 2, normal(6, 4), positive(4), normal(4))
+case("layer_norm plain", lambda x: F.layer_norm(x, 4) ** 3, normal(6, 4))
+case("layer_norm axes", lambda x, w: F.layer_norm(x, (3, 2), w) ** 2, normal(4, 3, 2), positive(3, 2))
 case("dropout shared", lambda x: F.dropout(x, 0.4, seed=3, shared=True) ** 2, normal(6, 4))
 case("batch_norm", lambda x, w, b: F.batch_norm(x, weight=w, bias=b, training=True), normal(6, 4), normal(4), normal(4))
 case("batch_norm plain", lambda x: F.batch_norm(x, training=True), normal(6, 4))

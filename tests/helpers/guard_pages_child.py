@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from fastnn import kernels
+from fastnn import _native, kernels
 from fastnn.threads import isa as use_isa
 from fastnn.threads import num_threads
 
@@ -62,8 +62,9 @@ def calls(rng, dtype, rows, cols, place):
     depth = max(1, (rows * 7 + cols) % 37)
     x, other, y, vector = draw(rows, cols), draw(rows, cols), out(rows, cols), draw(cols)
     left, right, weight, bias = draw(rows, depth), draw(depth, cols), draw(cols, depth), draw(cols)
+    one, both = place(np.ones((rows, cols), dtype)), (out(rows, cols), y)
     labels = place(rng.integers(0, max(cols, 1), rows))
-    states = [draw(rows, cols) for _ in range(2)]
+    states = [draw(rows, cols) for _ in range(3)]
     column, row_out, dweight, dx = out(rows), out(cols), out(cols, depth), out(rows, depth)
     for name in ("relu", "tanh", "sigmoid", "exp", "log", "sqrt", "sign"):
         yield name, partial(getattr(kernels, name), x, out=y)
@@ -78,9 +79,12 @@ def calls(rng, dtype, rows, cols, place):
     yield "linear_backward", lambda: kernels.linear_backward(other, left, weight, out=(dx, dweight, row_out))
     yield "sum 0", lambda: kernels.sum(x, 0, out=row_out)
     yield "dropout", lambda: kernels.dropout(x, 0.4, seed=3, offset=5, out=y)
-    yield "adam", lambda: kernels.adam(y, x, *states, step=1)
-    yield "rmsprop", lambda: kernels.rmsprop(y, x, states[0], step=1)
-    yield "sgd", lambda: kernels.sgd(y, x, states[0], step=2, momentum=0.9)
+    for row in _native.list_rows("optimizers"):
+        options = {"momentum": 0.9} if row["name"] in ("sgd", "rmsprop") else {}
+        step = partial(getattr(kernels, row["name"]), y, x, *states[: len(row["states"])], step=2, weight_decay=0.1)
+        yield row["name"], partial(step, **options)
+    yield "alpha_dropout", lambda: kernels.alpha_dropout(x, 0.4, seed=3, offset=5, out=y)
+    yield "gaussian_noise", lambda: kernels.gaussian_noise(x, 0.4, seed=3, offset=5, out=y)
     if cols:
         yield "sum 1", lambda: kernels.sum(x, 1, out=column)
         yield "max 1", lambda: kernels.max(x, 1, out=column)
@@ -102,7 +106,12 @@ def calls(rng, dtype, rows, cols, place):
         )
         yield "cross entropy plain", lambda: kernels.softmax_cross_entropy(x, labels, out=(None, y))
         yield "probabilities", lambda: kernels.softmax_cross_entropy(x, other, out=(None, y))
-        yield "mse", lambda: kernels.mse(x, other, sample_weight=column, out=(None, y))
+        for row in _native.list_rows("losses"):
+            target = one if row["target"] == "sign" else other
+            loss = getattr(kernels, row["name"])
+            yield row["name"], partial(loss, x, target, out=(None, y))
+            yield row["name"] + " weighted", partial(loss, x, target, sample_weight=column, reduction="none", out=both)
+        yield "quantile of columns", lambda: kernels.quantile(x, other, vector / 2, out=(None, y))
     if rows > 1:
         yield "batch_norm", lambda: kernels.batch_norm(x, vector, bias, out=(y, row_out, None))
         yield "batch_norm_inference", lambda: kernels.batch_norm_inference(x, vector, bias, vector, bias, out=y)
@@ -138,7 +147,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "bite":
         bite(sys.argv[2])
     else:
-        POOL.extend(Guarded(24) for _ in range(20))
+        POOL.extend(Guarded(24) for _ in range(22))
         run(sys.argv[2], np.dtype(np.float32))
         run(sys.argv[2], np.dtype(np.float64))
         print("done")

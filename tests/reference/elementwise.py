@@ -6,6 +6,7 @@ Comparisons give 1 or 0; a comparison with NaN is false. maximum and minimum giv
 
 import numpy as np
 
+from .activations import erf as erf
 from .precision import wide
 
 
@@ -35,6 +36,14 @@ def exp(x):
 
 def log(x):
     return np.log(wide(x))
+
+
+def expm1(x):
+    return np.expm1(wide(x))
+
+
+def log1p(x):
+    return np.log1p(wide(x))
 
 
 def sign(x):
@@ -88,6 +97,11 @@ def less_equal(a, b):
 
 def equal(a, b):
     return np.where(wide(a) == wide(b), 1.0, 0.0)
+
+
+def prelu(a, b):
+    a = wide(a)
+    return np.where(a > 0, a, wide(b) * a)
 
 
 def where(mask, a, b):

@@ -152,7 +152,7 @@ class Lowering:
 
     # --- ops --------------------------------------------------------------------------------------------------
     def op(self, name, buffers, *, scalars=(), **dims):
-        """Append a native op; buffers: {slot: View}, absent slots are NULL; dims by name."""
+        """Append a native op; buffers: {slot: View}, absent slots are NULL; dims by name, absent ones are 0."""
         slots, dim_names = self._ops[name]
         pointers = []
         for slot in slots:
@@ -162,7 +162,7 @@ class Lowering:
             else:
                 offset = view.offset * _ITEM.get(view.kind, self.item)
                 pointers.append(view.buffer if offset == 0 else (view.buffer, affine(offset)))
-        sizes = tuple(affine(dims.pop(dim)) for dim in dim_names)
+        sizes = tuple(affine(dims.pop(dim, 0)) for dim in dim_names)
         if dims:
             raise TypeError(f"{name} has no size called {next(iter(dims))}")
         self.builder.op(name, tuple(pointers), sizes, tuple(scalars))

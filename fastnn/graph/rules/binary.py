@@ -14,6 +14,10 @@ _VJP = {
     # at ties the whole gradient goes to a
     "maximum": (lambda g, a, b, y: g * (a >= b), lambda g, a, b, y: g * (a < b)),
     "minimum": (lambda g, a, b, y: g * (a <= b), lambda g, a, b, y: g * (a > b)),
+    "prelu": (
+        lambda g, a, b, y: a._apply("where", (a > 0.0, g, g * b)),
+        lambda g, a, b, y: a._apply("where", (a > 0.0, 0.0, g * a)),
+    ),
 }
 
 
@@ -59,7 +63,7 @@ class Binary(Rule):
         if name in ("maximum", "minimum"):
             a, b = node.inputs
             return (a >= b,)
-        return ()
+        return (node.inputs[0] > 0.0,) if name == "prelu" else ()
 
 
 def binary(graph, a, b, name, code):

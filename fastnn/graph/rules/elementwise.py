@@ -4,6 +4,8 @@ First derivatives of activations are the native unary_backward(grad, x) = grad *
 `derivative(name)`: f' in primitives, read from the list's own formula.
 """
 
+import math
+
 from .base import RECORDERS, Rule, aligned_rows, full_like, records, register
 from .formula import derivative_from_list
 from .lists import activations, elementwise
@@ -17,12 +19,16 @@ _ARITHMETIC = {
     "reciprocal": lambda g, x, y: -(g * y * y),
     "exp": lambda g, x, y: g * y,
     "log": lambda g, x, y: g / x,
+    "expm1": lambda g, x, y: g * (y + 1.0),
+    "log1p": lambda g, x, y: g / (x + 1.0),
+    "erf": lambda g, x, y: g * x._apply("exp", (-(x * x),)) * (2.0 / math.sqrt(math.pi)),
     "sign": lambda g, x, y: None,
     "heaviside": lambda g, x, y: None,
 }
 
 
-_SMOOTH = frozenset(("identity", "sigmoid", "tanh", "softplus", "gelu", "silu", "mish"))
+# without a kink: saves gradcheck the evaluation of their derivative, no more
+_SMOOTH = frozenset("identity sigmoid tanh softsign gelu gelu_tanh silu mish".split())
 _JUMPS = frozenset(("sign", "heaviside"))
 
 

@@ -5,13 +5,22 @@ native module exports their text, the second derivative of a new activation or l
 of its first derivative is evaluated on symbolic tensors and differentiated like any other expression.
 """
 
+import math
+
 from .base import full_like
 from .lists import activations, losses
+
+_OF_NUMBERS = {
+    "greater": lambda a, b: a > b, "greater_equal": lambda a, b: a >= b, "less": lambda a, b: a < b,
+    "less_equal": lambda a, b: a <= b, "equal": lambda a, b: a == b, "maximum": max, "minimum": min, "absolute": abs,
+}  # fmt: skip
 
 
 def _call(name):
     def apply(*tensors):
-        tensor = next(t for t in tensors if hasattr(t, "_apply"))
+        tensor = next((t for t in tensors if hasattr(t, "_apply")), None)
+        if tensor is None:  # parameters only, as in the condition of v_if
+            return _OF_NUMBERS[name](*tensors)
         return tensor._apply(name, tensors)
 
     return apply
@@ -25,6 +34,36 @@ def _sigmoid_derivative(x):
 def _tanh_derivative(x):
     y = _call("tanh")(x)
     return 1.0 - y * y
+
+
+def _log_factorial(t):
+    """Stirling's approximation where t > 1, else 0."""
+    greater = t._apply("greater", (t, 1.0))
+    safe = t._apply("where", (greater, t, 2.0))
+    log_t = _call("log")(safe)
+    value = safe * log_t - safe + 0.5 * log_t + 0.91893853320467274178
+    return t._apply("where", (greater, value, 0.0))
+
+
+def _silu_derivative(x):
+    y = _call("sigmoid")(x)
+    return y * (1.0 + x * (1.0 - y))
+
+
+def _gelu_derivative(x):
+    density = _call("exp")(x * x * -0.5) * (1.0 / math.sqrt(2.0 * math.pi))
+    return 0.5 + 0.5 * _call("erf")(x * math.sqrt(0.5)) + x * density
+
+
+def _gelu_tanh_derivative(x):
+    k, cubic = math.sqrt(8.0 / math.pi), 0.044715
+    y = _call("sigmoid")((x + cubic * (x * x * x)) * k)
+    return y + x * (k + 3.0 * k * cubic * (x * x)) * (y * (1.0 - y))
+
+
+def _mish_derivative(x):
+    y = _call("tanh")(_call("softplus")(x))
+    return y + x * (1.0 - y * y) * _call("sigmoid")(x)
 
 
 def _vocabulary():
@@ -41,9 +80,28 @@ def _vocabulary():
         "v_abs": _call("absolute"),
         "v_sqrt": _call("sqrt"),
         "v_exp": _call("exp"),
-        "v_expm1": lambda x: _call("exp")(x) - 1.0,
+        "v_exp_nonpositive": _call("exp"),
+        "v_exp_negative": lambda x: _call("exp")(_call("minimum")(x, 0.0)),
+        "v_expm1": _call("expm1"),
+        "v_expm1_negative": lambda x: _call("expm1")(_call("minimum")(x, 0.0)),
         "v_log": _call("log"),
-        "v_log1p": lambda x: _call("log")(x + 1.0),
+        "v_log1p_below_1": _call("log1p"),
+        "v_exp_minus_abs": lambda x: _call("exp")(-_call("absolute")(x)),
+        "v_log_factorial": _log_factorial,
+        "v_inverse": lambda x: 0.0 if isinstance(x, float) and x == 0.0 else 1.0 / x,  # 0: where nothing is selected
+        "v_if": lambda condition, a, b: a if condition else b,
+        "v_log1p": _call("log1p"),
+        "v_erf": _call("erf"),
+        "v_softplus": _call("softplus"),
+        "v_softsign": _call("softsign"),
+        "v_silu": _call("silu"),
+        "v_silu_derivative": _silu_derivative,
+        "v_gelu": _call("gelu"),
+        "v_gelu_derivative": _gelu_derivative,
+        "v_gelu_tanh": _call("gelu_tanh"),
+        "v_gelu_tanh_derivative": _gelu_tanh_derivative,
+        "v_mish": _call("mish"),
+        "v_mish_derivative": _mish_derivative,
         "v_tanh": _call("tanh"),
         "v_sigmoid": _call("sigmoid"),
         "v_sigmoid_derivative": _sigmoid_derivative,
@@ -70,7 +128,7 @@ def evaluate(text, names):
     text = " ".join(text.replace("(real)", "").split())
     try:
         return eval(text, {"__builtins__": {}, **_vocabulary()}, dict(names))  # noqa: S307 (text of our own lists)
-    except (NameError, SyntaxError, StopIteration):
+    except (NameError, SyntaxError, KeyError):
         return None
 
 

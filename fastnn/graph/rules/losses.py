@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from ...kernels._losses import PointwiseRow
 from ..errors import shape_text
 from ..symbols import product
 from .base import RECORDERS, Rule, full_like, records, register, scaled
@@ -36,7 +37,7 @@ class _Loss(Rule):
 
             return gradients_through(node, grads)
         g = loss_grad
-        if g.ndim:
+        if g.ndim and g.ndim < node.outputs[1].ndim:  # one loss per row
             g = g.reshape((*g.shape, 1))
         return [scaled(g, node.outputs[1]), *[None] * (len(node.inputs) - 1)]
 
@@ -47,7 +48,8 @@ class _Loss(Rule):
 
             return tangents_through(node, tangents)
         term = node.outputs[1] * t
-        loss = term.sum(axis=-1) if node.attrs["reduction"] == "none" else term.sum()
+        shape = node.outputs[0].shape
+        loss = term if shape == term.shape else term.sum(axis=-1) if shape else term.sum()
         from ..differentiate import Deferred, tangents_through
 
         return [loss, Deferred(lambda: tangents_through(node, tangents)[1]), None]
@@ -130,8 +132,8 @@ class CrossEntropy(_Loss):
 def _emit(graph, given, attrs):
     attrs = {**attrs, "slots": tuple(given)}
     logits = given["logits"] if "logits" in given else given["x"]
-    shape = (logits.shape[0],) if attrs["reduction"] == "none" else ()
     op = "cross_entropy" if "logits" in given else "pointwise_loss"
+    shape = () if attrs["reduction"] != "none" else logits.shape[:1] if "logits" in given else logits.shape
     outputs = [(shape, "real"), (logits.shape, "real"), ((), "real")]
     return graph.emit(op, tuple(given.values()), attrs, outputs)
 
@@ -212,28 +214,28 @@ def validate_labels(labels, classes, ignore_index=None):
 # --- pointwise losses ---------------------------------------------------------------------------------------------
 @register
 class PointwiseLoss(_Loss):
-    """mean or sum of value(x - target) over all elements, rows weighted; attrs name, code, params, reduction."""
+    """The losses of losses.def, rows weighted; attrs name, code, params, reduction."""
 
     op = "pointwise_loss"
     smooth_slots = ("x",)
 
     def decompose(self, node):
-        given, attrs, graph = slots(node), node.attrs, node.graph
-        x, target = given["x"], given["target"]
-        value = pointwise_value(graph, attrs["name"], x, target, attrs["params"])
+        given, attrs = slots(node), node.attrs
+        value, gradient = (self._formula(given, attrs, what) for what in ("forward", "derivative"))
         if "sample_weight" in given:
-            weight = given["sample_weight"].reshape((x.shape[0], *(1,) * (x.ndim - 1)))
-            value = value * weight
-        from ..differentiate import gradients
+            weight = given["sample_weight"].reshape((value.shape[0], *(1,) * (value.ndim - 1)))
+            value, gradient = value * weight, gradient * weight
+        if attrs["reduction"] == "none":
+            return [value, gradient, None]
+        return _reduced(node, value, gradient, node.outputs[2])
 
-        (gradient,) = gradients([value.sum()], [graph.constant(1.0)], [x])
-        if gradient is None:
-            gradient = full_like(x, 0.0)
-        loss, weight_sum = value.sum(), node.outputs[2]
-        if attrs["reduction"] == "mean":
-            divisor = weight_sum._apply("stop_gradient", (weight_sum,))
-            loss, gradient = loss / divisor, gradient / divisor
-        return [loss, gradient, None]
+    def _formula(self, given, attrs, what):
+        """The loss or its derivative element by element, in primitives."""
+        params = (given.get("parameter", attrs["params"][0]), *attrs["params"][1:]) if attrs["params"] else ()
+        value = loss_from_list(attrs["name"], given["x"], given["target"], params, what)
+        if value is None:
+            raise ValueError(f"the {attrs['name']} loss has a word that graph/rules/formula.py does not know")
+        return value
 
     def lower(self, node, low):
         given, attrs = slots(node), node.attrs
@@ -256,15 +258,18 @@ class PointwiseLoss(_Loss):
         low.loss_done(node, loss, gradient, weight_sum)
 
     def kinks(self, node):
-        return () if node.attrs["name"] == "mse" else (node.outputs[1],)
+        return (self._formula(slots(node), node.attrs, "derivative"),)
 
 
-def pointwise_value(graph, name, x, target, params):
-    """The loss element by element, in primitives."""
-    value = loss_from_list(name, x, target, params)
-    if value is None:
-        raise ValueError(f"the {name} loss is not known in primitives: add it to graph/rules/losses.py")
-    return value
+def _parameters(graph, row, options, x):
+    """(tensor of one first parameter per column or None, floats), checked as the eager kernel checks them."""
+    unknown = set(options) - set(row["params"])
+    if unknown:
+        raise TypeError(f"unknown option {sorted(unknown)[0]!r}")
+    values = tuple(options.get(n, d) for n, d in zip(row["params"], row["defaults"], strict=True))
+    shape = x.shape if x.ndim == 2 else (None,)
+    per_column, values = PointwiseRow(row).parameters(values, shape, np.dtype(np.float64))
+    return None if per_column is None else graph.real(graph.constant(per_column)), values
 
 
 @records("pointwise_loss")
@@ -273,27 +278,18 @@ def pointwise_loss(graph, x, target, sample_weight=None, *, name, reduction="mea
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
     row = losses()[name]
-    unknown = set(options) - set(row["params"])
-    if unknown:
-        raise TypeError(f"unknown option {sorted(unknown)[0]!r}")
-    params = tuple(float(options.get(n, d)) for n, d in zip(row["params"], row["defaults"], strict=False))
     x, target = graph.real(x), graph.real(target)
     if x.shape != target.shape:
         if not _same_but_ones(x.shape, target.shape):
             raise ValueError(f"the target has shape {target.shape}, the prediction {x.shape}")
         target = target.reshape(x.shape)
-    if reduction == "none":
-        value = pointwise_value(graph, name, x, target, params)
-        return value if sample_weight is None else value * _weights(graph, sample_weight, x)
+    parameter, params = _parameters(graph, row, options, x)
     given = {"x": x, "target": target}
     if sample_weight is not None:
-        given["sample_weight"] = _weights(graph, sample_weight, x).reshape((x.shape[0],))
+        given["sample_weight"] = _column(graph.real(sample_weight), x.shape[0], "sample_weight")
+    if parameter is not None:
+        given["parameter"] = parameter
     return _emit(graph, given, {"name": name, "code": row["code"], "params": params, "reduction": reduction}).outputs[0]
-
-
-def _weights(graph, sample_weight, x):
-    weight = _column(graph.real(sample_weight), x.shape[0], "sample_weight")
-    return weight.reshape((x.shape[0], *(1,) * (x.ndim - 1)))
 
 
 def _same_but_ones(a, b):
@@ -311,4 +307,4 @@ def _recorder(name):
 
 
 for _name in losses():
-    RECORDERS[_name + "_loss"] = _recorder(_name)
+    RECORDERS[losses()[_name]["function"]] = _recorder(_name)

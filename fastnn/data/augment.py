@@ -1,0 +1,156 @@
+"""Random augmentation of image batches (images, height, width[, channels]).
+
+A step is called as ``step(images, seed=..., first=...)`` and returns a new batch. What happens to an image depends on
+the seed and on its number ``first + i`` only: neither on the batch that it sits in nor on the threads. Give every epoch
+a seed of its own. Integer images become float32.
+"""
+
+import numpy as np
+
+from .. import kernels
+from ..kernels._augment import affine_matrix, uniform
+from ..kernels._dropout import run_stream
+
+_GOLDEN = 0x9E3779B97F4A7C15  # seeds of the steps of a Compose lie this far apart
+
+__all__ = ["Flip", "Shift", "Rotate", "Zoom", "Affine", "Elastic", "Noise", "Compose"]
+
+
+class Step:
+    """Base of the steps: what a call does is in its attributes."""
+
+    def __repr__(self):
+        options = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({options})"
+
+
+class Affine(Step):
+    """Random rotation, shift, magnification, shear and mirroring in one resampling.
+
+    Parameters
+    ----------
+    degrees : float, default 0
+        Rotation between -degrees and degrees, uniform; the others likewise.
+    rows, columns : float, default 0
+        Largest shift in pixels.
+    zoom : (float, float), default (1, 1)
+        Smallest and largest magnification.
+    shear : float, default 0
+        Largest shear, in columns per row.
+    horizontal, vertical : float, default 0
+        Probability that left and right, or top and bottom, are exchanged.
+    interpolation : {"bilinear", "nearest"}
+    fill : float, default 0
+        Value outside the image.
+    """
+
+    def __init__(
+        self, degrees=0.0, rows=0.0, columns=0.0, zoom=(1.0, 1.0), shear=0.0, horizontal=0.0, vertical=0.0,
+        interpolation="bilinear", fill=0.0,
+    ):  # fmt: skip
+        low, high = zoom
+        if not 0 < low <= high:
+            raise ValueError(f"zoom is {zoom}: expected 0 < smallest <= largest")
+        for name, value in (("horizontal", horizontal), ("vertical", vertical)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value}: expected a probability between 0 and 1")
+        self.degrees, self.rows, self.columns = float(degrees), float(rows), float(columns)
+        self.zoom, self.shear = (float(low), float(high)), float(shear)
+        self.horizontal, self.vertical = float(horizontal), float(vertical)
+        self.interpolation, self.fill = interpolation, float(fill)
+
+    def matrices(self, shape, *, seed, first=0):
+        """The matrices (images, 2, 3), for :func:`fastnn.kernels.remap`, of a batch of this shape."""
+        degrees, rows, columns, zoom, shear, horizontal, vertical, _ = uniform(
+            (shape[0], 8), seed=seed, row=first
+        ).T.astype(np.float64)
+        middle, half = (self.zoom[0] + self.zoom[1]) / 2, (self.zoom[1] - self.zoom[0]) / 2
+        return affine_matrix(
+            shape, degrees=degrees * self.degrees, rows=rows * self.rows, columns=columns * self.columns,
+            zoom=middle + half * zoom, shear=shear * self.shear, flip_columns=horizontal < 2 * self.horizontal - 1,
+            flip_rows=vertical < 2 * self.vertical - 1,
+        )  # fmt: skip
+
+    def __call__(self, images, *, seed, first=0):
+        matrix = self.matrices(np.shape(images), seed=seed, first=first)
+        return kernels.remap(images, matrix, interpolation=self.interpolation, fill=self.fill)
+
+
+class Flip(Affine):
+    """Exchange left and right with probability `horizontal`, top and bottom with probability `vertical`."""
+
+    def __init__(self, horizontal=0.5, vertical=0.0):
+        super().__init__(horizontal=horizontal, vertical=vertical, interpolation="nearest")
+
+
+class Shift(Affine):
+    """Shift by up to `rows` and `columns` pixels."""
+
+    def __init__(self, rows=2.0, columns=2.0, *, interpolation="bilinear", fill=0.0):
+        super().__init__(rows=rows, columns=columns, interpolation=interpolation, fill=fill)
+
+
+class Rotate(Affine):
+    """Rotate about the centre by up to `degrees` either way."""
+
+    def __init__(self, degrees=10.0, *, interpolation="bilinear", fill=0.0):
+        super().__init__(degrees=degrees, interpolation=interpolation, fill=fill)
+
+
+class Zoom(Affine):
+    """Magnify about the centre by a factor between `low` and `high`."""
+
+    def __init__(self, low=0.9, high=1.1, *, interpolation="bilinear", fill=0.0):
+        super().__init__(zoom=(low, high), interpolation=interpolation, fill=fill)
+
+
+class Elastic(Step):
+    """Elastic distortion (Simard et al. 2003); see :func:`fastnn.kernels.elastic`.
+
+    Parameters
+    ----------
+    alpha : float, default 34
+        Size of the displacements before smoothing, in pixels.
+    sigma : float, default 4
+        Deviation of the Gaussian that smooths them, in pixels.
+    interpolation : {"bilinear", "nearest"}
+    fill : float, default 0
+    """
+
+    def __init__(self, alpha=34.0, sigma=4.0, *, interpolation="bilinear", fill=0.0):
+        self.alpha, self.sigma = float(alpha), float(sigma)
+        self.interpolation, self.fill = interpolation, float(fill)
+
+    def __call__(self, images, *, seed, first=0):
+        return kernels.elastic(
+            images, alpha=self.alpha, sigma=self.sigma, seed=seed, first=first, interpolation=self.interpolation,
+            fill=self.fill,
+        )  # fmt: skip
+
+
+class Noise(Step):
+    """Add normal noise of deviation `std`."""
+
+    def __init__(self, std=0.1):
+        if not 0 <= std < float("inf"):
+            raise ValueError(f"std is {std}: expected a finite number >= 0")
+        self.std = float(std)
+
+    def __call__(self, images, *, seed, first=0):
+        size = int(np.prod(np.shape(images)[1:], dtype=np.int64))
+        return run_stream("noise", images, seed, first * size, None, 0, (self.std,))
+
+
+class Compose(Step):
+    """Steps one after another; step k draws with the seed ``seed + k * 0x9E3779B97F4A7C15``."""
+
+    def __init__(self, *steps):
+        self.steps = steps
+
+    def __repr__(self):
+        return f"Compose({', '.join(map(repr, self.steps))})"
+
+    def __call__(self, images, *, seed, first=0):
+        for k, step in enumerate(self.steps):
+            images = step(images, seed=(seed + k * _GOLDEN) % 2**64, first=first)
+        return images

@@ -1,0 +1,56 @@
+"""LayerNorm: y = (x - mean) / sqrt(var + eps) * weight + bias, statistics over the trailing axes (Ba et al. 2016)."""
+
+import numpy as np
+
+from .. import functional as F
+from .layer import Layer, positive_int
+from .module import Parameter
+
+
+class LayerNorm(Layer):
+    """Layer normalisation over the trailing axes of the input; the same in training and inference.
+
+    Parameters
+    ----------
+    normalized_shape : int or tuple of int
+        The trailing axes, PyTorch's argument.
+    eps : float, default 1e-5
+        Inside the root.
+    elementwise_affine : bool, default True
+        Whether there are a weight (ones at first) and a bias (zeros).
+    bias : bool, default True
+        False leaves the bias out.
+    """
+
+    def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True):
+        sizes = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+        self.normalized_shape = tuple(positive_int(size, "LayerNorm: normalized_shape") for size in sizes)
+        if not sizes:
+            raise ValueError("LayerNorm: normalized_shape must name at least one axis")
+        if not eps >= 0:
+            raise ValueError(f"LayerNorm: eps must not be negative, got {eps}")
+        self.eps = float(eps)
+        self.elementwise_affine = bool(elementwise_affine)
+        shape = self.normalized_shape
+        self.weight = Parameter(np.ones(shape, np.float32), name="weight") if elementwise_affine else None
+        self.bias = Parameter(np.zeros(shape, np.float32), name="bias") if elementwise_affine and bias else None
+
+    def _draw_parameters(self, seed, path):
+        for tensor, value in ((self.weight, 1), (self.bias, 0)):
+            if tensor is not None:
+                tensor.assign(np.full(tensor.shape, value, tensor.dtype))
+
+    def forward(self, x):
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, eps=self.eps)
+
+    def extra_repr(self):
+        affine = "" if self.elementwise_affine else ", elementwise_affine=False"
+        return f"{', '.join(map(str, self.normalized_shape))}, eps={self.eps:g}{affine}"
+
+    def _config(self):
+        return {
+            "normalized_shape": list(self.normalized_shape),
+            "eps": self.eps,
+            "elementwise_affine": self.elementwise_affine,
+            "bias": self.bias is not None or not self.elementwise_affine,
+        }

@@ -1,0 +1,42 @@
+"""AdaDelta: steps in the unit of the weights, without a rate to choose (Zeiler 2012, algorithm 1)."""
+
+from .base import Optimizer, check_not_negative, check_share
+
+
+class Adadelta(Optimizer):
+    """AdaDelta: ``d = sqrt(a + eps) / sqrt(r + eps) * g``; ``w -= lr * d``. Zeiler 2012.
+
+    ``r`` and ``a`` are running averages of ``g**2`` and of ``d**2``: ``r = rho * r + (1 - rho) * g**2`` before,
+    ``a = rho * a + (1 - rho) * d**2`` after.
+
+    Parameters
+    ----------
+    lr : float, default 1.0
+    rho : float, default 0.9
+    eps : float, default 1e-6
+    weight_decay : float, default 0
+        Coupled L2. Not on biases and norm parameters unless ``decay_bias=True``.
+    **common
+        ``groups, decay_bias, l1, max_norm, decoupled_weight_decay, maximize``: see `Optimizer`.
+    """
+
+    kind = "adadelta"
+    options = ("lr", "rho", "eps")
+
+    def __init__(self, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0, **common):
+        self.lr = lr
+        self.rho = rho
+        self.eps = eps
+        self.weight_decay = weight_decay
+        self._configure(**common)
+
+    def _check(self, options):
+        super()._check(options)
+        check_share("Adadelta", "rho", options["rho"])
+        check_not_negative("Adadelta", "eps", options["eps"])
+
+    def states(self, options):
+        return ("square_avg", "acc_delta")
+
+    def scalars(self, options, first_step, count):
+        return [options["lr"], options["rho"], options["eps"]]

@@ -1,0 +1,51 @@
+"""AdaGrad: r += g^2; w -= lr g / (sqrt(r) + eps) (Duchi, Hazan & Singer 2011)."""
+
+from .base import Optimizer, check_not_negative
+
+
+class Adagrad(Optimizer):
+    """AdaGrad: ``r += g**2``; ``w -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(r) + eps)``. Duchi et al. 2011.
+
+    Suits sparse inputs: a weight whose input is rarely active keeps a large rate.
+
+    Parameters
+    ----------
+    lr : float, default 1e-2
+    lr_decay : float, default 0
+    weight_decay : float, default 0
+        Coupled L2. Not on biases and norm parameters unless ``decay_bias=True``.
+    initial_accumulator_value : float, default 0
+        Where ``r`` starts.
+    eps : float, default 1e-10
+    **common
+        ``groups, decay_bias, l1, max_norm, decoupled_weight_decay, maximize``: see `Optimizer`.
+    """
+
+    kind = "adagrad"
+    options = ("lr", "lr_decay", "initial_accumulator_value", "eps")
+
+    def __init__(
+        self, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10, **common
+    ):
+        self.lr = lr
+        self.lr_decay = lr_decay
+        self.weight_decay = weight_decay
+        self.initial_accumulator_value = initial_accumulator_value
+        self.eps = eps
+        self._configure(**common)
+
+    def _check(self, options):
+        super()._check(options)
+        for name in ("lr_decay", "initial_accumulator_value", "eps"):
+            check_not_negative("Adagrad", name, options[name])
+
+    def states(self, options):
+        return ("sum",)
+
+    def initial(self, state, options):
+        return options["initial_accumulator_value"]
+
+    def scalars(self, options, first_step, count):
+        decay = options["lr_decay"]
+        divisor = [1.0 + (t - 1) * decay for t in range(first_step, first_step + count)] if decay else 1.0
+        return [options["lr"], options["eps"], divisor]

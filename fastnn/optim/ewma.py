@@ -1,0 +1,127 @@
+"""Exponentially weighted averages: of anything (`EWMA`), and of the weights of a model (`WeightAverage`)."""
+
+import numpy as np
+
+from ..graph.parameter import aligned_zeros, logical_view
+from .base import check_share
+
+
+class EWMA:
+    """Exponentially weighted average, ``v = beta * v + (1 - beta) * x`` from ``v = 0``, with bias correction.
+
+    Parameters
+    ----------
+    beta : float
+        In [0, 1). The average looks back over about ``window = 1 / (1 - beta)`` values.
+    bias_correction : bool, default True
+        Divide by ``1 - beta**t``, so that the first values are not drawn towards 0.
+
+    Attributes
+    ----------
+    t : int
+        Values seen.
+    raw : float or ndarray
+        ``v``, not corrected; float64 for arrays.
+
+    Examples
+    --------
+    >>> average = EWMA(0.98)
+    >>> average.update(40.0)
+    40.0
+    """
+
+    def __init__(self, beta, bias_correction=True):
+        check_share("EWMA", "beta", beta)
+        self.beta = float(beta)
+        self.bias_correction = bool(bias_correction)
+        self.reset()
+
+    def reset(self):
+        """Forget all values."""
+        self.t = 0
+        self.raw = 0.0
+
+    @property
+    def window(self):
+        """``1 / (1 - beta)``."""
+        return 1.0 / (1.0 - self.beta)
+
+    def update(self, x):
+        """Take one more value (a number or an array, of one shape throughout) and return the average."""
+        x = np.asarray(x, dtype=np.float64)
+        if self.t and np.shape(self.raw) != x.shape:
+            raise ValueError(f"EWMA: the values had shape {np.shape(self.raw)}, now {x.shape}")
+        self.t += 1
+        raw = self.beta * self.raw + (1.0 - self.beta) * x
+        self.raw = raw if raw.ndim else float(raw)
+        return self.value
+
+    @property
+    def value(self):
+        """The average of the values so far; raises ValueError before the first."""
+        if self.t == 0:
+            raise ValueError("EWMA: no value yet")
+        if not self.bias_correction or self.t == 0:
+            return self.raw
+        return self.raw / (1.0 - self.beta**self.t)
+
+    def __repr__(self):
+        return f"EWMA({self.beta}, bias_correction={self.bias_correction})"
+
+
+class AverageSlot:
+    """The average of one parameter in its storage layout, and the steps it has seen."""
+
+    __slots__ = ("array", "steps")
+
+    def __init__(self, array, steps=0):
+        self.array = array
+        self.steps = steps
+
+
+class WeightAverage:
+    """{parameter name: AverageSlot}: weights averaged over training steps, corrected for the start.
+
+    The stored value is the corrected one: ``a += (1 - beta) / (1 - beta**t) * (w - a)`` equals
+    ``(beta * v + (1 - beta) * w) / (1 - beta**t)``, so that nothing has to be divided when it is read.
+    """
+
+    def __init__(self):
+        self.slots = {}
+
+    def slot_for(self, name, parameter):
+        """The slot of a parameter; zeros at its first step, converted if its dtype has changed."""
+        slot, storage = self.slots.get(name), parameter.storage
+        if slot is None or slot.array.shape != storage.shape:
+            slot = self.slots[name] = AverageSlot(aligned_zeros(storage.shape, storage.dtype))
+        if slot.array.dtype != storage.dtype:
+            fresh = aligned_zeros(storage.shape, storage.dtype)
+            fresh[...] = slot.array
+            slot.array = fresh
+        return slot
+
+    @staticmethod
+    def shares(beta, first_step, count):
+        """The weight of the new value in steps first_step .. first_step + count - 1 (from 1)."""
+        return [(1.0 - beta) / (1.0 - beta**t) for t in range(first_step, first_step + count)]
+
+    def state_dict(self, parameters):
+        """Return ({name: contiguous logical array}, {name: steps})."""
+        known = {name: slot for name, slot in self.slots.items() if name in parameters and slot.steps}
+        arrays = {
+            name: np.array(logical_view(slot.array, parameters[name].shape), order="C") for name, slot in known.items()
+        }
+        return arrays, {name: slot.steps for name, slot in known.items()}
+
+    def load_state_dict(self, parameters, arrays, steps):
+        """Fill the slots from what `state_dict` returned. Raises ValueError if a name or a shape does not fit."""
+        self.slots = {}
+        for name, count in steps.items():
+            if name not in parameters:
+                raise ValueError(f"averaged weights of {name!r}, which this model does not have")
+            value = arrays.get(name)
+            if value is None or tuple(value.shape) != tuple(parameters[name].shape):
+                raise ValueError(f"the averaged weights of {name!r} are missing or have another shape")
+            slot = self.slot_for(name, parameters[name])
+            slot.steps = int(count)
+            logical_view(slot.array, parameters[name].shape)[...] = value

@@ -1,0 +1,116 @@
+"""Optimizers for large batches, with a rate per layer: LARS (You et al. 2017) and LAMB (You et al. 2020)."""
+
+from math import inf
+
+from .adam import _Moments
+from .base import Optimizer, check_not_negative
+
+
+class _Layerwise:
+    """Their weight decay has its place in the formula."""
+
+    common = ("weight_decay", "l1", "max_norm")
+
+    def _own_options(self):
+        return {**super()._own_options(), "decoupled_weight_decay": False}
+
+    def _configure(self, **common):
+        if common.pop("decoupled_weight_decay", False):
+            raise TypeError(f"{self._name()} takes no decoupled_weight_decay: its formula says where the decay enters")
+        super()._configure(**common)
+
+
+class LARS(_Layerwise, Optimizer):
+    """Momentum with a rate per layer: ``v = momentum * v + lr * r * (g + weight_decay * w)``; ``w -= v``.
+
+    ``r = trust_coefficient * ||w|| / (||g|| + weight_decay * ||w|| + eps)`` over each parameter, 1 if either norm is 0.
+    You, Gitman & Ginsburg 2017, algorithm 1.
+
+    Parameters
+    ----------
+    lr : float, default 0.1
+        The global rate; the layer's is `trust_coefficient` times its ratio of norms below it.
+    momentum : float, default 0.9
+    weight_decay : float, default 0
+        Not on biases and norm parameters unless ``decay_bias=True``.
+    trust_coefficient : float, default 1e-3
+    eps : float, default 0
+    **common
+        ``groups, decay_bias, l1, max_norm, maximize``: see `Optimizer`.
+    """
+
+    kind = "lars"
+    options = ("lr", "momentum", "trust_coefficient", "eps")
+
+    def __init__(self, lr=0.1, momentum=0.9, weight_decay=0.0, trust_coefficient=1e-3, eps=0.0, **common):
+        self.lr = lr
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.trust_coefficient = trust_coefficient
+        self.eps = eps
+        self._configure(**common)
+
+    def _check(self, options):
+        super()._check(options)
+        for name in ("momentum", "trust_coefficient", "eps"):
+            check_not_negative("LARS", name, options[name])
+
+    def states(self, options):
+        return ("momentum_buffer",)
+
+    def scalars(self, options, first_step, count):
+        first = 0.0 if first_step > 1 else [1.0] + [0.0] * (count - 1)
+        return [options["lr"], options["momentum"], options["trust_coefficient"], options["eps"], first]
+
+
+class LAMB(_Layerwise, _Moments):
+    """Adam with a rate per layer: ``u = m' / (sqrt(v') + eps) + weight_decay * w``; ``w -= lr * ||w|| / ||u|| * u``.
+
+    ``m'`` and ``v'`` are Adam's corrected moments; the ratio is 1 if either norm is 0. You et al. 2020, algorithm 2.
+
+    Parameters
+    ----------
+    lr : float, default 1e-3
+    betas : (float, float), default (0.9, 0.999)
+    eps : float, default 1e-6
+    weight_decay : float, default 0
+        Not on biases and norm parameters unless ``decay_bias=True``.
+    eps_inside_root : bool, default False
+        ``sqrt(v' + eps)`` in place of ``sqrt(v') + eps``.
+    trust_clip : float, optional
+        The largest ratio, 10 in some implementations.
+    **common
+        ``groups, decay_bias, l1, max_norm, maximize``: see `Optimizer`.
+    """
+
+    kind = "lamb"
+    options = ("lr", "betas", "eps", "eps_inside_root", "trust_clip")
+
+    def __init__(
+        self,
+        lr=1e-3,
+        betas=(0.9, 0.999),
+        eps=1e-6,
+        weight_decay=0.0,
+        eps_inside_root=False,
+        trust_clip=None,
+        **common,
+    ):
+        self.lr = lr
+        self.betas = betas
+        self.eps = eps
+        self.weight_decay = weight_decay
+        self.eps_inside_root = bool(eps_inside_root)
+        self.trust_clip = trust_clip
+        self._configure(**common)
+
+    def _check(self, options):
+        super()._check(options)
+        clip = options["trust_clip"]
+        if clip is not None and (isinstance(clip, str) or not clip > 0):
+            raise ValueError(f"LAMB: trust_clip must be positive or None, got {clip!r}")
+
+    def scalars(self, options, first_step, count):
+        clip = options["trust_clip"]
+        ends = [1.0 if options["eps_inside_root"] else 0.0, inf if clip is None else clip]
+        return super().scalars(options, first_step, count) + ends

@@ -1,0 +1,163 @@
+"""Image augmentation against SciPy; exact moves; reproducibility; hostile input and errors."""
+
+import numpy as np
+import pytest
+from compare import same_bits
+from reference import noise as noise_twin
+
+from fastnn import kernels
+from fastnn.data import augment
+from fastnn.threads import num_threads
+
+STEPS = [
+    augment.Flip(0.5, 0.5),
+    augment.Shift(2, 3),
+    augment.Rotate(20),
+    augment.Zoom(0.8, 1.3),
+    augment.Affine(degrees=10, rows=2, columns=2, zoom=(0.9, 1.1), shear=0.2, horizontal=0.5, interpolation="nearest"),
+    augment.Elastic(8, 2),
+    augment.Noise(0.2),
+    augment.Compose(augment.Rotate(10), augment.Elastic(6, 2), augment.Noise(0.1)),
+]
+
+
+def images(rng, dtype, *channels):
+    return rng.standard_normal((5, 9, 12, *channels)).astype(dtype)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize("with_field", [False, True])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_remap_is_scipys(interpolation, with_field, channels, dtype, isa, rng):
+    ndimage = pytest.importorskip("scipy.ndimage")
+    x = images(rng, dtype, *channels)
+    matrix = np.eye(2, 3) + 0.2 * rng.standard_normal((5, 2, 3)) + [[0, 0, 0.7], [0, 0, -1.3]]
+    field = (2 * rng.standard_normal((5, 9, 12, 2))).astype(dtype) if with_field else None
+    got = kernels.remap(x, matrix, field=field, interpolation=interpolation, fill=0.25)
+    grid = np.stack([*np.indices((9, 12)), np.ones((9, 12))])
+    for i in range(5):
+        where = np.einsum("ij,jrc->irc", matrix[i], grid)
+        if with_field:
+            where += field[i].astype(np.float64).transpose(2, 0, 1)
+        for k in range(channels[0] if channels else 1):
+            plane, result = (x[i, ..., k], got[i, ..., k]) if channels else (x[i], got[i])
+            exact = ndimage.map_coordinates(
+                plane.astype(np.float64), where, order=int(interpolation == "bilinear"), mode="grid-constant", cval=0.25
+            )
+            np.testing.assert_allclose(result, exact, rtol=0, atol=2e-6 if dtype == np.float32 else 1e-12)
+
+
+def test_affine_is_scipys(rng):
+    ndimage = pytest.importorskip("scipy.ndimage")
+    x = images(rng, np.float64)
+    angle = np.deg2rad(25)
+    inverse = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) / 1.2
+    centre = np.array([4.0, 5.5])
+    exact = ndimage.affine_transform(
+        x[2], inverse, centre - inverse @ (centre + [1.5, -0.5]), order=1, mode="grid-constant"
+    )
+    got = kernels.affine(x, degrees=25, zoom=1.2, rows=1.5, columns=-0.5)[2]
+    np.testing.assert_allclose(got, exact, atol=1e-12)
+
+
+def test_exact_moves(dtype, isa, rng):
+    x = images(rng, dtype, 2)
+    x[0, 3, 3] = np.nan
+    x[1, 4, 4] = np.inf
+    assert same_bits(kernels.remap(x), x)
+    assert same_bits(kernels.flip(x), np.ascontiguousarray(x[:, :, ::-1]))
+    assert same_bits(kernels.flip(x, rows=True, columns=False), np.ascontiguousarray(x[:, ::-1]))
+    assert same_bits(kernels.flip(x, columns=np.arange(5) == 1)[[0, 1]], np.stack([x[0], x[1, :, ::-1]]))
+    moved = kernels.shift(x, 2, -3, fill=7)
+    assert same_bits(moved[:, 2:, :-3], x[:, :-2, 3:])
+    assert np.all(moved[:, :2] == 7)
+    assert np.all(moved[:, :, -3:] == 7)
+    square = x[2:, :9, :9]
+    np.testing.assert_allclose(
+        kernels.rotate(square, 90, interpolation="nearest"), np.rot90(square, axes=(1, 2)), rtol=0
+    )
+
+
+def test_smooth_is_scipys(dtype, isa, rng):
+    ndimage = pytest.importorskip("scipy.ndimage")
+    x = rng.standard_normal((3, 11, 37)).astype(dtype)
+    for sigma in (0.6, 2.0, 9.0):
+        exact = [ndimage.gaussian_filter(plane.astype(np.float64), sigma, mode="constant") for plane in x]
+        np.testing.assert_allclose(kernels.smooth(x, sigma), exact, atol=1e-6 if dtype == np.float32 else 1e-14)
+
+
+def test_elastic_is_simards(rng):
+    ndimage = pytest.importorskip("scipy.ndimage")
+    x = rng.standard_normal((2, 16, 20)).astype(np.float32)
+    got = kernels.elastic(x, alpha=20, sigma=3, seed=5, first=7)
+    for i in range(2):
+        noise = noise_twin.uniform((2, 16, 20), 5, (7 + i) * 2 * 16 * 20)
+        field = [20 * ndimage.gaussian_filter(plane, 3, mode="constant") for plane in noise]
+        exact = ndimage.map_coordinates(x[i].astype(float), np.indices((16, 20)) + field, order=1, mode="grid-constant")
+        np.testing.assert_allclose(got[i], exact, atol=5e-5)
+    assert np.abs(got - x).max() > 0.1
+
+
+@pytest.mark.parametrize("step", STEPS, ids=repr)
+def test_an_image_depends_on_seed_and_number_only(step, dtype, rng):
+    x = images(rng, dtype)
+    results = []
+    for n in (1, 2, 3, 4):
+        with num_threads(n, force=True):
+            results.append(step(x, seed=3, first=10))
+    assert all(same_bits(r, results[0]) for r in results)
+    assert results[0].dtype == dtype
+    assert results[0].shape == x.shape
+    assert same_bits(step(x[2:4], seed=3, first=12), results[0][2:4])
+    assert not same_bits(step(x, seed=4, first=10), results[0])
+    assert not same_bits(results[0], x)
+
+
+def test_flip_probabilities():
+    x = np.arange(2000 * 2, dtype=np.float32).reshape(2000, 1, 2)
+    flipped = augment.Flip(0.3)(x, seed=1)[:, 0, 0] != x[:, 0, 0]
+    assert 0.25 < flipped.mean() < 0.35
+    assert same_bits(augment.Flip(0, 0)(x, seed=1), x)
+    assert same_bits(augment.Flip(1, 0)(x, seed=1), np.ascontiguousarray(x[:, :, ::-1]))
+
+
+def test_integers_layouts_and_hostile_values(isa, rng):
+    x = rng.integers(0, 256, (3, 8, 8), dtype=np.uint8)
+    got = kernels.rotate(x, 30)
+    assert got.dtype == np.float32
+    assert same_bits(got, kernels.rotate(x.astype(np.float32), 30))
+    assert same_bits(kernels.rotate(np.asfortranarray(x.astype(np.float32)), 30), got)
+    out = np.empty((3, 8, 16), np.float32)[:, :, ::2]
+    assert kernels.rotate(x, 30, out=out) is out
+    assert same_bits(np.ascontiguousarray(out), got)
+    own = x.astype(np.float32)
+    kernels.rotate(own, 30, out=own)
+    assert same_bits(own, got)
+    field = np.zeros((3, 8, 8, 2), np.float32)
+    field[0, 1, 2] = np.nan, 0
+    field[0, 3, 4] = 0, np.inf
+    field[0, 5, 6] = -1e30, 1e30
+    moved = kernels.remap(own, field=field, fill=-1)
+    assert np.all(moved[0, [1, 3, 5], [2, 4, 6]] == -1)
+    assert kernels.rotate(x[:0], 30).shape == (0, 8, 8)
+    assert kernels.remap(np.ones((2, 0, 4))).shape == (2, 0, 4)
+
+
+def test_errors():
+    x = np.ones((2, 4, 4), np.float32)
+    with pytest.raises(ValueError, match="expected \\(images, height, width"):
+        kernels.rotate(x[0], 3)
+    with pytest.raises(ValueError, match="interpolation is 'cubic'"):
+        kernels.remap(x, interpolation="cubic")
+    with pytest.raises(ValueError, match=r"matrix has shape \(3, 2, 3\)"):
+        kernels.remap(x, np.ones((3, 2, 3)))
+    with pytest.raises(ValueError, match="matrix must be finite"):
+        kernels.remap(x, np.full((2, 3), np.nan))
+    with pytest.raises(ValueError, match=r"degrees has shape \(3,\)"):
+        kernels.rotate(x, [1, 2, 3])
+    with pytest.raises(ValueError, match="zoom must be greater than 0"):
+        kernels.zoom(x, 0)
+    with pytest.raises(ValueError, match="sigma is 0"):
+        kernels.elastic(x, alpha=1, sigma=0, seed=1)
+    with pytest.raises(ValueError, match="probability"):
+        augment.Flip(2)
