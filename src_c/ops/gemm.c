@@ -170,7 +170,7 @@ static void swapped_pass(const piece *p, int64_t i, int64_t rows) {
     }
 }
 
-/* ---- in place: nothing is packed, whatever the strides of b ---- */
+/* ---- in place: b is never packed, whatever its strides ---- */
 
 /* The depth from k on; dot has an order of its own and takes it whole. */
 static fnn_gemm in_place(const piece *p, int64_t k, int64_t depth) {
@@ -193,7 +193,15 @@ static fnn_gemm in_place(const piece *p, int64_t k, int64_t depth) {
 }
 
 static void dot(const piece *p) {
-    const fnn_gemm g = in_place(p, 0, p->args->dim[GEMM_DIM_DEPTH]);
+    const int64_t *d = p->args->dim;
+    fnn_gemm g = in_place(p, 0, d[GEMM_DIM_DEPTH]);
+    if (p->left) {
+        const int64_t row = fnn_gemm_left_row(p->args, g.depth);
+        p->args->table->copy_2d(g.rows, g.depth, element(p->args, GEMM_A, p->row0 * d[GEMM_DIM_A_ROW]), d[GEMM_DIM_A_ROW],
+                                d[GEMM_DIM_A_DEPTH], p->left, row, 1, 0);
+        g.a = p->left;
+        g.a_row = row;
+    }
     p->args->table->gemm_dot(&g);
 }
 

@@ -114,11 +114,11 @@ static double shared_cycles(const fnn_args *args, fnn_gemm_path path, int team_s
     return along_rows;
 }
 
-/* The one path with bits of its own, so the shape alone decides: never the team, never an estimate. Short sums are not
- * worth adding up the lanes of a vector. */
+/* The one path with bits of its own, so the shape and b's order alone decide: never the strides of a, the team or an
+ * estimate. Short sums are not worth adding up the lanes of a vector. */
 static int takes_dot(const fnn_args *args) {
-    return args->dim[GEMM_DIM_ROWS] < args->dim[GEMM_DIM_DOT_ROWS] && args->dim[GEMM_DIM_A_DEPTH] == 1 &&
-           args->dim[GEMM_DIM_B_DEPTH] == 1 && args->dim[GEMM_DIM_DEPTH] >= 2 * (int64_t)args->table->lanes;
+    return args->dim[GEMM_DIM_ROWS] < args->dim[GEMM_DIM_DOT_ROWS] && args->dim[GEMM_DIM_B_DEPTH] == 1 &&
+           args->dim[GEMM_DIM_DEPTH] >= 2 * (int64_t)args->table->lanes;
 }
 
 static int may_narrow(const fnn_args *args) {
@@ -188,6 +188,10 @@ fnn_gemm_plan fnn_gemm_plan_for(const fnn_args *args, int team_size, int64_t mos
     }
     if (plan.path < FNN_GEMM_NARROW)
         plan_packing(args, &plan);
+    if (plan.path == FNN_GEMM_DOT && args->dim[GEMM_DIM_A_DEPTH] != 1) {
+        const int64_t left_row = fnn_gemm_left_row(args, args->dim[GEMM_DIM_DEPTH]) * args->table->item_size;
+        plan.pack_left = 1, plan.left_bytes = aligned(args->dim[GEMM_DIM_ROWS] * left_row);
+    }
     if (fnn_gemm_plan_bytes(&plan) * team_size > most) {
         if (plan.path == FNN_GEMM_SWAPPED) {
             plan = (fnn_gemm_plan){.path = FNN_GEMM_DIRECT};

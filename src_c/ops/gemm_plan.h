@@ -35,7 +35,7 @@ typedef enum fnn_gemm_path {
     FNN_GEMM_DIRECT,  /* vectors along the columns: b is read in rows, packed if its columns are strided */
     FNN_GEMM_SWAPPED, /* c.T = b.T @ a.T, vectors along the rows: a is packed transposed, c is turned piece by piece */
     FNN_GEMM_NARROW,  /* few columns, vectors along the rows: a is transposed in registers */
-    FNN_GEMM_DOT      /* vectors along the depth: nothing is packed */
+    FNN_GEMM_DOT      /* vectors along the depth: a is packed if its rows are strided */
 } fnn_gemm_path;
 
 typedef struct fnn_gemm_plan {
