@@ -9,6 +9,7 @@ import platform
 import shutil
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy
@@ -54,12 +55,12 @@ class BuildNative(build_ext):
                 if not flags or self.accepts(flags)}
         say(f"instruction sets: {', '.join(isas)}; OpenMP: {'yes' if openmp else 'no'}")
         macros = [(f"FNN_HAVE_{name.upper()}", "1") for name in isas]
-        objects = self.compile(SOURCES, "core", macros, COMMON + openmp)
-        for isa, flags in isas.items():
-            for dtype, bits in DTYPES.items():
-                objects += self.compile([f"src_c/isa/{isa}.c"], f"{isa}_{dtype}", [("FNN_REAL", bits)], COMMON + flags)
+        tables = [([f"src_c/isa/{isa}.c"], f"{isa}_{dtype}", [("FNN_REAL", bits)], COMMON + flags)
+                  for isa, flags in reversed(isas.items()) for dtype, bits in DTYPES.items()]  # the longest first
+        jobs = [*tables, *(([source], "core", macros, COMMON + openmp) for source in SOURCES)]
+        with ThreadPoolExecutor(self.parallel or os.cpu_count()) as pool:
+            extension.extra_objects = sum(pool.map(lambda job: self.compile(*job), jobs), [])
         extension.define_macros += macros
-        extension.extra_objects = objects
         extension.extra_compile_args = ["-std=c11", "-O2", "-g0", "-fvisibility=hidden", *openmp]
         extension.extra_link_args = [*openmp, "-Wl,-z,relro,-z,now"] if sys.platform == "linux" else openmp
         super().build_extension(extension)
@@ -67,6 +68,7 @@ class BuildNative(build_ext):
     def compile(self, sources, folder, macros, flags):
         """Compile into a folder of its own, so that one source can be built several times with other flags."""
         out = os.path.join(self.build_temp, folder)
+        os.makedirs(out, exist_ok=True)  # before the threads that compile side by side
         objects = self.compiler.object_filenames(sources, output_dir=out)
         newest_text = max(os.path.getmtime(ROOT / text) for text in [*TEXTS, "setup.py"])
         stale = [source for source, built in zip(sources, objects, strict=True)
