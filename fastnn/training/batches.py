@@ -58,6 +58,19 @@ def check_shuffle(shuffle):
     return bool(shuffle) if shuffle != "once" else "once"
 
 
+def check_rows(rows, count):
+    """Row numbers to train on as a contiguous int64 array; IndexError names the first that does not exist."""
+    rows = np.asarray(rows)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.size == 0:
+        raise ValueError(f"rows must be row numbers of shape (n,), not {rows.dtype} of shape {rows.shape}")
+    rows = np.ascontiguousarray(rows, dtype=np.int64)
+    bad = (rows < 0) | (rows >= count)
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise IndexError(f"rows[{first}] is {rows[first]}, but x has rows 0 to {count - 1}")
+    return rows
+
+
 def split_rows(rows, share, seed, labels):
     """Row numbers (training, validation), each int64 and ascending; stratified by labels if given."""
     if isinstance(share, bool) or not 0 < share < 1:

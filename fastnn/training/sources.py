@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..nn.arrays import split_inputs
-from .batches import batch_offsets, check_batch_size, epoch_order, split_rows
+from .batches import batch_offsets, check_batch_size, check_rows, epoch_order, split_rows
 from .engine import find_engine
 from .targets import LABELS, check_finite, class_weights, prepare_target, prepare_weight
 from .visible import is_visible, run_visible
@@ -71,6 +71,7 @@ class ArraySource:
         validation_split,
         sample_weight,
         class_weight,
+        rows,
         shuffle,
         eval_train,
         check_finite,
@@ -79,10 +80,10 @@ class ArraySource:
         self.shuffle = shuffle
         self.data = data = Data(trainer, x, y, sample_weight, class_weight, check_finite)
         self.validation = validation_part(trainer, validation_data, check_finite)
-        self.train_rows = data.rows
+        self.train_rows = data.rows if rows is None else check_rows(rows, data.rows)
         if validation_split is not None:
-            if validation_data is not None:
-                raise ValueError("give validation_data or validation_split, not both")
+            if validation_data is not None or rows is not None:
+                raise ValueError("give validation_split, or validation_data and perhaps rows, not both")
             labels = data.target if data.spec == LABELS else None
             self.train_rows, held = split_rows(data.rows, validation_split, trainer.seed, labels)
             vx, vy, vw = data.part(held)
@@ -171,7 +172,7 @@ class BatchSource:
     def __init__(self, trainer, x, y, *, epochs, validation_data, check_finite, **options):
         if y is not None:
             raise TypeError("x is an iterable of (x, y) batches, so y must be None")
-        for name in ("validation_split", "sample_weight", "class_weight"):
+        for name in ("validation_split", "sample_weight", "class_weight", "rows"):
             if options[name] is not None:
                 raise ValueError(f"{name} needs arrays; x is an iterable of batches")
         if options["eval_train"]:

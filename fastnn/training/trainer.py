@@ -131,6 +131,7 @@ class Trainer:
         validation_split=None,
         sample_weight=None,
         class_weight=None,
+        rows=None,
         shuffle=True,
         callbacks=(),
         progress=True,
@@ -160,6 +161,9 @@ class Trainer:
             A batch's mean is divided by the sum of its weights.
         class_weight : dict, sequence or "balanced", optional
             Multiplies the sample weights by one weight per class; class labels only.
+        rows : integer array (n,), optional
+            Train on these rows of x and y alone, on each as often as it is named: a bootstrap sample, a fold. Nothing
+            is copied, so that many trainers share one data set. Not together with `validation_split`.
         shuffle : {True, "once", False}
             A new order per epoch, one order for all epochs, the order given.
         callbacks : sequence of Callback
@@ -195,6 +199,7 @@ class Trainer:
             validation_split=validation_split,
             sample_weight=sample_weight,
             class_weight=class_weight,
+            rows=rows,
             shuffle=shuffle,
             callbacks=callbacks,
             progress=progress,
