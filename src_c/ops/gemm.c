@@ -197,8 +197,8 @@ static void dot(const piece *p) {
     fnn_gemm g = in_place(p, 0, d[GEMM_DIM_DEPTH]);
     if (p->left) {
         const int64_t row = fnn_gemm_left_row(p->args, g.depth);
-        p->args->table->copy_2d(g.rows, g.depth, element(p->args, GEMM_A, p->row0 * d[GEMM_DIM_A_ROW]), d[GEMM_DIM_A_ROW],
-                                d[GEMM_DIM_A_DEPTH], p->left, row, 1, 0);
+        p->args->table->copy_2d(g.rows, g.depth, element(p->args, GEMM_A, p->row0 * d[GEMM_DIM_A_ROW]),
+                                d[GEMM_DIM_A_ROW], d[GEMM_DIM_A_DEPTH], p->left, row, 1, 0);
         g.a = p->left;
         g.a_row = row;
     }
