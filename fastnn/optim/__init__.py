@@ -1,4 +1,7 @@
-"""Optimizers: configuration only. Their state lives in the Trainer (decision 5). Names are imported on first use."""
+"""Optimizers and schedules: configuration only. Their state lives in the Trainer (decision 5).
+
+Names are imported on first use.
+"""
 
 from .._lazy import attach
 
@@ -14,7 +17,22 @@ _NAMES = {
     "LARS": "layerwise",
     "LAMB": "layerwise",
     "EWMA": "ewma",
+    "ConstantLR": "lr_scheduler",
+    "StepLR": "lr_scheduler",
+    "MultiStepLR": "lr_scheduler",
+    "ExponentialLR": "lr_scheduler",
+    "InverseTimeLR": "lr_scheduler",
+    "PolynomialLR": "lr_scheduler",
+    "LinearLR": "lr_scheduler",
+    "LinearWarmup": "lr_scheduler",
+    "LambdaLR": "lr_scheduler",
+    "CosineAnnealingLR": "lr_scheduler",
+    "CosineAnnealingWarmRestarts": "lr_scheduler",
+    "CyclicLR": "lr_scheduler",
+    "OneCycleLR": "lr_scheduler",
+    "SequentialLR": "lr_scheduler",
+    "ChainedScheduler": "lr_scheduler",
 }
 
-__all__ = list(_NAMES)
-__getattr__, __dir__ = attach(__name__, _NAMES)
+__all__ = ["lr_scheduler", *_NAMES]
+__getattr__, __dir__ = attach(__name__, _NAMES, ("lr_scheduler",))

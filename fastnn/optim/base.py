@@ -126,6 +126,23 @@ class Optimizer:
         """
         raise NotImplementedError
 
+    def momentum_of(self, options):
+        """The momentum, or the first beta; 0 without either."""
+        return options["betas"][0] if "betas" in options else options.get("momentum", 0.0)
+
+    def moving_scalars(self, options, first_step, momenta):
+        """`scalars` for steps that each have a momentum (or first beta) of their own, as a schedule gives them."""
+        if self.momentum_of(options) == 0:
+            raise ValueError(
+                f"{self._name()} has no momentum for the schedule to move: give it one, or cycle_momentum=False"
+            )
+        rows = []
+        for step, momentum in enumerate(momenta.tolist(), first_step):
+            changed = {"betas": (momentum, *options["betas"][1:])} if "betas" in options else {"momentum": momentum}
+            values = self.scalars({**options, **changed}, step, 1)
+            rows.append([value[0] if type(value) is list else value for value in values])
+        return [list(column) for column in zip(*rows, strict=True)]
+
     def to_config(self):
         """Return {"class": name, options} for JSON."""
         config = {"class": self._name(), **self._own_options()}

@@ -174,13 +174,20 @@ class Update:
             inf if limits.clip_norm is None else limits.clip_norm,
         ]
 
-    def _values(self, segment, count):
-        """A segment's columns: a number for all steps, or a list."""
+    def _values(self, segment, count, rate=None):
+        """A segment's columns: a number for all steps, or one for each."""
         group, decays, slots, average = segment
         options = self._options.get((group, decays))
         if options is None:
             options = self._options[group, decays] = self.optimizer.options_of(group, decays)
-        values = self.optimizer.scalars(options, slots.steps + 1, count)
+        optimizer, first = self.optimizer, slots.steps + 1
+        momenta = None if rate is None else rate.momentum(optimizer.momentum_of(options), count)
+        if momenta is None:
+            values = optimizer.scalars(options, first, count)
+        else:
+            values = optimizer.moving_scalars(options, first, momenta)
+        if rate is not None:
+            values[0] = rate.lr(options["lr"], count)  # lr is the first scalar of every row
         beta, limit = self.limits.average, options["max_norm"]
         shares = 0.0 if average is None else self.averages.shares(beta, average.steps + 1, count)
         decoupled = 1.0 if options["decoupled_weight_decay"] else 0.0
@@ -189,16 +196,14 @@ class Update:
     def rows(self, count, rate=None):
         """The scalar rows of the next `count` steps, float64 (count, width).
 
-        rate : callable (base_lr, count) -> rates of the next steps, optional
-            The schedule: gives one rate per step for a group's base rate.
+        rate : StepRates, optional
+            The schedule: one rate per step for a group's base rate, and one momentum if it moves that too.
         """
         table = np.empty((count, self.width))
         table[:, :_SHARED_COLUMNS] = self._shared()
         column = _SHARED_COLUMNS
         for segment in self.segments:
-            values = self._values(segment, count)
-            if rate is not None:
-                values[0] = rate(values[0], count)  # lr is the first scalar of every row
+            values = self._values(segment, count, rate)
             for i, value in enumerate(values):
                 table[:, column + i] = value
             column += self.columns

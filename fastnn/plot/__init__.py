@@ -2,7 +2,7 @@
 
 from .._lazy import attach
 
-_NAMES = {"LearningCurveDisplay": "learning_curve"}
+_NAMES = {"LearningCurveDisplay": "learning_curve", "ScheduleDisplay": "schedule"}
 
 __all__ = list(_NAMES)
 __getattr__, __dir__ = attach(__name__, _NAMES)

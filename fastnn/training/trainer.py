@@ -8,6 +8,7 @@ from ..nn.arrays import split_inputs
 from ..nn.module import Module
 from ..optim.base import Optimizer
 from ..optim.ewma import WeightAverage
+from ..optim.lr_scheduler.base import StepRates
 from ..optim.state import OptimizerState
 from ..threads import num_threads as thread_limit
 from .engine import find_engine
@@ -27,7 +28,7 @@ class Trainer:
     optimizer : optim.Optimizer
         Configuration; its state (moments, step counts) lives here, per parameter name. Attributes may change at any
         time (``trainer.optimizer.lr = 1e-4``) and act at the next step.
-    scheduler : callable (base_lr, step, epoch) -> lr, optional
+    scheduler : optim.lr_scheduler.Schedule, or callable (base_lr, step, epoch) -> lr, optional
         A pure function: base_lr of the group, ``step`` an int64 array of step numbers from 0, ``epoch`` from 0.
     metrics : sequence of str or callable (target, output) -> float
         ``"accuracy", "mse", "rmse", "mae", "r2"``; measured in inference mode on the validation data (`fit`) and by
@@ -77,6 +78,8 @@ class Trainer:
             raise TypeError(f"Trainer: loss must be an object like nn.CrossEntropyLoss() or a function, got {loss!r}")
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"Trainer: optimizer must be an object such as optim.Adam(lr=1e-3), got {optimizer!r}")
+        if scheduler is not None and (isinstance(scheduler, type) or not callable(scheduler)):
+            raise TypeError(f"Trainer: scheduler must be like optim.StepLR(10), or a function; got {scheduler!r}")
         if ema is not None and (isinstance(ema, str) or not 0 <= ema < 1):
             raise ValueError(f"Trainer: ema must be a decay in [0, 1) or None, got {ema!r}")
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
@@ -313,15 +316,8 @@ class Trainer:
         self._step_plans = {}
 
     def _rate(self):
-        """The schedule as a function (base_lr, count) -> rates of the next steps, or None."""
-        if self.scheduler is None:
-            return None
-
-        def rates(base, count):
-            steps = np.arange(self.step, self.step + count, dtype=np.int64)
-            return np.broadcast_to(np.asarray(self.scheduler(base, steps, self.epoch), dtype=np.float64), (count,))
-
-        return rates
+        """The schedule from the next step on, or None."""
+        return None if self.scheduler is None else StepRates(self.scheduler, self.step, self.epoch)
 
     # ---- measuring ---------------------------------------------------------------------------------------------
 

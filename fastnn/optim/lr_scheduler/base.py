@@ -1,0 +1,166 @@
+"""Schedule: what every schedule shares, and how the steps of a trainer read one."""
+
+import numpy as np
+
+
+class Schedule:
+    """Base of the schedules: a pure function of (base rate, step, epoch), without any state of its own.
+
+    A trainer asks ``schedule.rate(base, step, epoch)`` for the next steps at once, once per group of the optimizer,
+    whose own ``lr`` is `base`. So a schedule may serve several trainers, resumes at any step, and a callback that
+    changes ``optimizer.lr`` scales what is left of it. A plain function of the same three arguments works as well.
+
+    Subclasses list the names of their options in `options` and define ``_at(base, count)``, where `count` is the
+    array of epochs or of steps that have been completed, as `per` says.
+
+    Parameters
+    ----------
+    per : {"epoch", "step"}
+        What is counted.
+    """
+
+    options = ()
+    per = "epoch"
+    absolute = False  # True: the rates are given by the options, and the base rate does not matter
+    cycles_momentum = False
+
+    def _count_per(self, per):
+        if per not in ("epoch", "step"):
+            raise ValueError(f"{self._name()}: per must be 'epoch' or 'step', got {per!r}")
+        self.per = per
+
+    def rate(self, base, step, epoch):
+        """Return the rates at given places.
+
+        Parameters
+        ----------
+        base : float
+            The optimizer's or the group's own ``lr``.
+        step, epoch : int or int array
+            Updates and epochs completed before, from 0; shapes are broadcast.
+
+        Returns
+        -------
+        ndarray, float64
+            Of the common shape. The same bits for one step at a time and for many.
+        """
+        return self._values(self._at, base, step, epoch)
+
+    __call__ = rate
+
+    def momentum(self, base, step, epoch):
+        """Return the momentum (Adam: the first beta) at given places as `rate` does, or None if it stays `base`."""
+        return self._values(self._momentum_at, base, step, epoch) if self.cycles_momentum else None
+
+    def _values(self, function, base, step, epoch):
+        step, epoch = np.asarray(step), np.asarray(epoch)
+        values = function(base, epoch if self.per == "epoch" else step)
+        return np.broadcast_to(np.asarray(values, dtype=np.float64), np.broadcast_shapes(step.shape, epoch.shape))
+
+    def _at(self, base, count):
+        raise NotImplementedError(f"{self._name()} defines no _at(self, base, count)")
+
+    def _momentum_at(self, base, count):
+        return base
+
+    def __mul__(self, other):
+        """``a * b``: both at once, see `ChainedScheduler`."""
+        from .compose import ChainedScheduler
+
+        return ChainedScheduler([self, other]) if isinstance(other, Schedule) else NotImplemented
+
+    def plot(self, steps, *, base=1.0, steps_per_epoch=1, axes=None):
+        """Draw the rate over the first `steps` steps.
+
+        Parameters
+        ----------
+        steps : int
+        base : float, default 1.0
+            The optimizer's ``lr``.
+        steps_per_epoch : int, default 1
+            So that schedules by the epoch change at the right steps; 1 draws epochs.
+        axes : matplotlib Axes, optional
+
+        Returns
+        -------
+        fastnn.plot.ScheduleDisplay
+        """
+        from ...plot import ScheduleDisplay
+
+        return ScheduleDisplay.from_schedule(self, steps, base=base, steps_per_epoch=steps_per_epoch).plot(axes)
+
+    def to_config(self):
+        """Return {"class": name, options} for JSON."""
+        return {"class": self._name(), **{name: getattr(self, name) for name in self.options}}
+
+    def _name(self):
+        return type(self).__name__
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.to_config() == other.to_config()
+
+    __hash__ = None
+
+    def __repr__(self):
+        return f"{self._name()}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.options)})"
+
+
+class StepRates:
+    """What a schedule gives for the steps of one trainer from now on.
+
+    Parameters
+    ----------
+    schedule : Schedule, or callable (base, step, epoch) -> rates
+    step, epoch : int
+        Updates and epochs completed so far. The steps asked for belong to one epoch.
+    """
+
+    def __init__(self, schedule, step, epoch):
+        self.schedule, self.step, self.epoch = schedule, step, epoch
+
+    def _steps(self, count):
+        return np.arange(self.step, self.step + count, dtype=np.int64)
+
+    def lr(self, base, count):
+        """Rates of the next `count` steps, float64 (count,)."""
+        rates = np.asarray(self.schedule(base, self._steps(count), self.epoch), dtype=np.float64)
+        return np.broadcast_to(rates, (count,))
+
+    def momentum(self, base, count):
+        """Momentum of the next `count` steps, or None if the schedule leaves it alone."""
+        function = getattr(self.schedule, "momentum", None)
+        return None if function is None else function(base, self._steps(count), self.epoch)
+
+
+def integer(owner, name, value, least=0):
+    """value as an int >= least, or an error that names it."""
+    if isinstance(value, (bool, str)) or int(value) != value or value < least:
+        raise ValueError(f"{owner}: {name} must be an integer >= {least}, got {value!r}")
+    return int(value)
+
+
+def number(owner, name, value, *, positive=False):
+    """value as a finite float >= 0 (> 0 if `positive`), or an error that names it."""
+    fits = not isinstance(value, (bool, str)) and 0 <= value < float("inf") and not (positive and value == 0)
+    if not fits:
+        raise ValueError(f"{owner}: {name} must be a finite number {'> 0' if positive else '>= 0'}, got {value!r}")
+    return float(value)
+
+
+def rising(owner, name, values):
+    """values as a list of ints >= 1, each larger than the one before, or an error that names them."""
+    values = [integer(owner, name, value, 1) for value in values]
+    if any(a >= b for a, b in zip(values, values[1:], strict=False)):
+        raise ValueError(f"{owner}: {name} must rise, got {values}")
+    return values
+
+
+def powers(factor, exponents):
+    """``factor ** exponents`` with Python's pow: NumPy's differs between machines in the last bit."""
+    return each(lambda exponent: factor**exponent, exponents)
+
+
+def each(function, values):
+    """function of each element as a Python number, float64."""
+    values = np.asarray(values)
+    return np.array([function(value) for value in values.ravel().tolist()], dtype=np.float64).reshape(values.shape)
