@@ -31,6 +31,8 @@ _NAMES = {
     "value_and_grad": "graph",
     "vjp": "graph",
     "jvp": "graph",
+    "hvp": "graph",
+    "autograd_table": "graph",
     "gradcheck": "graph",
     "Parameter": "graph.parameter",
 }

@@ -167,6 +167,32 @@ def test_hessian_vector_product(rng):
     assert abs(third(2.0) - 48.0) < 1e-12
 
 
+def test_hvp_agrees_with_torch(rng):
+    torch = pytest.importorskip("torch")
+    w, b, x, y = rng.normal(size=(4, 3)), rng.normal(size=3), rng.normal(size=(6, 4)), rng.integers(0, 3, 6)
+    direction = (rng.normal(size=w.shape), rng.normal(size=b.shape))
+
+    def ours(w, b):
+        return F.cross_entropy(F.tanh(x @ w + b) * 2.0, y) + 0.1 * F.sum(F.square(w))
+
+    def theirs(w, b):
+        z = torch.tanh(torch.tensor(x) @ w + b) * 2
+        return torch.nn.functional.cross_entropy(z, torch.tensor(y)) + 0.1 * (w**2).sum()
+
+    value, expected = torch.autograd.functional.hvp(
+        theirs, (torch.tensor(w), torch.tensor(b)), tuple(map(torch.tensor, direction))
+    )
+    for _ in range(2):
+        y_, product = fastnn.hvp(ours, (w, b), direction)
+        np.testing.assert_allclose(y_, value.item(), rtol=1e-12)
+        for p, e in zip(product, expected, strict=True):
+            np.testing.assert_allclose(p, e.numpy(), rtol=1e-10, atol=1e-13)
+    y_, single = fastnn.hvp(lambda x: F.sum(x**3), x, x)
+    np.testing.assert_allclose(single, 6 * x * x, rtol=1e-12)
+    with pytest.raises(ValueError, match="tangent"):
+        fastnn.hvp(ours, (w, b), (b, w))
+
+
 def test_inner_gradients_are_partial():
     """A gradient inside a function does not see how its arguments depend on each other outside."""
 

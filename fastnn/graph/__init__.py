@@ -25,6 +25,8 @@ _NAMES = {
     "value_and_grad": "transforms",
     "vjp": "transforms",
     "jvp": "transforms",
+    "hvp": "transforms",
+    "autograd_table": "table",
     "gradcheck": "gradcheck",
     "GradcheckReport": "gradcheck",
 }

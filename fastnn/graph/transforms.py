@@ -1,11 +1,11 @@
-"""compile, grad, value_and_grad, vjp, jvp: functions of NumPy arrays, traced and compiled once per signature.
+"""compile, grad, value_and_grad, vjp, jvp, hvp: functions of NumPy arrays, traced and compiled once per signature.
 
 A function is written with fastnn.functional and operators. It is traced with symbolic tensors the first time that it
 meets a tuple of shapes and dtypes, and its program is kept in a small least-recently-used table (decision 3).
 Everything that is not an argument is a constant of the trace: arrays that the function closes over are copied then.
 The function is traced again if a variable that it closes over is bound to another object; globals are not watched.
 Parameters are referenced: programs see their new values. Transforms nest, so that a Hessian-vector product is
-``jvp(grad(f), (x,), (v,))``.
+``jvp(grad(f), (x,), (v,))``, which `hvp` is short for.
 
 dtypes: float32 stays float32 and float64 stays float64, mixtures raise; float16 counts as float32. Integer arrays
 that are differentiated become float32 (or the type of the others); others may serve as labels and are converted
@@ -316,6 +316,30 @@ def jvp(fn, x, v):
         )
 
     return _cached("jvp", fn, lambda: Compiled(run, None, watch=fn))(x, v)
+
+
+def hvp(fn, x, v):
+    """(y, H v): y = fn(*x), and the product of the Hessian of fn with the direction v, without forming the Hessian.
+
+    Forward mode over reverse mode (Pearlmutter 1994): the gradient's derivative along v, at about twice the cost of a
+    gradient.
+
+    Parameters
+    ----------
+    fn : callable
+        Returns one number.
+    x, v : tuple
+        Arguments and directions, of the same shapes (a single argument may come without the tuple).
+
+    Returns
+    -------
+    y, product
+        The product has the structure of x: a tuple if x is one.
+    """
+    points, directions = (a if isinstance(a, tuple) else (a,) for a in (x, v))
+    both = _cached(("hvp", len(points)), fn, lambda: value_and_grad(fn, tuple(range(len(points)))))
+    (y, _), (_, product) = jvp(both, points, directions)
+    return y, product if isinstance(x, tuple) else product[0]
 
 
 def compile(fn, *example_inputs, disabled=()):
