@@ -7,7 +7,9 @@ from ._lazy import attach
 
 __version__ = "0.1.0"
 
-_MODULES = ("kernels", "functional", "graph", "nn", "optim", "training", "data", "io", "threads", "cli", "plot", "ensemble")
+_MODULES = (
+    "kernels", "functional", "graph", "nn", "optim", "training", "data", "io", "threads", "cli", "plot", "ensemble",
+)  # fmt: skip
 
 # public name -> the module of this package that defines it
 _NAMES = {

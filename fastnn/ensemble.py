@@ -6,8 +6,8 @@ For squared errors of the mean y_bag = mean_k y_k, exactly and for every row (Kr
     mean_k (t - y_k)^2 - (t - y_bag)^2 = mean_k (y_k - y_bag)^2
 
 so the average is never worse than its models are on average, and better by their spread. With uncorrelated errors of
-mean 0 the error of the average is 1/K of a model's. About 1/e = 37 % of the rows are in no given sample: the models that
-have not seen a row measure it, the out-of-bag score (Breiman 1996).
+mean 0 the error of the average is 1/K of a model's. About 1/e = 37 % of the rows are not in a given sample: the models
+that have not seen a row measure it, the out-of-bag score (Breiman 1996).
 """
 
 import numpy as np
