@@ -28,11 +28,17 @@
 #endif
 #define GEMM_COLS (2 * VLEN)
 
+/* What will be read next, asked for while a tile computes: two vectors every `row` elements, and after GEMM_COLS of them
+ * the same from `step` elements on. Strides of 0 ask for nothing new. */
+typedef struct gemm_ahead {
+    const real *from;
+    int64_t row, step;
+} gemm_ahead;
+
 typedef struct gemm_tile {
     int64_t depth, a_row, a_depth, b_depth, c_row;
     const real *a, *b, *bias;
-    const real *ahead; /* b of the panel that comes next, asked for row by row; or b, and ahead_row 0 */
-    int64_t ahead_row;
+    gemm_ahead ahead;
     real *c;
     int tail;      /* columns under the mask */
     int add, relu; /* c is added to the product; relu after the bias */
@@ -81,8 +87,9 @@ FNN_INLINE void gemm_tile_body(const int rows, const int shape, const gemm_tile 
     const int64_t a_row = t->a_row * (int64_t)sizeof(real), a_depth = t->a_depth * (int64_t)sizeof(real),
                   b_depth = t->b_depth;
     const int tail = t->tail;
-    const real *ahead = t->ahead;
-    const int64_t ahead_row = t->ahead_row;
+    const int asks = shape == GEMM_WHOLE && rows > 5; /* a lower tile has no load to spare */
+    const real *from = t->ahead.from;
+    const int64_t ahead_row = t->ahead.row;
 #define GEMM_FETCH(n)                                                                                                  \
     if (n <= rows) {                                                                                                   \
         __builtin_prefetch(t->c + (n - 1) * t->c_row, 1);                                                              \
@@ -118,16 +125,20 @@ FNN_INLINE void gemm_tile_body(const int rows, const int shape, const gemm_tile 
     __asm__("" : "+r"(row1), "+r"(row2));
     const char *a0 = (const char *)t->a, *a1 = rows > 3 ? a0 + 3 * a_row : a0, *a2 = rows > 6 ? a0 + 6 * a_row : a0,
                *a3 = rows > 9 ? a0 + 9 * a_row : a0, *a4 = rows > 12 ? a0 + 12 * a_row : a0;
-    for (int64_t k = t->depth; k > 0; k--) {
-        const vec right0 = single ? v_load_n(b, tail) : v_load(b);
-        const vec right1 = single ? right0 : partial ? v_load_n(b + VLEN, tail) : v_load(b + VLEN);
-        GEMM_EACH_ROW(GEMM_STEP)
-        GEMM_EACH_BASE(GEMM_ADVANCE)
-        b += b_depth;
-        if (shape == GEMM_WHOLE && rows > 5) { /* a lower tile has no load to spare */
-            __builtin_prefetch(ahead, 0, 2);
-            __builtin_prefetch(ahead + VLEN, 0, 2);
-            ahead += ahead_row;
+    for (int64_t left = t->depth; left > 0; from += t->ahead.step) {
+        int64_t k = asks && left > GEMM_COLS ? GEMM_COLS : left;
+        left -= k;
+        for (const real *ahead = from; k > 0; k--) {
+            const vec right0 = single ? v_load_n(b, tail) : v_load(b);
+            const vec right1 = single ? right0 : partial ? v_load_n(b + VLEN, tail) : v_load(b + VLEN);
+            GEMM_EACH_ROW(GEMM_STEP)
+            GEMM_EACH_BASE(GEMM_ADVANCE)
+            b += b_depth;
+            if (asks) {
+                __builtin_prefetch(ahead, 0, 2);
+                __builtin_prefetch(ahead + VLEN, 0, 2);
+                ahead += ahead_row;
+            }
         }
     }
     vec bias0 = v_zero(), bias1 = v_zero();
@@ -227,8 +238,8 @@ FNN_INLINE void gemm_after_row(const fnn_gemm *g, int64_t row, int64_t col, int6
 }
 
 /* All row tiles of columns [col, col + width): that panel of b stays in cache while a streams past it. The last tile
- * asks for the panel at `ahead`: its rows are too far apart for the processor to guess. */
-static void gemm_panel(const fnn_gemm *g, int64_t col, int64_t width, const real *ahead) {
+ * asks for what is `ahead`: its rows are too far apart for the processor to guess. */
+static void gemm_panel(const fnn_gemm *g, int64_t col, int64_t width, gemm_ahead ahead) {
     const gemm_tile_fn *tiles = gemm_tiles_for(width);
     gemm_tile t = {.depth = g->depth,
                    .a_row = g->a_row,
@@ -244,8 +255,7 @@ static void gemm_panel(const fnn_gemm *g, int64_t col, int64_t width, const real
     for (int64_t tile = 0, row = 0; tile < count; tile++) {
         int64_t next = g->rows * (tile + 1) / count;
         t.a = (const real *)g->a + row * g->a_row;
-        t.ahead = tile + 1 < count ? t.b : ahead;
-        t.ahead_row = t.ahead == t.b ? 0 : g->b_depth;
+        t.ahead = tile + 1 < count ? (gemm_ahead){t.b, 0, 0} : ahead;
         t.c = (real *)g->c + row * g->c_row + col;
         tiles[next - row - 1](&t);
         if (g->activation || g->derivative)
@@ -261,7 +271,9 @@ static void gemm(const fnn_gemm *g) {
         int64_t left = g->cols - col, width = left < GEMM_COLS ? left : GEMM_COLS;
         if (left >= few)
             width = few;
-        gemm_panel(g, col, width, (const real *)g->b + (left > width ? col + width : col));
+        const gemm_ahead panel = {(const real *)g->b + col + width, g->b_depth, GEMM_COLS * g->b_depth},
+                         last = {g->next ? g->next : g->b, g->next_row, g->next_step};
+        gemm_panel(g, col, width, left > width ? panel : last);
         col += width;
     }
 }

@@ -82,6 +82,8 @@ typedef struct fnn_gemm {
     int64_t a_row, a_depth;
     const void *b; /* [depth, cols] */
     int64_t b_depth, b_col;
+    const void *next; /* memory worth asking for, as gemm.h's gemm_ahead; any address will do */
+    int64_t next_row, next_step;
     void *c; /* [rows, cols] */
     int64_t c_row;
     const void *bias; /* [cols] or NULL */

@@ -52,6 +52,15 @@ static int64_t panel_row(const fnn_args *args, int64_t cols) {
 
 /* ---- direct: c = a @ b ---- */
 
+/* The next panel to be packed, if it is contiguous along the depth: packing would wait for it line by line. */
+static void ask_for_panel(const piece *p, fnn_gemm *g, int64_t j, int64_t k) {
+    const int64_t *d = p->args->dim;
+    const int asks = d[GEMM_DIM_B_DEPTH] == 1 && j < p->col1;
+    g->next = asks ? element(p->args, GEMM_B, k + j * d[GEMM_DIM_B_COL]) : NULL;
+    g->next_row = asks ? d[GEMM_DIM_B_COL] : 0;
+    g->next_step = asks ? 2 * (int64_t)p->args->table->lanes : 0;
+}
+
 /* Rows [g->rows] of c from `row`, all the member's columns, one block of depth from k on. */
 static void direct_pass(const piece *p, fnn_gemm *g, int64_t row, int64_t k) {
     const fnn_args *args = p->args;
@@ -68,6 +77,7 @@ static void direct_pass(const piece *p, fnn_gemm *g, int64_t row, int64_t k) {
             args->table->copy_2d(g->depth, g->cols, g->b, g->b_depth, d[GEMM_DIM_B_COL], p->right, row, 1, 0);
             g->b = p->right;
             g->b_depth = row;
+            ask_for_panel(p, g, j + width, k);
         }
         args->table->gemm(g);
     }
