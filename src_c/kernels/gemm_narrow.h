@@ -8,8 +8,14 @@
  */
 #include "move.h"
 
+/* as many accumulators as registers hold beside a square */
+#if defined(FNN_ISA_AVX512)
+#define NARROW_COLS 12
+#define NARROW_EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#else
 #define NARROW_COLS 8
 #define NARROW_EACH(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+#endif
 
 typedef struct gemm_narrow_tile {
     int64_t depth, a_row, b_depth, b_col;
