@@ -52,13 +52,13 @@ static int64_t panel_row(const fnn_args *args, int64_t cols) {
 
 /* ---- direct: c = a @ b ---- */
 
-/* The next panel to be packed, if it is contiguous along the depth: packing would wait for it line by line. */
+/* The next panel to be packed: packing would wait for it line by line. */
 static void ask_for_panel(const piece *p, fnn_gemm *g, int64_t j, int64_t k) {
-    const int64_t *d = p->args->dim;
-    const int asks = d[GEMM_DIM_B_DEPTH] == 1 && j < p->col1;
-    g->next = asks ? element(p->args, GEMM_B, k + j * d[GEMM_DIM_B_COL]) : NULL;
-    g->next_row = asks ? d[GEMM_DIM_B_COL] : 0;
-    g->next_step = asks ? 2 * (int64_t)p->args->table->lanes : 0;
+    const int64_t *d = p->args->dim, turned = d[GEMM_DIM_B_DEPTH] == 1;
+    const int asks = (turned || d[GEMM_DIM_B_COL] == 1) && j < p->col1;
+    g->next = asks ? element(p->args, GEMM_B, k * d[GEMM_DIM_B_DEPTH] + j * d[GEMM_DIM_B_COL]) : NULL;
+    g->next_row = !asks ? 0 : turned ? d[GEMM_DIM_B_COL] : d[GEMM_DIM_B_DEPTH];
+    g->next_step = !asks ? 0 : turned ? 2 * (int64_t)p->args->table->lanes : p->args->table->gemm_cols * g->next_row;
 }
 
 /* Rows [g->rows] of c from `row`, all the member's columns, one block of depth from k on. */

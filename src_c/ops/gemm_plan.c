@@ -121,6 +121,16 @@ static int takes_dot(const fnn_args *args) {
            args->dim[GEMM_DIM_DEPTH] >= 2 * (int64_t)args->table->lanes;
 }
 
+/* A panel of b in place lies on more pages than the processor keeps at hand. Where it is no wider than a cache line,
+ * the multiply-adds of one term are too few to hide that: worth a copy if enough tiles of rows use it. */
+static int panel_scattered(const fnn_args *args) {
+    enum { SPAN = 256 << 10, TILES = 12 };
+    const int64_t *d = args->dim, item = args->table->item_size;
+    const int64_t depth = fnn_smaller(fnn_gemm_block(args), d[GEMM_DIM_DEPTH]);
+    return args->table->gemm_cols * item <= LINE && d[GEMM_DIM_ROWS] > TILES * (int64_t)args->table->gemm_rows &&
+           depth * d[GEMM_DIM_B_DEPTH] * item > SPAN;
+}
+
 static int may_narrow(const fnn_args *args) {
     return args->dim[GEMM_DIM_A_DEPTH] == 1 && args->dim[GEMM_DIM_COLS] <= args->table->narrow_cols;
 }
@@ -144,7 +154,7 @@ static void plan_packing(const fnn_args *args, fnn_gemm_plan *plan) {
     const int64_t left_row = fnn_gemm_left_row(args, depth) * item, tile = args->table->gemm_rows;
     int64_t left_rows;
     if (plan->path == FNN_GEMM_DIRECT) {
-        plan->pack_right = d[GEMM_DIM_B_COL] != 1;
+        plan->pack_right = d[GEMM_DIM_B_COL] != 1 || panel_scattered(args);
         plan->pack_left = rows_collide(args, rows, d[GEMM_DIM_A_ROW], d[GEMM_DIM_A_DEPTH]);
         /* b in place: a stays in L2 while the panels of b go by. b packed: each panel is used for many rows. */
         const int64_t fit = plan->pack_right ? 512 : fnn_cache_size(2) / 2 / left_row / tile * tile;
