@@ -28,8 +28,8 @@
 #endif
 #define GEMM_COLS (2 * VLEN)
 
-/* What will be read next, asked for while a tile computes: two vectors every `row` elements, after GEMM_COLS of them the
- * same from `step` elements on. Strides of 0 ask for nothing new. */
+/* What will be read next, asked for while a tile computes: two vectors every `row` elements, after GEMM_COLS of them
+ * the same from `step` elements on. Strides of 0 ask for nothing new. */
 typedef struct gemm_ahead {
     const real *from;
     int64_t row, step;
