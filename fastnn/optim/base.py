@@ -153,6 +153,16 @@ class Optimizer:
             config["groups"] = [dict(group) for group in self.groups]
         return config
 
+    def load_config(self, config):
+        """Take over the options that `to_config` returned (rates that a callback has changed, for example)."""
+        for name, value in {"groups": [], **config}.items():
+            if name == "groups":
+                value = [dict(group) for group in value]
+            elif isinstance(value, list):
+                value = tuple(value)
+            if name != "class" and getattr(self, name) != value:
+                setattr(self, name, value)
+
     def __repr__(self):
         shown = [f"{name}={getattr(self, name)!r}" for name in (*self.options, "weight_decay")]
         rest = {"l1": 0.0, "max_norm": None, "decoupled_weight_decay": False, "maximize": False, "decay_bias": False}

@@ -9,6 +9,9 @@ _NAMES = {
     "EarlyStopping": "callbacks",
     "LambdaCallback": "callbacks",
     "TerminateOnNaN": "callbacks",
+    "ModelCheckpoint": "callbacks",
+    "ReduceLROnPlateau": "callbacks",
+    "CSVLogger": "callbacks",
 }
 
 __all__ = list(_NAMES)

@@ -2,9 +2,14 @@
 
 import json
 
+from ..optim.ewma import WeightAverage
+from ..optim.state import OptimizerState
+from .position import Position
+
 _MODEL = "model/"
 _OPTIMIZER = "optimizer/"
 _AVERAGE = "average/"
+_FIT = "fit/"
 _KEY = "fastnn.checkpoint"
 
 
@@ -24,11 +29,21 @@ def state_dict(trainer):
         "micro_step": trainer.micro_step,
         "seed": trainer.seed,
         "optimizer": trainer.optimizer.kind,
+        "optimizer_options": trainer.optimizer.to_config(),
         "parameter_steps": steps,
         "averaged_steps": averaged_steps,
         "history": trainer.history.to_dict(),
     }
+    position = trainer._position if trainer._fit is None else trainer._fit.here()
+    if position is not None:
+        own, values["fit"] = position.to_parts()
+        arrays.update((_FIT + name, array) for name, array in own.items())
     return arrays, values
+
+
+def _under(prefix, arrays):
+    """The arrays whose names begin so, without it."""
+    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def load_state_dict(trainer, arrays, values):
@@ -38,19 +53,32 @@ def load_state_dict(trainer, arrays, values):
             f"the checkpoint holds the state of {values['optimizer']!r}, this trainer's optimizer is "
             f"{trainer.optimizer.kind!r}"
         )
-    weights = {name[len(_MODEL) :]: array for name, array in arrays.items() if name.startswith(_MODEL)}
-    moments = {name[len(_OPTIMIZER) :]: array for name, array in arrays.items() if name.startswith(_OPTIMIZER)}
-    averages = {name[len(_AVERAGE) :]: array for name, array in arrays.items() if name.startswith(_AVERAGE)}
-    trainer.model.load_state_dict(weights)
-    parameters = dict(trainer.model.named_parameters())
+    optimizer, parameters = trainer.optimizer, dict(trainer.model.named_parameters())
+    position = Position.from_parts(_under(_FIT, arrays), values["fit"]) if "fit" in values else None
+    state, average, before = OptimizerState(), WeightAverage(), optimizer.to_config()
+    try:  # all that can be refused comes before the first change
+        if values["optimizer"] == optimizer.kind:
+            optimizer.load_config(values["optimizer_options"])
+        state.load_state_dict(optimizer, parameters, _under(_OPTIMIZER, arrays), values["parameter_steps"])
+        average.load_state_dict(parameters, _under(_AVERAGE, arrays), values.get("averaged_steps", {}))
+        trainer.model.load_state_dict(_under(_MODEL, arrays))
+    except BaseException:
+        optimizer.load_config(before)
+        raise
     trainer._forget_programs()
-    trainer._optimizer_state.load_state_dict(trainer.optimizer, parameters, moments, values["parameter_steps"])
-    trainer._average.load_state_dict(parameters, averages, values.get("averaged_steps", {}))
+    trainer._optimizer_state, trainer._average, trainer._position = state, average, position
     trainer.epoch = int(values["epoch"])
     trainer.step = int(values["step"])
     trainer.micro_step = int(values["micro_step"])
     trainer.seed = int(values["seed"])
     trainer.history.load_dict(values["history"])
+
+
+def _plain(value):
+    """NumPy's numbers, which callbacks put into the history, for JSON."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a checkpoint cannot keep {value!r}: plain numbers, texts, lists and dicts only")
 
 
 def save(trainer, path):
@@ -60,7 +88,7 @@ def save(trainer, path):
     from ..io.safetensors import to_bytes
 
     arrays, values = state_dict(trainer)
-    metadata = {"fastnn.schema": "1", _KEY: json.dumps(values), checksum.KEY: checksum.BLANK}
+    metadata = {"fastnn.schema": "1", _KEY: json.dumps(values, default=_plain), checksum.KEY: checksum.BLANK}
     write_atomic(path, *checksum.seal(to_bytes(arrays, metadata)))
 
 

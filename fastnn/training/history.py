@@ -30,6 +30,11 @@ class History:
         for name, column in self.columns.items():
             column.append(values.get(name))
 
+    def amend(self, values):
+        """Overwrite and extend the row of the last epoch."""
+        for name, value in values.items():
+            self.columns.setdefault(name, [None] * len(self.epoch))[-1] = value
+
     @property
     def history(self):
         """The columns as a dict of lists (Keras' name)."""

@@ -8,7 +8,8 @@ import numpy as np
 from ..nn.guard import writing
 from ..threads import num_threads
 from .batches import check_shuffle
-from .callbacks import Callback
+from .callbacks.base import Callback
+from .position import Position, restore_callbacks, resumed_fit
 from .progress import make_progress
 from .sources import ArraySource, BatchSource
 
@@ -22,19 +23,25 @@ def _is_batches(x):
     return hasattr(x, "__iter__")
 
 
-def fit(trainer, x, y, *, epochs, callbacks, progress, max_time, **options):
+def fit(trainer, x, y, *, epochs, callbacks, progress, max_time, resume, **options):
     """See `Trainer.fit`."""
     trainer._stop_flag[0] = 0  # first of all: a stop() from now on ends this fit, even while it is being prepared
-    if isinstance(epochs, bool) or int(epochs) != epochs or epochs < 0:
+    if isinstance(epochs, bool) or isinstance(epochs, str) or int(epochs) != epochs or epochs < 0:
         raise ValueError(f"epochs must be an integer >= 0, got {epochs!r}")
-    if max_time is not None and not max_time > 0:
+    if max_time is not None and (isinstance(max_time, str) or not max_time > 0):
         raise ValueError(f"max_time must be a positive number of seconds, got {max_time!r}")
     callbacks = _check_callbacks(callbacks)
     options["shuffle"] = check_shuffle(options["shuffle"])
+    continued = resume is not None and resumed_fit(trainer, resume)
     source = BatchSource if _is_batches(x) else ArraySource
     with num_threads(trainer.num_threads):
         source = source(trainer, x, y, epochs=epochs, **options)
-        Fit(trainer, source, int(epochs), callbacks, progress, max_time).run()
+        run = Fit(trainer, source, int(epochs), callbacks, progress, max_time, continued)
+        trainer._fit = run
+        try:
+            run.run()
+        finally:
+            trainer._fit = None
     return trainer.history
 
 
@@ -46,24 +53,40 @@ def _check_callbacks(callbacks):
     return callbacks
 
 
-class Fit:
-    """One call of `fit`: runs epochs of a source until something ends it."""
+def _overrides(callback, hook):
+    method = getattr(callback, hook)
+    return getattr(method, "__func__", method) is not getattr(Callback, hook)
 
-    def __init__(self, trainer, source, epochs, callbacks, progress, max_time):
+
+class Fit:
+    """One call of `fit`: runs epochs of a source until something ends it.
+
+    Attributes
+    ----------
+    first_epoch : int
+        Where this fit began; that of the interrupted fit if it is continued.
+    seen : int or None
+        While an epoch is being closed: how many callbacks have been told.
+    """
+
+    def __init__(self, trainer, source, epochs, callbacks, progress, max_time, continued):
         self.trainer = trainer
         self.source = source
-        self.epochs = epochs
         self.callbacks = callbacks
-        self.batch_hooks = [
-            callback
-            for callback in callbacks
-            if getattr(callback.on_batch_end, "__func__", callback.on_batch_end) is not Callback.on_batch_end
-        ]
+        self.position, trainer._position = trainer._position, None  # a checkpoint's, taken over by this fit
+        going_on = continued and self.position is not None
+        self.first_epoch = self.position.first_epoch if going_on else trainer.epoch
+        self.until = self.first_epoch + epochs
+        self.batch_hooks = [callback for callback in callbacks if _overrides(callback, "on_batch_end")]
+        self.batch_hooks.sort(key=lambda callback: callback.saves)  # a checkpoint holds what the others have seen
+        self.pause_hooks = [callback for callback in callbacks if _overrides(callback, "on_pause")]
         self.check_nan = any(getattr(callback, "stop_on_nan", False) for callback in callbacks)
         self.deadline = None if max_time is None else time.monotonic() + max_time
-        self.bar = make_progress(progress, epochs, source.steps)
+        self.bar = make_progress(progress, max(self.until - trainer.epoch, 0), source.steps)
         self.interrupted = False
         self.reason = ""
+        self.seen = None
+        self.logs = None
 
     def run(self):
         trainer = self.trainer
@@ -72,47 +95,97 @@ class Fit:
         with writing(module._guard for module in trainer.model.modules()):
             self._run_guarded()
         if self.interrupted:
+            trainer.history.stop_reason = "interrupted"
             raise KeyboardInterrupt
 
     def _run_guarded(self):
         trainer = self.trainer
         try:
             with self._catch_interrupt():
-                self._run_epochs()
-        except BaseException as error:
-            self.reason = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
-            raise
+                try:
+                    self._run_epochs()
+                except BaseException as error:
+                    self.reason = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
+                    raise
+                finally:
+                    self._finish()
         finally:
             trainer.history.stop_reason = self.reason
-            self.bar.close()
-            for callback in self.callbacks:
+
+    def _finish(self):
+        """Close the bar and tell every callback, whatever another one raises; the first error goes on."""
+        self.trainer.history.stop_reason = self.reason
+        self.bar.close()
+        first = None
+        for callback in self.callbacks:
+            try:
                 callback.on_fit_end()
+            except BaseException as error:
+                first = first or error
+        if first is not None:
+            raise first
+
+    def _call(self, hook, *args):
+        for callback in self.callbacks:
+            getattr(callback, hook)(*args)
 
     def _run_epochs(self):
         trainer = self.trainer
-        for callback in self.callbacks:
-            callback.on_fit_begin()
-        for _ in range(self.epochs):
+        rates = trainer.optimizer.to_config()
+        self._call("on_fit_begin")
+        self._go_on(rates)
+        while trainer.epoch < self.until and not self.ended():
             epoch = trainer.epoch
-            for callback in self.callbacks:
-                callback.on_epoch_begin(epoch)
+            if not self.source.at:
+                self._call("on_epoch_begin", epoch)
             began = time.perf_counter()
             loss, rows = self.source.run_epoch(self, epoch)
             seconds = time.perf_counter() - began
             if loss is None:  # ended before the first step of this epoch
                 break
+            if self.source.is_inside():
+                self._call("on_cut", self.reason)
             logs = {"loss": loss, **self.source.measure()}
             logs["lr"] = trainer.current_lr()
             logs["seconds"] = seconds
             logs["samples_per_second"] = rows / seconds if seconds > 0 else 0.0
-            for callback in self.callbacks:
-                callback.on_epoch_end(epoch, logs)
-            trainer.history.add(epoch, logs)
-            trainer.epoch += 1
-            self.bar.epoch(epoch, logs)
-            if self.ended():
-                break
+            self._close_epoch(epoch, logs)
         self.reason = self.reason or "epochs"
+
+    def _go_on(self, rates):
+        """Continue where a checkpoint was written: inside an epoch, or between the callbacks at its end."""
+        position = self.position
+        if position is None:
+            return
+        self.position = None
+        self.source.go_to(position)
+        if self.source.at:
+            self._call("on_epoch_begin", self.trainer.epoch)
+        self.trainer.optimizer.load_config(rates)  # whatever the hooks have set: they had set it before
+        restore_callbacks(self.callbacks, position)
+        if position.seen is not None and self.trainer.history:
+            self._tell(position.seen, self.trainer.epoch - 1, self.trainer.history.last())
+        if position.stopping:
+            self.trainer.stop()
+
+    def _close_epoch(self, epoch, logs):
+        """Enter the epoch into the history before anybody is told, so that a checkpoint by a callback holds it."""
+        trainer = self.trainer
+        trainer.epoch += 1
+        trainer.history.add(epoch, logs)
+        self.source.at = 0
+        self._tell(0, epoch, logs)
+        self.bar.epoch(epoch, logs)
+
+    def _tell(self, first, epoch, logs):
+        try:
+            for i in range(first, len(self.callbacks)):
+                self.seen = i + 1
+                self.callbacks[i].on_epoch_end(epoch, logs)
+                self.trainer.history.amend(logs)
+        finally:
+            self.trainer.history.amend(logs)
+        self.seen = None
 
     def ended(self):
         """True when the fit has to end at this step boundary; notes why."""
@@ -124,14 +197,23 @@ class Fit:
             self.reason = self.reason or "max_time"
         return bool(self.reason)
 
+    def steps_ahead(self, most):
+        """How many steps the next native call may make before a callback wants to look."""
+        step = self.trainer.step
+        return min([most, *(hook.every_steps - step % hook.every_steps for hook in self.batch_hooks)])
+
     def after_steps(self, done, losses):
         """Between two native calls: hooks, bar, and the question whether to go on."""
         if done:
-            for callback in self.batch_hooks:
-                callback.on_batch_end(self.trainer.step, float(losses[-1]))
-            self.bar.advance(done, losses[-1])
             if self.check_nan and not np.isfinite(losses).all():
                 self.reason = self.reason or "nan"
+            step = self.trainer.step
+            for callback in self.batch_hooks:
+                if step % callback.every_steps == 0:
+                    callback.on_batch_end(step, float(losses[-1]))
+            for callback in self.pause_hooks:
+                callback.on_pause()
+            self.bar.advance(done, losses[-1])
         return not self.ended() and done > 0
 
     def chunk_seconds(self):
@@ -139,6 +221,13 @@ class Fit:
         if self.deadline is None:
             return _CHUNK_SECONDS
         return max(1e-6, min(_CHUNK_SECONDS, self.deadline - time.monotonic()))
+
+    def here(self):
+        """The `Position` of this fit now, for a checkpoint."""
+        if self.position is not None:  # nothing has happened since the checkpoint that this fit continues
+            return self.position
+        stopping = bool(self.trainer._stop_flag[0]) and not self.interrupted
+        return Position.of(self, stopping)
 
     @contextmanager
     def _catch_interrupt(self):

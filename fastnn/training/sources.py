@@ -98,39 +98,62 @@ class ArraySource:
         self.offsets = batch_offsets(rows, self.batch_size, merge)
         self.steps = len(self.offsets) - 1
         self.chunk = 256
+        self.at = 0  # batches of the running epoch that are behind
+        self.losses = np.zeros(self.steps)
 
     def _engine(self):
         data = self.data
         rows = min(self.batch_size + 1, self.rows)  # a remainder of one row may join a batch
         return find_engine(self.trainer, data.names, data.arrays, data.target, data.spec, data.weight is not None, rows)
 
+    def form(self):
+        """What the batches of an epoch depend on."""
+        return {"rows": self.rows, "batch_size": self.batch_size, "shuffle": self.shuffle}
+
+    def progress(self):
+        """Arrays that the rest of the running epoch needs."""
+        return {"losses": self.losses[: self.at].copy()}
+
+    def go_to(self, position):
+        """Stand where a checkpoint was written."""
+        position.check(self.form())
+        self.at = position.at
+        self.losses[: self.at] = position.progress["losses"]
+
+    def is_inside(self):
+        """Whether the epoch was left before its end."""
+        return 0 < self.at < self.steps
+
     def run_epoch(self, fit, epoch):
-        """Train one epoch; returns (mean loss or None, rows trained)."""
-        trainer, offsets = self.trainer, self.offsets
+        """Train one epoch, or the rest of it; returns (mean loss or None, rows of the epoch)."""
+        trainer, offsets, losses = self.trainer, self.offsets, self.losses
         order = epoch_order(self.train_rows, self.shuffle, trainer.seed, epoch)
-        losses = np.zeros(self.steps)
         weights = self.data.weights_of(order, offsets)
-        at = 0
-        while at < self.steps:
-            engine = self._engine()
-            externals = engine.externals(self.data.arrays, self.data.target, self.data.weight)
-            if is_visible(trainer):
-                last = min(at + trainer.accumulate, self.steps)
-                part = slice(at, last)
-                done = run_visible(engine, externals, order, offsets[at : last + 1], losses[part], weights[part])
-            else:
-                count = min(self.steps - at, 1 if fit.batch_hooks else self.chunk)
-                window = offsets[at : at + count + 1]
-                seconds = fit.chunk_seconds()
-                done = engine.run(externals, order, window, losses[at : at + count], seconds, fit.check_nan)
-                self.chunk = max(16, min(_CHUNK_STEPS, 2 * done))
-            at += done
+        while self.at < self.steps:
+            done = self._run_some(fit, order, weights)
+            at = self.at = self.at + done
             if not fit.after_steps(done, losses[max(at - max(done, 1), 0) : at]):
                 break
+        at = self.at
         if at == 0:
             return None, 0
         total = weights[:at].sum()
         return float(np.dot(losses[:at], weights[:at]) / (total if total > 0 else 1.0)), int(offsets[at])
+
+    def _run_some(self, fit, order, weights):
+        """The next native call; returns the batches it has made."""
+        trainer, offsets, at = self.trainer, self.offsets, self.at
+        engine = self._engine()
+        externals = engine.externals(self.data.arrays, self.data.target, self.data.weight)
+        if is_visible(trainer):
+            last = min(at + trainer.accumulate, self.steps)
+            window, part = offsets[at : last + 1], slice(at, last)
+            return run_visible(engine, externals, order, window, self.losses[part], weights[part])
+        count = fit.steps_ahead(min(self.steps - at, self.chunk))
+        window, losses = offsets[at : at + count + 1], self.losses[at : at + count]
+        done = engine.run(externals, order, window, losses, fit.chunk_seconds(), fit.check_nan)
+        self.chunk = max(16, min(_CHUNK_STEPS, 2 * done))
+        return done
 
     def measure(self):
         """Columns of the history that are measured in inference mode."""
@@ -182,30 +205,62 @@ class BatchSource:
         self.trainer = trainer
         self.batches = x
         self.finite = check_finite
+        self.at = 0
+        self.losses, self.shares, self.rows = [], [], 0
+        self.complete = True
         self.validation = validation_part(trainer, validation_data, check_finite)
 
+    def form(self):
+        """What the batches of an epoch depend on."""
+        return {"kind": "iterable"}
+
+    def progress(self):
+        """Arrays that the rest of the running epoch needs."""
+        at = self.at
+        return {"losses": np.array(self.losses[:at]), "shares": np.array(self.shares[:at]), "rows": np.array(self.rows)}
+
+    def go_to(self, position):
+        """Stand where a checkpoint was written: the batches behind are read again and passed over."""
+        position.check(self.form())
+        self.at = position.at
+        if self.at:
+            kept = position.progress
+            self.losses, self.shares = kept["losses"].tolist(), kept["shares"].tolist()
+            self.rows = int(kept["rows"])
+
+    def is_inside(self):
+        """Whether the epoch was left before its end."""
+        return self.at > 0 and not self.complete
+
     def run_epoch(self, fit, epoch):
-        """Train one epoch; returns (mean loss or None, rows trained)."""
-        total = weight_sum = rows = 0
-        for batch in self.batches:
-            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                raise TypeError("an iterable of batches must yield (x, y) or (x, y, sample_weight)")
-            names, arrays = split_inputs(batch[0])
-            if self.finite:
-                for array in arrays:
-                    check_finite(array, "x")
-            weight = batch[2] if len(batch) == 3 else None
-            loss = self.trainer.train_step(batch[0], batch[1], weight)
-            count = len(arrays[0])
-            share = count if weight is None else float(np.sum(weight))
-            total += loss * share
-            weight_sum += share
-            rows += count
-            if not fit.after_steps(1, np.array([loss])):
+        """Train one epoch, or the rest of it; returns (mean loss or None, rows of the epoch)."""
+        behind, self.complete = self.at, True
+        if not behind:
+            self.losses, self.shares, self.rows = [], [], 0
+        for i, batch in enumerate(self.batches):
+            if i < behind:
+                continue
+            self._step(batch)
+            if not fit.after_steps(1, np.array(self.losses[-1:])):
+                self.complete = False
                 break
-        if rows == 0:
+        if self.at < behind or not self.at:
             return None, 0
-        return total / (weight_sum or 1.0), rows
+        total = float(np.sum(self.shares))
+        return float(np.dot(self.losses, self.shares)) / (total or 1.0), self.rows
+
+    def _step(self, batch):
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+            raise TypeError("an iterable of batches must yield (x, y) or (x, y, sample_weight)")
+        names, arrays = split_inputs(batch[0])
+        if self.finite:
+            for array in arrays:
+                check_finite(array, "x")
+        weight = batch[2] if len(batch) == 3 else None
+        self.losses.append(self.trainer.train_step(batch[0], batch[1], weight))
+        self.shares.append(float(len(arrays[0]) if weight is None else np.sum(weight)))
+        self.rows += len(arrays[0])
+        self.at += 1
 
     def measure(self):
         """Columns of the history that are measured in inference mode."""

@@ -108,6 +108,8 @@ class Trainer:
         self._optimizer_state = OptimizerState()
         self._average = WeightAverage()
         self._holds_average = False
+        self._fit = None  # the Fit that is running
+        self._position = None  # where inside a fit the checkpoint stood that was loaded
         self._engines = {}
         self._step_plans = {}
         self._stop_flag = np.zeros(1, np.int32)
@@ -119,7 +121,8 @@ class Trainer:
         object.__setattr__(self, name, value)
 
     def __getstate__(self):
-        return {**self.__dict__, "_engines": {}, "_step_plans": {}}  # programs are compiled again where they are needed
+        # programs are compiled again where they are needed; a copy made by a callback is not inside the fit
+        return {**self.__dict__, "_engines": {}, "_step_plans": {}, "_fit": None}
 
     # ---- training ----------------------------------------------------------------------------------------------
 
@@ -141,6 +144,7 @@ class Trainer:
         max_time=None,
         eval_train=False,
         check_finite=False,
+        resume=None,
     ):
         """Train for a number of epochs.
 
@@ -178,6 +182,10 @@ class Trainer:
             Add the loss and metrics of the training rows in inference mode (``train_loss``, ...).
         check_finite : bool
             Refuse NaN and infinity in x, y before the first step.
+        resume : str or path-like, optional
+            Continue from this checkpoint if the file exists, else begin: a script that is run again after a crash goes
+            on where it was. If the checkpoint was written inside a fit (by `ModelCheckpoint`), that fit is continued:
+            ``epochs`` counts from its beginning.
 
         Returns
         -------
@@ -209,6 +217,7 @@ class Trainer:
             max_time=max_time,
             eval_train=eval_train,
             check_finite=check_finite,
+            resume=resume,
         )
 
     def stop(self):
@@ -389,13 +398,41 @@ class Trainer:
         load_state_dict(self, arrays, values)
 
     def save_checkpoint(self, path):
-        """Write weights, moments, counters and history to one file, replaced in one step."""
+        """Write everything that training needs to go on to one file, which is replaced in one step.
+
+        Weights and running statistics, the optimizer's state and options, averaged weights, counters (which key the
+        order of the rows and all random masks) and history; inside a fit (from a callback) also the place in the epoch
+        and the callbacks' state. Safetensors with a SHA-256 and a JSON header; no pickle.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A crash while writing leaves the file that was there before.
+        """
         from .checkpoint import save
 
         save(self, path)
 
     def resume(self, path):
-        """Load a checkpoint into this trainer: training goes on with the bits of an uninterrupted run."""
+        """Load a checkpoint into this trainer: training goes on with the bits of an uninterrupted run.
+
+        Parameters
+        ----------
+        path : str or path-like
+            What `save_checkpoint` wrote, for the same model and kind of optimizer. The optimizer's options are those
+            of the checkpoint; change ``trainer.optimizer.lr`` afterwards if you want another rate.
+
+        Notes
+        -----
+        If it was written inside a fit, the next `fit` needs the same data, ``batch_size``, ``shuffle`` and callbacks.
+        It first completes the epoch that was begun, which counts as one of its ``epochs`` (what is left are
+        ``epochs=total - trainer.epoch``; or see ``fit(resume=)``), and callbacks get their state back.
+
+        Raises
+        ------
+        ValueError
+            Not a checkpoint, damaged, or of another model or optimizer. The trainer is then as it was.
+        """
         from .checkpoint import resume
 
         resume(self, path)

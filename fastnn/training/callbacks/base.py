@@ -1,0 +1,161 @@
+"""What every callback has, and those that need nothing more; the quantity that some of them watch."""
+
+import math
+
+
+class Callback:
+    """Base of the callbacks: override what you need. ``self.trainer`` is set during a `fit`.
+
+    A callback may change ``trainer.optimizer.lr`` (acts at the next step), change the model, predict, save a
+    checkpoint, or call ``trainer.stop()``.
+
+    Attributes
+    ----------
+    every_steps : int, default 1
+        ``on_batch_end`` is called when the trainer's step is a multiple of this. Between two calls the steps run
+        natively, many at a time; a callback that does not override ``on_batch_end`` costs nothing per step.
+    """
+
+    trainer = None
+    every_steps = 1
+    saves = False  # True: its on_batch_end comes after that of the others
+
+    def on_fit_begin(self):
+        """Before the first step."""
+
+    def on_epoch_begin(self, epoch):
+        """Before the steps of an epoch, and again where a resumed fit goes on inside one."""
+
+    def on_batch_end(self, step, loss):
+        """After a training step; ``step`` counts from 1 over the trainer's life."""
+
+    def on_pause(self):
+        """Whenever training comes back to Python of itself: about every 20 ms, between two steps."""
+
+    def on_cut(self, reason):
+        """When something ends the fit inside an epoch ("interrupted", "max_time", "callback", "nan"), before the
+        epoch is closed."""
+
+    def on_epoch_end(self, epoch, logs):
+        """After an epoch and its evaluation; ``logs`` is the epoch's row of the history and may be extended."""
+
+    def on_fit_end(self):
+        """On every exit: the last epoch, a stop, an error, Ctrl-C."""
+
+    def state_dict(self):
+        """What a checkpoint has to keep of this callback: a dict of plain values and arrays."""
+        return {}
+
+    def load_state_dict(self, state):
+        """Take over what `state_dict` returned; called after ``on_fit_begin`` and ``on_epoch_begin``."""
+
+
+class LambdaCallback(Callback):
+    """Functions as a callback: ``LambdaCallback(on_epoch_end=lambda epoch, logs: print(logs))``.
+
+    Parameters
+    ----------
+    every_steps : int, default 1
+        For ``on_batch_end``.
+    **hooks : callable
+        By the hook's name.
+    """
+
+    def __init__(self, *, every_steps=1, **hooks):
+        self.every_steps = check_count("LambdaCallback", "every_steps", every_steps, 1)
+        for name, function in hooks.items():
+            if not name.startswith("on_") or not hasattr(Callback, name):
+                known = ", ".join(n for n in vars(Callback) if n.startswith("on_"))
+                raise TypeError(f"LambdaCallback: unknown hook {name!r}; hooks are {known}")
+            if not callable(function):
+                raise TypeError(f"LambdaCallback: {name} must be a function, got {function!r}")
+            setattr(self, name, function)
+
+
+class TerminateOnNaN(Callback):
+    """End the fit at the first step whose loss is NaN or infinite."""
+
+    stop_on_nan = True
+
+
+def check_count(owner, name, value, least):
+    """The option as an int; ValueError unless it is a whole number of at least `least`."""
+    import operator
+
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = None
+    if count is None or isinstance(value, bool) or count < least:
+        raise ValueError(f"{owner}: {name} must be an integer >= {least}, got {value!r}")
+    return count
+
+
+class Monitored(Callback):
+    """Base of the callbacks that watch one column of the history.
+
+    Parameters
+    ----------
+    monitor : str
+        A column: "val_loss", "loss", "val_accuracy", ...
+    mode : {"auto", "min", "max"}
+        "auto": "max" for names that hold acc, auc, f1, r2 or top, else "min".
+    min_delta : float
+        A smaller change is no improvement.
+
+    Attributes
+    ----------
+    best : float or None
+    best_epoch : int or None
+    """
+
+    def __init__(self, monitor, mode, min_delta):
+        name = type(self).__name__
+        if not isinstance(monitor, str):
+            raise TypeError(f"{name}: monitor must be the name of a column of the history, got {monitor!r}")
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"{name}: mode must be 'auto', 'min' or 'max', got {mode!r}")
+        if isinstance(min_delta, str) or not min_delta >= 0:
+            raise ValueError(f"{name}: min_delta must be a number >= 0, got {min_delta!r}")
+        self.monitor = monitor
+        self.min_delta = float(min_delta)
+        self.larger = mode == "max" or (mode == "auto" and is_score(monitor))
+        self.forget()
+
+    def forget(self):
+        """Start anew: no value has been seen."""
+        self.best = None
+        self.best_epoch = None
+
+    def on_fit_begin(self):
+        self.forget()
+
+    def improved(self, epoch, logs):
+        """Whether the watched value is the best so far; notes it. Raises ValueError if the column does not exist."""
+        value = logs.get(self.monitor)
+        if value is None:
+            raise ValueError(
+                f"{type(self).__name__} monitors {self.monitor!r}, which this fit does not produce; it has "
+                f"{', '.join(logs)}"
+                + ("; give validation_data or validation_split" if self.monitor.startswith("val_") else "")
+            )
+        value = float(value)
+        if math.isnan(value):
+            return False
+        better = self.best is None or (
+            value > self.best + self.min_delta if self.larger else value < self.best - self.min_delta
+        )
+        if better:
+            self.best, self.best_epoch = value, epoch
+        return better
+
+    def state_dict(self):
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state):
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+
+
+def is_score(name):
+    """True for columns that are better when larger."""
+    return any(word in name for word in ("acc", "auc", "f1", "r2", "top"))

@@ -1,0 +1,62 @@
+"""EarlyStopping: stop when nothing improves any more, and keep the best weights on every exit."""
+
+from .base import Monitored, check_count
+
+_WEIGHTS = "weights/"
+
+
+class EarlyStopping(Monitored):
+    """Stop when a column of the history has not improved for some epochs; restore the best weights on every exit.
+
+    Parameters
+    ----------
+    monitor : str, default "val_loss"
+    patience : int, default 10
+        Epochs without improvement before stopping.
+    min_delta : float, default 0
+        A smaller change is no improvement.
+    mode : {"auto", "min", "max"}
+        "auto": "max" for names that hold acc, auc, f1, r2 or top, else "min".
+    restore_best : bool, default True
+        Put the weights of the best epoch back when the fit ends: after the last epoch, a stop, ``max_time``, an
+        error or Ctrl-C. They are the weights that the best value was measured on.
+
+    Attributes
+    ----------
+    best, best_epoch, stopped_epoch
+    """
+
+    def __init__(self, monitor="val_loss", patience=10, min_delta=0.0, mode="auto", restore_best=True):
+        super().__init__(monitor, mode, min_delta)
+        self.patience = check_count("EarlyStopping", "patience", patience, 0)
+        self.restore_best = bool(restore_best)
+
+    def forget(self):
+        super().forget()
+        self.stopped_epoch = None
+        self._best_weights = None
+
+    def on_epoch_end(self, epoch, logs):
+        if self.improved(epoch, logs):
+            if self.restore_best:
+                self._best_weights = self.trainer.model.state_dict()
+        elif self.best_epoch is not None and epoch - self.best_epoch >= self.patience:
+            self.stopped_epoch = epoch
+            self.trainer.stop()
+
+    def on_fit_end(self):
+        if self.restore_best and self._best_weights is not None:
+            self.trainer.model.load_state_dict(self._best_weights)
+            self._best_weights = None
+
+    def state_dict(self):
+        state = {**super().state_dict(), "stopped_epoch": self.stopped_epoch}
+        for name, array in (self._best_weights or {}).items():
+            state[_WEIGHTS + name] = array
+        return state
+
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self.stopped_epoch = state["stopped_epoch"]
+        weights = {name[len(_WEIGHTS) :]: array for name, array in state.items() if name.startswith(_WEIGHTS)}
+        self._best_weights = weights if weights and self.restore_best else None

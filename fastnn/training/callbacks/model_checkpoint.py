@@ -1,0 +1,113 @@
+"""ModelCheckpoint: write the trainer's state, or the model, to a file while training runs."""
+
+import os
+import time
+
+from .base import Monitored, check_count
+
+
+class ModelCheckpoint(Monitored):
+    """Save while training runs: after epochs, steps or seconds; each file replaces the one before it in one step.
+
+    Parameters
+    ----------
+    path : str or path-like
+        May hold fields such as ``{epoch}`` (epochs made so far), ``{step}`` and columns of the history,
+        ``{val_loss:.3f}``; each name is then a file of its own.
+    monitor : str, optional
+        Save only after epochs in which this column is the best so far; default: always.
+    mode : {"auto", "min", "max"}
+    every_epochs : int, default 1
+        Save after every so many epochs.
+    every_steps, every_seconds : optional
+        Save inside epochs as well (not with `monitor`). Seconds are looked at about every 20 ms.
+    what : {"checkpoint", "model"}
+        All of the trainer, for ``Trainer.resume``; or the model alone, for ``fastnn.load``.
+
+    Notes
+    -----
+    A checkpoint is also written when Ctrl-C, ``max_time`` or ``Trainer.stop`` end the fit inside an epoch: from the
+    place where it was cut, so that training can go on as if nothing had happened.
+    """
+
+    saves = True
+
+    def __init__(
+        self, path, monitor=None, mode="auto", every_epochs=1, every_steps=None, every_seconds=None, what="checkpoint"
+    ):
+        super().__init__("loss" if monitor is None else monitor, mode, 0.0)
+        if what not in ("checkpoint", "model"):
+            raise ValueError(f"ModelCheckpoint: what must be 'checkpoint' or 'model', got {what!r}")
+        inside = every_steps is not None or every_seconds is not None
+        if monitor is not None and inside:
+            raise ValueError("ModelCheckpoint: monitor is measured after epochs; give no every_steps or every_seconds")
+        if every_seconds is not None and (isinstance(every_seconds, str) or not every_seconds > 0):
+            raise ValueError(f"ModelCheckpoint: every_seconds must be a positive number, got {every_seconds!r}")
+        self.path = os.fspath(path)
+        self.best_only = monitor is not None
+        self.every_epochs = check_count("ModelCheckpoint", "every_epochs", every_epochs, 1)
+        self.every_seconds = every_seconds
+        self.what = what
+        if every_steps is not None:
+            self.every_steps = check_count("ModelCheckpoint", "every_steps", every_steps, 1)
+            self.on_batch_end = self._after_steps  # an instance's own hook, so that others cost nothing per step
+        try:
+            self._name({"loss": 0.0}, strict=False)
+        except (ValueError, IndexError) as error:
+            raise ValueError(f"ModelCheckpoint: path {self.path!r} is no format of names: {error}") from None
+
+    def on_fit_begin(self):
+        super().on_fit_begin()
+        self._last = time.monotonic()
+
+    def _after_steps(self, step, loss):
+        self.save({"loss": loss})
+
+    def on_pause(self):
+        if self.every_seconds is not None and time.monotonic() - self._last >= self.every_seconds:
+            self.save({})
+
+    def on_cut(self, reason):
+        self._cut = reason != "nan" and not self.best_only
+        if self._cut:
+            self.save({})
+
+    _cut = False
+
+    def on_epoch_end(self, epoch, logs):
+        cut, self._cut = self._cut, False
+        if cut:
+            return  # the file holds the place where the epoch was cut
+        wanted = self.improved(epoch, logs) if self.best_only else True
+        if wanted and (epoch + 1) % self.every_epochs == 0:
+            self.save(logs)
+
+    def save(self, logs):
+        """Write the file now; not the weights of a fit that has just ended because its loss is not finite."""
+        if self.trainer._fit is not None and self.trainer._fit.reason == "nan":
+            return
+        name = self._name(logs)
+        if self.what == "checkpoint":
+            self.trainer.save_checkpoint(name)
+        else:
+            from ...io.model_file import save
+
+            save(self.trainer, name)
+        self._last = time.monotonic()
+
+    def _name(self, logs, strict=True):
+        if "{" not in self.path:
+            return self.path
+        trainer = self.trainer
+        fields = {"epoch": trainer.epoch, "step": trainer.step} if trainer is not None else {"epoch": 0, "step": 0}
+        try:
+            return self.path.format(**{**logs, **fields})
+        except KeyError as error:
+            if not strict:
+                return self.path
+            known = ", ".join({**fields, **logs})
+            raise ValueError(f"ModelCheckpoint: path names {error}, which is not there; known: {known}") from None
+
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self._last = time.monotonic()

@@ -1,0 +1,76 @@
+"""ReduceLROnPlateau: a smaller rate when nothing improves any more."""
+
+from .base import Monitored, check_count
+
+
+class ReduceLROnPlateau(Monitored):
+    """Multiply the learning rate by a factor when a column of the history has not improved for some epochs.
+
+    Parameters
+    ----------
+    monitor : str, default "val_loss"
+    factor : float, default 0.1
+        In (0, 1).
+    patience : int, default 10
+        Epochs without improvement before the rate falls.
+    min_delta : float, default 1e-4
+        A smaller change is no improvement.
+    cooldown : int, default 0
+        Epochs after a reduction that do not count.
+    min_lr : float, default 0
+        The rate never falls below.
+    mode : {"auto", "min", "max"}
+
+    Notes
+    -----
+    It changes ``trainer.optimizer.lr`` (and the rates of groups that have their own), so a `scheduler` goes on from
+    the smaller base rate. Reductions are part of a checkpoint.
+    """
+
+    def __init__(
+        self, monitor="val_loss", factor=0.1, patience=10, min_delta=1e-4, cooldown=0, min_lr=0.0, mode="auto"
+    ):
+        super().__init__(monitor, mode, min_delta)
+        if isinstance(factor, str) or not 0 < factor < 1:
+            raise ValueError(f"ReduceLROnPlateau: factor must be between 0 and 1, got {factor!r}")
+        if isinstance(min_lr, str) or not min_lr >= 0:
+            raise ValueError(f"ReduceLROnPlateau: min_lr must be a number >= 0, got {min_lr!r}")
+        self.factor = float(factor)
+        self.patience = check_count("ReduceLROnPlateau", "patience", patience, 0)
+        self.cooldown = check_count("ReduceLROnPlateau", "cooldown", cooldown, 0)
+        self.min_lr = float(min_lr)
+
+    def forget(self):
+        super().forget()
+        self.waited = 0
+        self.resting = 0
+
+    def on_epoch_end(self, epoch, logs):
+        better = self.improved(epoch, logs)
+        if self.resting > 0:
+            self.resting -= 1
+            self.waited = 0
+        elif better:
+            self.waited = 0
+        else:
+            self.waited += 1
+            if self.waited >= self.patience:
+                self._reduce()
+                self.waited, self.resting = 0, self.cooldown
+
+    def _reduce(self):
+        optimizer = self.trainer.optimizer
+        optimizer.lr = self._lower(optimizer.lr)
+        for group in optimizer.groups:
+            if "lr" in group:
+                group["lr"] = self._lower(group["lr"])
+
+    def _lower(self, rate):
+        return min(rate, max(rate * self.factor, self.min_lr))
+
+    def state_dict(self):
+        return {**super().state_dict(), "waited": self.waited, "resting": self.resting}
+
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self.waited, self.resting = state["waited"], state["resting"]
