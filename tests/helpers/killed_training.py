@@ -46,7 +46,9 @@ def train(folder, seed):
 
 def start(folder, seed):
     """A child process that trains; returns it when it is about to begin."""
-    process = subprocess.Popen([sys.executable, __file__, "child", str(folder), str(seed)], stdout=subprocess.PIPE)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    command = [sys.executable, __file__, "child", str(folder), str(seed)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
     if process.stdout.readline() != b"ready\n":
         raise RuntimeError("the training process did not start")
     return process
