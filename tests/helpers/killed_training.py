@@ -1,7 +1,8 @@
 """Training that is killed at random moments and resumed, beside the same training left alone.
 
 python tests/helpers/killed_training.py [KILLS] [SEED] kills processes (SIGKILL) at random moments until KILLS have
-died, 50 by default, some runs several times; resumes the runs and compares their final states with the uninterrupted run's.
+died, 50 by default, some runs several times; resumes the runs and compares their final states with that of
+the uninterrupted run.
 """
 
 import hashlib
