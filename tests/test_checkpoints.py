@@ -246,6 +246,15 @@ def test_plateau_lowers_the_rate_after_patience_and_rests(tmp_path):
     assert t.optimizer.groups[0]["lr"] == 0.004
 
 
+def test_plateau_may_stand_in_the_place_of_a_schedule():
+    x, y = blobs(60)
+    assert optim.lr_scheduler.ReduceLROnPlateau is ReduceLROnPlateau
+    t = make(scheduler=optim.lr_scheduler.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=100))
+    history = t.fit(x, y, epochs=4, progress=False)
+    assert history["lr"] == [0.02, 0.02, 0.01, 0.005]
+    assert t.train_step(x, y) > 0
+
+
 def test_csv_log_is_the_history(tmp_path):
     x, y = blobs(60)
     t = make()

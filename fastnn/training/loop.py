@@ -31,6 +31,8 @@ def fit(trainer, x, y, *, epochs, callbacks, progress, max_time, resume, **optio
     if max_time is not None and (isinstance(max_time, str) or not max_time > 0):
         raise ValueError(f"max_time must be a positive number of seconds, got {max_time!r}")
     callbacks = _check_callbacks(callbacks)
+    if isinstance(trainer.scheduler, Callback):  # ReduceLROnPlateau
+        callbacks = (trainer.scheduler, *callbacks)
     options["shuffle"] = check_shuffle(options["shuffle"])
     continued = resume is not None and resumed_fit(trainer, resume)
     source = BatchSource if _is_batches(x) else ArraySource

@@ -11,6 +11,7 @@ from ..optim.ewma import WeightAverage
 from ..optim.lr_scheduler.base import StepRates
 from ..optim.state import OptimizerState
 from ..threads import num_threads as thread_limit
+from .callbacks.base import Callback
 from .engine import find_engine
 from .history import History
 from .metrics import resolve
@@ -28,7 +29,7 @@ class Trainer:
     optimizer : optim.Optimizer
         Configuration; its state (moments, step counts) lives here, per parameter name. Attributes may change at any
         time (``trainer.optimizer.lr = 1e-4``) and act at the next step.
-    scheduler : optim.lr_scheduler.Schedule, or callable (base_lr, step, epoch) -> lr, optional
+    scheduler : optim.lr_scheduler.Schedule, or callable (base_lr, step, epoch) -> lr, or ReduceLROnPlateau, optional
         A pure function: base_lr of the group, ``step`` an int64 array of step numbers from 0, ``epoch`` from 0.
     metrics : sequence of str or callable (target, output) -> float
         ``"accuracy", "mse", "rmse", "mae", "r2"``; measured in inference mode on the validation data (`fit`) and by
@@ -78,7 +79,8 @@ class Trainer:
             raise TypeError(f"Trainer: loss must be an object like nn.CrossEntropyLoss() or a function, got {loss!r}")
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"Trainer: optimizer must be an object such as optim.Adam(lr=1e-3), got {optimizer!r}")
-        if scheduler is not None and (isinstance(scheduler, type) or not callable(scheduler)):
+        watches = isinstance(scheduler, Callback)
+        if scheduler is not None and not watches and (isinstance(scheduler, type) or not callable(scheduler)):
             raise TypeError(f"Trainer: scheduler must be like optim.StepLR(10), or a function; got {scheduler!r}")
         if ema is not None and (isinstance(ema, str) or not 0 <= ema < 1):
             raise ValueError(f"Trainer: ema must be a decay in [0, 1) or None, got {ema!r}")
@@ -314,10 +316,11 @@ class Trainer:
 
     def current_lr(self):
         """The optimizer's own rate at the step made last, schedule included."""
-        if self.scheduler is None:
+        schedule = self._schedule()
+        if schedule is None:
             return float(self.optimizer.lr)
         step = np.array([max(self.step - 1, 0)], dtype=np.int64)
-        return float(np.ravel(self.scheduler(self.optimizer.lr, step, self.epoch))[0])
+        return float(np.ravel(schedule(self.optimizer.lr, step, self.epoch))[0])
 
     def _forget_programs(self):
         """Drop everything compiled, because the arrays of the optimizer's state are about to be replaced."""
@@ -326,7 +329,12 @@ class Trainer:
 
     def _rate(self):
         """The schedule from the next step on, or None."""
-        return None if self.scheduler is None else StepRates(self.scheduler, self.step, self.epoch)
+        schedule = self._schedule()
+        return None if schedule is None else StepRates(schedule, self.step, self.epoch)
+
+    def _schedule(self):
+        """The scheduler, unless it is one that watches the history: `fit` calls that one as a callback."""
+        return None if isinstance(self.scheduler, Callback) else self.scheduler
 
     # ---- measuring ---------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ _NAMES = {
     "OneCycleLR": "cyclic",
     "SequentialLR": "compose",
     "ChainedScheduler": "compose",
+    "ReduceLROnPlateau": "..training.callbacks.plateau",  # it watches the history, so it is a callback; PyTorch's place
 }
 
 __all__ = list(_NAMES)
