@@ -311,4 +311,4 @@ def test_every_callback_ends_though_one_fails():
 def test_kill_and_resume(tmp_path):
     report = kill_and_resume(tmp_path, kills=3, seed=int.from_bytes(os.urandom(4), "little"))
     assert report["equal"], report
-    assert report["kills"] == 3
+    assert report["kills"] >= 3
