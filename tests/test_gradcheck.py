@@ -5,7 +5,7 @@ import pytest
 
 import fastnn
 from fastnn import functional as F
-from fastnn import nn
+from fastnn import nn, optim
 
 
 def test_central_and_forward_differences():
@@ -104,6 +104,70 @@ def test_a_loss_with_penalties(rng):
     assert report and report.checked == 15, report
 
 
+class Branches(nn.Module):
+    """Shared weights, a highway, a residual, a concatenation, an auxiliary output."""
+
+    def __init__(self, factor=1.0):
+        self.inner = nn.Linear(4, 4)
+        self.gate = nn.Linear(4, 4)
+        self.norm = nn.BatchNorm1d(8)
+        self.drop = nn.Dropout(0.4)
+        self.out = nn.Linear(8, 3)
+        self.side = nn.Linear(4, 1)
+        self.factor = factor
+
+    def forward(self, x):
+        t = F.sigmoid(self.gate(x))
+        h = F.tanh(self.inner(x)) * t + (1.0 - t) * x
+        h = h + F.tanh(self.inner(h))
+        return self.out(self.drop(self.norm(F.concatenate([h, wrong(x, 1.0) * h], axis=1)))), self.side(h)
+
+
+def both(outputs, target):
+    return F.cross_entropy(outputs[0], target) + 0.3 * F.mean(F.square(outputs[1]))
+
+
+@pytest.mark.parametrize("optimizer", [optim.SGD(weight_decay=0.1, l1=0.02), optim.Adam(weight_decay=0.2)])
+def test_whole_trainers(rng, optimizer):
+    """One native step against central differences: gather, branches, frozen masks, decay."""
+    x, y = rng.normal(size=(10, 4)).astype(np.float32), rng.integers(0, 3, 10)
+    trainer = fastnn.Trainer(Branches(), both, optimizer, seed=5, clip_grad_norm=0.1)
+    trainer.train_step(x, y)
+    before = {name: value.copy() for name, value in trainer.model.state_dict().items()}
+    report = fastnn.gradcheck(trainer, x, y)
+    assert report and report.score < 1e-8, report
+    assert report.checked + report.excluded == sum(p.size for p in trainer.model.parameters())
+    after = trainer.model.state_dict()
+    assert all(np.array_equal(before[name], value) for name, value in after.items())
+    assert trainer.model.dtype == np.float32 and trainer.step == 1
+    twin = fastnn.Trainer(Branches(), both, optimizer, seed=5, clip_grad_norm=0.1)
+    twin.train_step(x, y)
+    assert trainer.train_step(x, y) == twin.train_step(x, y)
+
+
+def test_a_trainer_with_groups_weights_and_an_error(rng):
+    x, y = rng.normal(size=(12, 5)), rng.normal(size=12)
+    groups = [{"params": "0.bias", "weight_decay": 0.5}, {"params": "2.*", "decoupled_weight_decay": True}]
+    model = nn.Sequential(nn.Linear(5, 6), nn.Softplus(), nn.Linear(6, 1)).to("float64")
+    trainer = fastnn.Trainer(model, nn.MSELoss(), optim.SGD(weight_decay=0.3, groups=groups))
+    weight = rng.uniform(0.1, 2, 12)
+    report = fastnn.gradcheck(trainer, x, y, weight)
+    assert report and report.score < 1e-8, report
+
+    class Broken(nn.Module):
+        def __init__(self):
+            self.a, self.b = nn.Linear(5, 4), nn.Linear(4, 1)
+
+        def forward(self, x):
+            return self.b(wrong(self.a(x), 1.5, (slice(None), 2)))
+
+    report = fastnn.gradcheck(fastnn.Trainer(Broken(), nn.MSELoss(), optim.Adam()), x, y.reshape(-1, 1))
+    assert not report and report.parameters[0].name in ("a.weight", "a.bias") and report.parameters[0].worst[0] == 2
+    assert all(p.score < 1e-7 for p in report.parameters if p.name.startswith("b."))
+    with pytest.raises(TypeError, match="with its own loss"):
+        fastnn.gradcheck(trainer, x, y, loss=nn.MSELoss())
+
+
 def test_tied_and_wrongly_coded_modules(rng):
     class Tied(nn.Module):
         def __init__(self):
@@ -155,3 +219,13 @@ def test_what_it_refuses(rng):
         fastnn.gradcheck(F.tanh, rng.normal(size=3), rng.normal(size=3), loss=F.mse_loss)
     with pytest.raises(ValueError, match="inputs and a target"):
         fastnn.gradcheck(nn.Linear(3, 3), rng.normal(size=(2, 3)), loss=F.mse_loss)
+
+
+def test_class_labels_of_one_of_several_outputs_are_checked_before_a_step(rng):
+    x, y = rng.normal(size=(6, 4)).astype(np.float32), np.array([0, 1, 2, 1, 3, 0])
+    trainer = fastnn.Trainer(Branches(), both, optim.SGD())
+    before = trainer.model.state_dict()
+    for call in (lambda: trainer.train_step(x, y), lambda: trainer.fit(x, y, epochs=1, progress=False)):
+        with pytest.raises(IndexError, match="label 3 of row 4 is out of range for 3 classes"):
+            call()
+    assert all(np.array_equal(before[name], value) for name, value in trainer.model.state_dict().items())

@@ -27,8 +27,8 @@ _NAMES = {
     "jvp": "transforms",
     "hvp": "transforms",
     "autograd_table": "table",
-    "gradcheck": "gradcheck",
-    "GradcheckReport": "gradcheck",
+    "gradcheck": "gradient_check",
+    "GradcheckReport": "gradient_check",
 }
 
 __all__ = list(_NAMES)

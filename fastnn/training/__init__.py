@@ -12,6 +12,8 @@ _NAMES = {
     "ModelCheckpoint": "callbacks",
     "ReduceLROnPlateau": "callbacks",
     "CSVLogger": "callbacks",
+    "curvature": "hessian",
+    "Curvature": "hessian",
 }
 
 __all__ = list(_NAMES)

@@ -12,7 +12,7 @@ from ..nn.arrays import spec_of
 from ..nn.losses import Loss
 from ..nn.predict import with_names
 from ..optim.update import Limits, Update
-from .targets import LABELS
+from .targets import LABELS, target_kind
 
 _CACHE_LIMIT = 8
 _NO_LIMIT = 0.0
@@ -82,6 +82,8 @@ class Engine:
         ids = self.training.inputs
         result = {ids[f"x{i}"]: array for i, array in enumerate(arrays) if f"x{i}" in ids}
         if "y" in ids:
+            if target_kind(self.trainer.loss) != "class":  # else its labels were checked with the data
+                self.training.validate_labels("y", target)
             result[ids["y"]] = target
         if weight is not None and "w" in ids:
             result[ids["w"]] = weight

@@ -20,7 +20,8 @@ def prepare_target(y, loss, output_shape, rows, dtype):
     ----------
     y : array_like of shape (rows,) or (rows, ...)
     output_shape : tuple
-        Of the model, without rows; None if it has several outputs (the loss then takes y as it is).
+        Of the model, without rows; None if it has several outputs (the loss then takes y as it is; integers (rows,)
+        may be class labels of one of them).
     dtype : numpy.dtype
         Of the model.
 
@@ -38,6 +39,8 @@ def prepare_target(y, loss, output_shape, rows, dtype):
     check_domain(y, loss)
     if output_shape is not None:
         y = _match_shape(y, output_shape)
+    if y.dtype.kind in "iub" and y.ndim == 1 and output_shape is None:
+        return np.require(y, np.int64, ("C", "A")), LABELS  # labels or numbers: the loss's own functions say which
     if y.dtype.kind in "iub" and y.ndim <= 2 and y.size == len(y):
         y = y.astype(dtype)  # one integer per row means a class label to the graph
     return y, spec_of(y)

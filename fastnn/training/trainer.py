@@ -295,7 +295,7 @@ class Trainer:
         finally:
             guard.stop_writing()
         unconverted = key is not None and arrays[0] is x and (spec == LABELS or np.may_share_memory(target, y))
-        if unconverted and len(externals) == 2:
+        if unconverted and len(externals) == 2 and (shape is not None or spec != LABELS):
             if len(self._step_plans) >= 16:
                 self._step_plans.clear()
             self._step_plans[key] = StepPlan(self, engine, spec, shape, target.shape, index, offsets)
@@ -373,6 +373,11 @@ class Trainer:
         """The same as ``trainer.model.predict(x, out=out)``."""
         with thread_limit(self.num_threads):
             return self.model.predict(x, out=out)
+
+    def _gradcheck(self, x, y, sample_weight=None, **options):
+        from .check import gradcheck
+
+        return gradcheck(self, x, y, sample_weight, **options)
 
     # ---- averaged weights --------------------------------------------------------------------------------------
 
