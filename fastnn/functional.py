@@ -233,6 +233,11 @@ def softmax(x, axis=-1):
     return kernels.softmax(_array(x), axis=axis)
 
 
+def hardmax(x, axis=-1):
+    """1 where `x` is largest along an axis, else 0; at ties every largest element is 1. For decisions: no gradient."""
+    return equal(x, max(x, axis, keepdims=True))  # noqa: F821 (from the lists)
+
+
 def log_softmax(x, axis=-1):
     """``x - log(sum(exp(x)))`` along an axis."""
     tracer = _tracer(x)
@@ -496,6 +501,7 @@ __all__ = sorted(
         "dropout",
         "flatten",
         "gaussian_noise",
+        "hardmax",
         "layer_norm",
         "linear",
         "log_softmax",

@@ -2,10 +2,6 @@
 
 import difflib
 
-# How to draw the weights before an activation so that the signal keeps its size (He et al. 2015; Glorot and Bengio
-# 2010; Klambauer et al. 2017); all others: He.
-_INIT = {"sigmoid": "xavier_uniform", "tanh": "xavier_uniform", "identity": "xavier_uniform", "selu": "lecun_normal"}
-
 _DEFAULT_RATES = {"sgd": 1e-2}
 
 
@@ -31,18 +27,18 @@ def make_model(options, inputs, outputs):
     """A Sequential: for each hidden layer Linear, batch norm if asked for, activation, dropout; then Linear."""
     from fastnn import nn
 
-    name, activation = find_activation(options.activation)
+    _, activation = find_activation(options.activation)
     layers, width = [], inputs
     for size in options.layers:
         # Batch norm subtracts the column's mean and adds a bias of its own: one before it would do nothing.
-        layers.append(nn.Linear(width, size, bias=not options.batch_norm, init=_INIT.get(name, "kaiming_uniform")))
+        layers.append(nn.Linear(width, size, bias=not options.batch_norm))
         if options.batch_norm:
             layers.append(nn.BatchNorm1d(size))
         layers.append(activation())
         if options.dropout > 0.0:
             layers.append(nn.Dropout(options.dropout))
         width = size
-    layers.append(nn.Linear(width, outputs, init="xavier_uniform"))
+    layers.append(nn.Linear(width, outputs))
     model = nn.Sequential(*layers, seed=options.seed)
     return model.to("float64") if options.dtype == "float64" else model
 
@@ -51,7 +47,8 @@ def make_optimizer(options):
     """An optimizer by name; options that it does not have are refused."""
     from fastnn import optim
 
-    known = {key.lower(): getattr(optim, key) for key in optim.__all__ if key not in ("Optimizer", "EWMA")}
+    classes = {key.lower(): getattr(optim, key) for key in optim.__all__ if key not in ("Optimizer", "lr_scheduler")}
+    known = {key: value for key, value in classes.items() if issubclass(value, optim.Optimizer)}
     name, kind = _choose(options.optimizer, known, "--optimizer")
     values = {"lr": options.lr if options.lr is not None else _DEFAULT_RATES.get(name, 1e-3)}
     if options.weight_decay:

@@ -24,6 +24,9 @@ def _make(row):
     def forward(self, x):
         return function(x, *[getattr(self, name) for name in names])
 
+    def _fit_init(self, following):
+        return following if row["name"] == "identity" else row["name"]
+
     def _config(self):
         return {name: getattr(self, name) for name in names}
 
@@ -41,6 +44,7 @@ def _make(row):
         "__module__": "fastnn.nn.activations",
         "__init__": __init__,
         "forward": forward,
+        "_fit_init": _fit_init,
         "_config": _config,
         "extra_repr": extra_repr,
     }
@@ -67,6 +71,9 @@ class GELU(Module):
 
     def forward(self, x):
         return F.gelu(x, self.approximate)
+
+    def _fit_init(self, following):
+        return "gelu"
 
     def _config(self):
         return {"approximate": self.approximate}
@@ -99,6 +106,9 @@ class PReLU(Layer):
 
     def forward(self, x):
         return F.prelu(x, self.weight)
+
+    def _fit_init(self, following):
+        return "prelu"
 
     def _config(self):
         return {"num_parameters": self.num_parameters, "init": self.init}

@@ -21,8 +21,9 @@ class BatchNorm1d(Layer):
     num_features : int
     eps : float, default 1e-5
         Inside the root.
-    momentum : float, default 0.1
-        Weight of the new batch, in [0, 1].
+    momentum : float or None, default 0.1
+        Weight of the new batch, in [0, 1]. None: the plain average over all batches so far, whose number is kept in
+        the buffer ``num_batches_tracked``.
     unbiased : bool, default True
         PyTorch's running variance; False is the plain biased one.
 
@@ -36,15 +37,17 @@ class BatchNorm1d(Layer):
         self.num_features = n = positive_int(num_features, "BatchNorm1d: num_features")
         if not eps >= 0:
             raise ValueError(f"BatchNorm1d: eps must not be negative, got {eps}")
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"BatchNorm1d: momentum must be between 0 and 1, got {momentum}")
+        if momentum is not None and not 0 <= momentum <= 1:
+            raise ValueError(f"BatchNorm1d: momentum must be between 0 and 1, or None, got {momentum}")
         self.eps = float(eps)
-        self.momentum = float(momentum)
+        self.momentum = None if momentum is None else float(momentum)
         self.unbiased = bool(unbiased)
         self.weight = Parameter(np.ones(n, np.float32), name="weight")
         self.bias = Parameter(np.zeros(n, np.float32), name="bias")
         self.running_mean = Parameter(np.zeros(n, np.float32), name="running_mean", requires_grad=False, buffer=True)
         self.running_var = Parameter(np.ones(n, np.float32), name="running_var", requires_grad=False, buffer=True)
+        if momentum is None:
+            self.num_batches_tracked = Parameter(np.zeros((), np.float32), name="num_batches_tracked", buffer=True)
 
     def _draw_parameters(self, seed, path):
         for tensor, value in (
@@ -54,19 +57,36 @@ class BatchNorm1d(Layer):
             (self.running_var, 1),
         ):
             tensor.assign(np.full(tensor.shape, value, tensor.dtype))
+        if self.momentum is None:
+            self.num_batches_tracked.assign(np.zeros(()))
 
     def forward(self, x):
+        training = self.training
+        cumulative = training and self.momentum is None
+        if cumulative:
+            self._average(x)
         return F.batch_norm(
             x,
-            self.running_mean,
-            self.running_var,
+            None if cumulative else self.running_mean,
+            None if cumulative else self.running_var,
             self.weight,
             self.bias,
-            training=self.training,
-            momentum=self.momentum,
+            training=training,
+            momentum=0.0 if self.momentum is None else self.momentum,
             eps=self.eps,
             unbiased=self.unbiased,
         )
+
+    def _average(self, x):
+        """Record ``running += (batch - running) / n`` for the n-th batch."""
+        x, rows = F.stop_gradient(x), x.shape[0]
+        count = self.num_batches_tracked + 1.0
+        mean, var = F.mean(x, axis=0), F.var(x, axis=0)
+        if self.unbiased:
+            var = var * (rows / (rows - 1.0))
+        for state, batch in ((self.running_mean, mean), (self.running_var, var)):
+            count._apply("assign", (state, state + (batch - state) / count), {"state": state})
+        count._apply("assign", (self.num_batches_tracked, count), {"state": self.num_batches_tracked})
 
     def estimate_population(self, x):
         """Set the running statistics to those of all rows of `x`, this layer's inputs over a data set.
@@ -129,8 +149,11 @@ class BatchNorm1d(Layer):
         folded.bias.assign(((bias - wide["running_mean"]) * factor + wide["bias"]).astype(dtype))
         return folded
 
+    def _fit_init(self, following):
+        return following
+
     def extra_repr(self):
-        return f"{self.num_features}, eps={self.eps:g}, momentum={self.momentum:g}"
+        return f"{self.num_features}, eps={self.eps:g}, momentum={self.momentum}"
 
     def _config(self):
         return {name: getattr(self, name) for name in ("num_features", "eps", "momentum", "unbiased")}

@@ -5,7 +5,7 @@
 """
 
 from .module import Module
-from .sequential import Sequential
+from .sequential import Concat, Container, Residual, Sequential
 from .state import tied_places
 
 
@@ -13,10 +13,15 @@ def _classes():
     from .activations import CLASSES
     from .batch_norm import BatchNorm1d
     from .dropout import AlphaDropout, Dropout, GaussianNoise
+    from .embedding import Embedding
+    from .highway import Highway
     from .layer_norm import LayerNorm
     from .linear import Linear
+    from .scale import Scale
+    from .shape import Flatten, LogSoftmax, Softmax
 
-    own = (BatchNorm1d, LayerNorm, Dropout, AlphaDropout, GaussianNoise, Linear)
+    own = (BatchNorm1d, LayerNorm, Dropout, AlphaDropout, GaussianNoise, Linear, Embedding, Highway, Scale, Flatten,
+           LogSoftmax, Softmax, Sequential, Residual, Concat)  # fmt: skip
     return {**CLASSES, **{cls.__name__: cls for cls in own}}
 
 
@@ -24,16 +29,18 @@ def _describe(module, path, seen):
     if id(module) in seen:
         return {"same_as": seen[id(module)]}
     seen[id(module)] = path
-    name = type(module).__name__
-    if type(module) is Sequential:
-        children = [_describe(c, f"{path}.{n}" if path else n, seen) for n, c in module.named_children()]
-        return {"class": name, "layers": children}
+    name, dot = type(module).__name__, path + "." if path else ""
     if _classes().get(name) is not type(module):
         raise TypeError(
             f"{name} is a class of your own: its architecture cannot be written as data. Save the weights, and load "
             f"them with fastnn.load(path, model={name}(...))"
         )
-    return {"class": name, **module._config()}
+    config = {"class": name}
+    if isinstance(module, Container):
+        config["layers"] = [_describe(layer, f"{dot}{i}", seen) for i, layer in enumerate(module)]
+    for option, value in module._config().items():
+        config[option] = _describe(value, dot + option, seen) if isinstance(value, Module) else value
+    return config
 
 
 def to_config(module):
@@ -66,19 +73,17 @@ def _build(config, path, built, classes):
             raise ValueError(f"from_config: {path} repeats {config['same_as']!r}, which does not come before it")
         return built[config["same_as"]]
     options = {k: v for k, v in config.items() if k not in ("class", "dtype", "tied", "frozen")}
-    name = config.get("class")
-    if name == "Sequential":
-        layers = options.pop("layers", [])
-        module = Sequential(
-            *[_build(c, f"{path}.{i}" if path else str(i), built, classes) for i, c in enumerate(layers)]
-        )
-    elif name in classes:
-        try:
-            module = classes[name](**options)
-        except TypeError as error:
-            raise ValueError(f"from_config: {name} at {path or 'the top'}: {error}") from None
-    else:
-        raise ValueError(f"from_config: unknown class {name!r}; this version knows Sequential, {', '.join(classes)}")
+    name, dot = config.get("class"), path + "." if path else ""
+    if name not in classes:
+        raise ValueError(f"from_config: unknown class {name!r}; this version knows {', '.join(classes)}")
+    layers = [_build(layer, f"{dot}{i}", built, classes) for i, layer in enumerate(options.pop("layers", ()))]
+    for option, value in options.items():
+        if isinstance(value, dict):
+            options[option] = _build(value, dot + option, built, classes)
+    try:
+        module = classes[name](*layers, **options)
+    except TypeError as error:
+        raise ValueError(f"from_config: {name} at {path or 'the top'}: {error}") from None
     built[path] = module
     return module
 

@@ -10,6 +10,9 @@ class _Random(Module):
     def __init__(self, p=0.5):
         self.p = p
 
+    def _fit_init(self, following):
+        return following
+
     def __setattr__(self, name, value):
         if name == "p":
             if not 0 <= value <= 1:
@@ -102,6 +105,9 @@ class GaussianNoise(Module):
 
     def forward(self, x):
         return F.gaussian_noise(x, self.std, training=self.training)
+
+    def _fit_init(self, following):
+        return following
 
     def extra_repr(self):
         return f"std={self.std:g}"

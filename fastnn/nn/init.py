@@ -144,17 +144,39 @@ _DRAWS = {
 }
 
 
+# What follows a layer -> the draw that keeps the signal's size; all others and what is not known: He
+FITTING = {
+    "linear": "xavier_uniform",
+    "sigmoid": "xavier_uniform",
+    "tanh": "xavier_uniform",
+    "softsign": "xavier_uniform",
+    "hardtanh": "xavier_uniform",
+    "hardsigmoid": "xavier_uniform",
+    "selu": "lecun_normal",
+}
+
+
+def fitting(following):
+    """Name of the default draw before an activation of this name ("linear": before none, None: not known).
+
+    Glorot & Bengio 2010 for tanh and its like; He, Zhang, Ren & Sun 2015 for ReLU and its like; Klambauer et al. 2017
+    for SELU.
+    """
+    return FITTING.get(following, "kaiming_uniform")
+
+
 def check(init):
-    """Raise unless `init` is a known name or a callable."""
-    if not callable(init) and init not in _DRAWS:
-        raise ValueError(f"unknown init {init!r}; known: {', '.join(sorted(_DRAWS))}, or a callable (shape, rng)")
+    """Raise unless `init` is "auto", a known name or a callable."""
+    if not callable(init) and init != "auto" and init not in _DRAWS:
+        known = ", ".join(sorted([*_DRAWS, "auto"]))
+        raise ValueError(f"unknown init {init!r}; known: {known}, or a callable (shape, rng)")
 
 
 def draw(init, shape, rng):
     """Return a float64 array of `shape` drawn by a name or a callable ``init(shape, rng)``."""
     check(init)
     if not callable(init):
-        return _DRAWS[init](shape, rng)
+        return _DRAWS[fitting(None) if init == "auto" else init](shape, rng)
     values = np.asarray(init(shape, rng), dtype=np.float64)
     if values.shape != tuple(shape):
         raise ValueError(f"the init callable returned shape {values.shape}, the parameter has {tuple(shape)}")

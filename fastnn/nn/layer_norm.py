@@ -43,6 +43,9 @@ class LayerNorm(Layer):
     def forward(self, x):
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, eps=self.eps)
 
+    def _fit_init(self, following):
+        return following
+
     def extra_repr(self):
         affine = "" if self.elementwise_affine else ", elementwise_affine=False"
         return f"{', '.join(map(str, self.normalized_shape))}, eps={self.eps:g}{affine}"

@@ -15,11 +15,12 @@ class Linear(Layer):
     ----------
     in_features, out_features : int
     bias : bool, default True
-    init : str or callable, default "kaiming_uniform"
+    init : str or callable, default "auto"
         A name of `nn.init` without the underscore (``"xavier_normal"``, ``"zeros"``, ...), a callable
         ``init(shape, rng) -> array``, or ``"torch"`` for PyTorch's distribution of weights *and* biases,
-        U(-1/sqrt(in), 1/sqrt(in)). Otherwise biases start at zero. The default, U(+-sqrt(6/in)), keeps the variance
-        of activations through ReLU layers (He et al. 2015, equation 10).
+        U(-1/sqrt(in), 1/sqrt(in)). Otherwise biases start at zero. "auto" fits what follows in a `Sequential`: Xavier,
+        U(+-sqrt(6/(in+out))), before tanh, sigmoid and at the end; LeCun, N(0, 1/in), before SELU; He,
+        U(+-sqrt(6/in)), before ReLU and its relatives, and where the model does not say what follows.
     seed : int, optional
         Draw now from this seed and keep it when the layer becomes part of a model. Without it the weights are keyed
         by the layer's place in the model (``Sequential(..., seed=)``, ``model.reset_parameters(seed)``).
@@ -30,11 +31,12 @@ class Linear(Layer):
     bias : Parameter of shape (out_features,), or None
     """
 
-    def __init__(self, in_features, out_features, bias=True, *, init="kaiming_uniform", seed=None):
+    def __init__(self, in_features, out_features, bias=True, *, init="auto", seed=None):
         self.in_features = positive_int(in_features, "Linear: in_features")
         self.out_features = positive_int(out_features, "Linear: out_features")
         initialisers.check(init)
         self.init = init
+        self._following = None
         self.weight = Parameter(np.zeros((self.out_features, self.in_features), np.float32), name="weight")
         self.bias = Parameter(np.zeros(self.out_features, np.float32), name="bias") if bias else None
         self._draw(0 if seed is None else seed, "")
@@ -44,7 +46,8 @@ class Linear(Layer):
     def _draw_parameters(self, seed, path):
         bound = initialisers.torch_bound(self.weight.shape) if self.init == "torch" else 0.0
         rng = initialisers.stream(seed, f"{path}.weight")
-        self.weight.assign(initialisers.draw(self.init, self.weight.shape, rng).astype(self.weight.dtype))
+        init = initialisers.fitting(self._following) if self.init == "auto" else self.init
+        self.weight.assign(initialisers.draw(init, self.weight.shape, rng).astype(self.weight.dtype))
         if self.bias is not None:
             rng = initialisers.stream(seed, f"{path}.bias")
             self.bias.assign(rng.uniform(-bound, bound, self.bias.shape).astype(self.bias.dtype))
@@ -52,12 +55,16 @@ class Linear(Layer):
     def forward(self, x):
         return F.linear(x, self.weight, self.bias)
 
+    def _fit_init(self, following):
+        object.__setattr__(self, "_following", following)
+        return "linear"
+
     def extra_repr(self):
         return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")
 
     def _config(self):
         if not isinstance(self.init, str):
-            name = "kaiming_uniform"  # a callable cannot be written; loaded weights replace it anyway
+            name = "auto"  # a callable cannot be written; loaded weights replace it anyway
         else:
             name = self.init
         return {

@@ -67,6 +67,7 @@ class Module:
       the statistics of the batch, but nothing is learned and no running statistics change.
     * ``self.training`` exists only inside ``forward``.
     * Several inputs: ``model(x1, x2)``, ``model((x1, x2))``; ``model({"a": x1, "b": x2})`` for ``forward(self, a, b)``.
+    * ``layer.weight = array`` writes the values of a parameter.
     * Changing an attribute, a sub-module or ``requires_grad`` is seen by the next call.
 
     Examples
@@ -89,6 +90,10 @@ class Module:
 
     def __setattr__(self, name, value):
         if name[:1] != "_":
+            old = self.__dict__.get(name)
+            if isinstance(old, Parameter) and isinstance(value, np.ndarray):
+                old.assign(value)  # new values, the same parameter
+                return
             if type(value) in (list, tuple) and value and all(isinstance(item, Module) for item in value):
                 value = ModuleList(value)
             if isinstance(value, Module):
@@ -272,9 +277,7 @@ class Module:
         for path, tensor in self._all_named_tensors():
             if id(tensor) not in seen:
                 seen.add(id(tensor))
-                result[path] = np.ascontiguousarray(tensor.numpy())
-                if result[path].base is not None or not result[path].flags.writeable:
-                    result[path] = result[path].copy()
+                result[path] = np.array(tensor.numpy(), order="C")
         return result
 
     def load_state_dict(self, state, strict=True):
@@ -304,6 +307,14 @@ class Module:
 
     def _draw(self, seed, path):
         """Layers with parameters of their own override this: fill them from streams keyed by (seed, path)."""
+
+    def _fit_init(self, following):
+        """Tell the layers inside what follows this module, so that their default initialisation fits it.
+
+        `following` is a key of `init.FITTING`, "linear" for nothing or a layer, or None for what is not known; returns
+        the same for whatever comes before this module.
+        """
+        return None
 
     def _is_untouched(self):
         """Layers with parameters override this: True while nobody has written them since they were drawn."""
@@ -352,6 +363,10 @@ class Module:
         from .config import to_config
 
         return to_config(self)
+
+    def _config(self):
+        """The options of a layer for `to_config`; layers with options override this."""
+        return {}
 
 
 def draw_untouched(module, seed, prefix):

@@ -1,9 +1,68 @@
-"""Sequential: layers one after the other."""
+"""Modules made of a list of layers: Sequential, Residual, Concat."""
 
+from .. import functional as F
 from .module import Module, ModuleList, draw_untouched
 
 
-class Sequential(Module):
+class Container(Module):
+    """Base of the modules that hold a list of layers, named "0", "1", ... as in PyTorch."""
+
+    _seed = None
+
+    def __init__(self, *layers, seed=None):
+        for i, layer in enumerate(layers):
+            self._check_layer(f"item {i}", layer)
+        self._layers = ModuleList(layers)
+        self._seed = seed
+        self._settle()
+
+    def _check_layer(self, what, layer):
+        if not isinstance(layer, Module):
+            name = type(self).__name__
+            raise TypeError(f"{name}: {what} is {type(layer).__name__}, not a Module; nn.ReLU() needs its ()")
+
+    def _settle(self):
+        """After a change of the list: give what nobody has written yet the weights of its place and neighbours."""
+        seed = self._seed
+        self._fit_init("linear")
+        for name, child in self.named_children():
+            draw_untouched(child, 0 if seed is None else seed, name)
+        if seed is not None:
+            for module in self.modules():
+                module._keep_weights()
+        self._changed()
+
+    def named_children(self):
+        for i, layer in enumerate(self._layers):
+            yield str(i), layer
+
+    def append(self, layer):
+        """Add a module at the end. Returns self."""
+        self._check_layer("what is appended", layer)
+        self._layers.append(layer)
+        self._settle()
+        return self
+
+    def __len__(self):
+        return len(self._layers)
+
+    def __iter__(self):
+        return iter(self._layers)
+
+    def __getitem__(self, index):
+        return self._layers[index]
+
+    def __setitem__(self, index, layer):
+        self._check_layer(f"item {index}", layer)
+        self._layers[index] = layer
+        self._settle()
+
+    def __delitem__(self, index):
+        del self._layers[index]
+        self._settle()
+
+
+class Sequential(Container):
     """Modules applied in order; names are "0", "1", ... as in PyTorch.
 
     Parameters
@@ -22,50 +81,89 @@ class Sequential(Module):
     (128, 64)
     """
 
-    def __init__(self, *layers, seed=None):
-        for i, layer in enumerate(layers):
-            if not isinstance(layer, Module):
-                raise TypeError(f"Sequential: item {i} is {type(layer).__name__}, not a Module; nn.ReLU() needs its ()")
-        self._layers = ModuleList(layers)
-        for name, child in self.named_children():
-            draw_untouched(child, 0 if seed is None else seed, name)
-        if seed is not None:
-            for module in self.modules():
-                module._keep_weights()
-        self._changed()
-
     def forward(self, x):
         for layer in self._layers:
             x = layer(x)
         return x
 
+    def _fit_init(self, following):
+        for layer in reversed(self._layers):
+            following = layer._fit_init(following)
+        return following
+
+
+class Residual(Sequential):
+    """Layers with a shortcut around them: ``y = x + layers(x)``. He, Zhang, Ren & Sun 2016.
+
+    Parameters
+    ----------
+    *layers : Module
+    shortcut : Module, optional
+        What the shortcut applies to x, such as ``nn.Linear(8, 16, bias=False)`` where the layers change the width.
+        Default: nothing.
+    seed : int, optional
+        As `Sequential`'s.
+
+    Examples
+    --------
+    >>> block = nn.Residual(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64))
+    """
+
+    def __init__(self, *layers, shortcut=None, seed=None):
+        if shortcut is not None:
+            self._check_layer("shortcut", shortcut)
+        self.shortcut = shortcut
+        super().__init__(*layers, seed=seed)
+
+    def forward(self, x):
+        y = super().forward(x)
+        straight = x if self.shortcut is None else self.shortcut(x)
+        if straight.shape != y.shape:
+            raise ValueError(
+                f"Residual adds a shortcut of shape {straight.shape} to layers' output of shape {y.shape}; "
+                "give shortcut=nn.Linear(in, out) where the width changes"
+            )
+        return straight + y
+
     def named_children(self):
-        for i, layer in enumerate(self._layers):
-            yield str(i), layer
+        yield from super().named_children()
+        if self.shortcut is not None:
+            yield "shortcut", self.shortcut
 
-    def append(self, layer):
-        """Add a module at the end. Returns self."""
-        if not isinstance(layer, Module):
-            raise TypeError(f"Sequential.append: {type(layer).__name__} is not a Module")
-        self._layers.append(layer)
-        self._changed()
-        return self
+    def _fit_init(self, following):
+        if self.shortcut is not None:
+            self.shortcut._fit_init("linear")
+        super()._fit_init(following)
+        return "linear"
 
-    def __len__(self):
-        return len(self._layers)
+    def _config(self):
+        return {"shortcut": self.shortcut}
 
-    def __iter__(self):
-        return iter(self._layers)
 
-    def __getitem__(self, index):
-        return self._layers[index]
+class Concat(Container):
+    """Branches side by side on the same input, their outputs joined along the last axis.
 
-    def __setitem__(self, index, layer):
-        if not isinstance(layer, Module):
-            raise TypeError(f"Sequential: {type(layer).__name__} is not a Module")
-        self._layers[index] = layer
-        self._changed()
+    Parameters
+    ----------
+    *branches : Module
+        ``nn.Identity()`` passes the input itself on.
+    seed : int, optional
+        As `Sequential`'s.
 
-    def __delitem__(self, index):
-        del self._layers[index]
-        self._changed()
+    Examples
+    --------
+    >>> wide_and_deep = nn.Concat(nn.Identity(), nn.Sequential(nn.Linear(8, 32), nn.ReLU()))
+    """
+
+    def __init__(self, *branches, seed=None):
+        if not branches:
+            raise ValueError("Concat needs at least one branch")
+        super().__init__(*branches, seed=seed)
+
+    def forward(self, x):
+        return F.concatenate([branch(x) for branch in self._layers], axis=-1)
+
+    def _fit_init(self, following):
+        for branch in self._layers:
+            branch._fit_init(following)
+        return "linear"

@@ -17,7 +17,11 @@ def _listed(names):
 def load_state(module, state, strict):
     """See `Module.load_state_dict`. Everything is checked before the first write."""
     places = dict(module._all_named_tensors())
-    given = {name: value for name, value in state.items() if name.rsplit(".", 1)[-1] != "num_batches_tracked"}
+    given = {
+        name: value
+        for name, value in state.items()
+        if name in places or name.rsplit(".", 1)[-1] != "num_batches_tracked"
+    }
     if strict:
         unknown = given.keys() - places.keys()
         if unknown:

@@ -1,4 +1,4 @@
-"""Leaves: inputs, parameters, constants, sizes; and stop_gradient."""
+"""Leaves: inputs, parameters, constants, sizes; stop_gradient; and writing a state."""
 
 from .base import Rule, aligned_rows, records, register
 
@@ -90,3 +90,31 @@ class Alias(Rule):
 def alias(graph, x):
     x = graph.real(x)
     return graph.emit("alias", (x,), {}, [(x.shape, "real")]).outputs[0]
+
+
+@register
+class Assign(Rule):
+    """The next value of a state: the buffer that held `before` holds `value` when the program has run."""
+
+    op = "assign"
+
+    def vjp(self, node, grads, needs):
+        return [None, grads[0]]
+
+    def jvp(self, node, tangents):
+        return [tangents[1]]
+
+    def lower(self, node, low):
+        before, value = node.inputs
+        low.copy(low.view(value), low.state(before, node.outputs[0]))
+
+
+@records("assign")
+def assign(graph, before, value, *, state):
+    """Record that the buffer `state`, a Parameter whose tensor is `before`, gets a value."""
+    value = graph.real(value)
+    if value.shape != before.shape:
+        raise ValueError(f"a state of shape {before.shape} cannot become one of shape {value.shape}")
+    after = graph.emit("assign", (before, value), {}, [(before.shape, "real")]).outputs[0]
+    graph.set_state(state, after)
+    return after

@@ -1,0 +1,64 @@
+"""Scale: feature normalisation as a part of the model."""
+
+import numpy as np
+
+from .layer import positive_int
+from .module import Module, Parameter
+
+
+class Scale(Module):
+    """Fitted feature normalisation ``y = (x - mean) / std``, saved with the model.
+
+    Fit it on the training part; development and test parts then get the same transformation by themselves.
+
+    Parameters
+    ----------
+    num_features : int
+    per_feature : bool, default True
+        False: one mean and deviation for all features, right for images.
+
+    Attributes
+    ----------
+    mean, std : buffers of shape (num_features,)
+        0 and 1 until `fit`: the layer does nothing.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Scale(x.shape[1]).fit(x), nn.Linear(x.shape[1], 32), nn.ReLU(), nn.Linear(32, 1))
+    """
+
+    def __init__(self, num_features, per_feature=True):
+        self.num_features = n = positive_int(num_features, "Scale: num_features")
+        self.per_feature = bool(per_feature)
+        self.mean = Parameter(np.zeros(n, np.float32), name="mean", buffer=True)
+        self.std = Parameter(np.ones(n, np.float32), name="std", buffer=True)
+
+    def fit(self, x):
+        """Measure mean and deviation of the rows of x, in double and in two passes. Returns self.
+
+        Parameters
+        ----------
+        x : array_like, shape (rows, num_features)
+            Constant columns get the deviation 1.
+        """
+        from ..data.scale import StandardScale
+
+        x = np.asarray(x)
+        if x.ndim != 2 or x.shape[1] != self.num_features:
+            raise ValueError(f"Scale: x has shape {x.shape}: expected (rows, {self.num_features})")
+        fitted = StandardScale(per_feature=self.per_feature).fit(x)
+        for buffer, values in ((self.mean, fitted.mean), (self.std, fitted.std)):
+            buffer.assign(np.broadcast_to(values, buffer.shape))
+        return self
+
+    def forward(self, x):
+        return (x - self.mean) / self.std
+
+    def _fit_init(self, following):
+        return following
+
+    def extra_repr(self):
+        return f"{self.num_features}" + ("" if self.per_feature else ", per_feature=False")
+
+    def _config(self):
+        return {"num_features": self.num_features, "per_feature": self.per_feature}
