@@ -19,6 +19,9 @@ static const double TURNED = 1.15;                     /* the swapped path's til
 static const double TRANSPOSE = 3.5, GROUP = 100;      /* cycles per vector turned in registers, per group of rows */
 static const double FAR_BYTE = 0.03;                   /* cycles per byte of a right operand that does not stay in L2 */
 static const double START = 120;                       /* cycles of a call */
+/* A processor asks for the lines of c that would come next, and takes them from the member that writes them: cycles per
+ * panel where members share the rows, per row where they share the columns. */
+static const double ROWS_BORDER = 1000, COLS_BORDER = 150;
 
 enum { DEFAULT_BLOCK = 1024, CHUNK_TILES = 4, LINE = 64 };
 
@@ -104,10 +107,11 @@ static double shared_cycles(const fnn_args *args, fnn_gemm_path path, int team_s
         return path_cycles(args, path, rows, cols);
     const int64_t cols_of_one = fnn_smaller(cols, ceil_div(ceil_div(cols, col_unit), team_size) * col_unit);
     const int64_t rows_of_one = fnn_smaller(rows, ceil_div(ceil_div(rows, row_unit), team_size) * row_unit);
-    const double by_cols = path_cycles(args, path, rows, cols_of_one);
+    const double by_cols = path_cycles(args, path, rows, cols_of_one) + COLS_BORDER * (double)rows;
     if (path == FNN_GEMM_DOT)
         return by_cols;
-    const double along_rows = path_cycles(args, path, rows_of_one, cols);
+    const double panels = path == FNN_GEMM_DIRECT ? (double)ceil_div(cols, panel) : 1;
+    const double along_rows = path_cycles(args, path, rows_of_one, cols) + ROWS_BORDER * panels;
     if (by_cols <= along_rows)
         return by_cols;
     *by_rows = 1, *unit = row_unit;
