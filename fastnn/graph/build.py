@@ -161,9 +161,9 @@ def build_inference(module, input_specs, dtype, *, training=False, seed=0, disab
         One per input; dtypes are those of the arrays to come, which are converted.
     dtype : float32 or float64
         The model's own.
-    training : bool
-        What `module.training` is while tracing: True gives the Monte-Carlo path. No state is changed either way:
-        running statistics stay as they are.
+    training : bool or "sampling"
+        What `module.training` is while tracing: True gives the Monte-Carlo path, "sampling" the same with running
+        instead of batch statistics. No state is changed either way: running statistics stay as they are.
     seed : int
         Key of random ops.
     disabled : iterable of str

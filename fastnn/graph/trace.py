@@ -56,8 +56,8 @@ class Graph:
     ----------
     dtype : "float32" or "float64"
         The type of every real tensor.
-    training : bool
-        What `module.training` is while tracing.
+    training : bool or "sampling"
+        What `module.training` is while tracing; "sampling": true, but batch norm uses its running statistics.
     seed : int
         Philox key of random ops that do not name their own.
 

@@ -24,6 +24,10 @@ _NAMES = {
     "CrossEntropyLoss": "losses",
     "PointwiseLoss": "losses",
     "from_config": "config",
+    "probe": "probe",
+    "signal_report": "signal_report",
+    "predict_mc": "predict",
+    "estimate_population": "population",
 }
 
 __all__ = ["init", "Parameter", *_NAMES]

@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import functional as F
 from .. import kernels
+from ..graph import trace
 from .layer import Layer, positive_int
 from .module import Parameter
 
@@ -61,7 +62,7 @@ class BatchNorm1d(Layer):
             self.num_batches_tracked.assign(np.zeros(()))
 
     def forward(self, x):
-        training = self.training
+        training = self.training and trace.current().training != "sampling"
         cumulative = training and self.momentum is None
         if cumulative:
             self._average(x)

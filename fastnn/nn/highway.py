@@ -9,7 +9,7 @@ from .module import Module
 from .sequential import Sequential
 
 
-class _Gate(Linear):
+class Gate(Linear):
     """A Linear whose bias starts at a value."""
 
     def __init__(self, features, start):
@@ -50,7 +50,7 @@ class Highway(Module):
         if layer is not None and not isinstance(layer, Module):
             raise TypeError(f"Highway: layer is {type(layer).__name__}, not a Module; nn.ReLU() needs its ()")
         self.layer = Sequential(Linear(n, n), CLASSES["ReLU"]()) if layer is None else layer
-        self.gate = _Gate(n, self.bias)
+        self.gate = Gate(n, self.bias)
 
     def forward(self, x):
         y = self.layer(x)

@@ -5,6 +5,7 @@ Program that was planned from it. Nothing here holds state that a user could for
 """
 
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -14,6 +15,16 @@ from .guard import Guard
 
 _trace_state = threading.local()
 _COMPILED_LIMIT = 16  # programs kept per module (least recently used goes first)
+
+
+@contextmanager
+def tapped(tap):
+    """While models are traced inside the block, what a module returns is ``tap(module, path, inputs, y)``."""
+    before, _trace_state.tap = getattr(_trace_state, "tap", None), tap
+    try:
+        yield
+    finally:
+        _trace_state.tap = before
 
 
 def is_symbolic(value):
@@ -200,11 +211,14 @@ class Module:
             _trace_state.paths = {id(module): path for path, module in self.named_modules()}
         path, scope = _trace_state.paths.get(id(self), ""), graph.scope
         inner = path[len(scope) + 1 :] if scope and path.startswith(scope + ".") else path
+        tap = getattr(_trace_state, "tap", None)
         try:
             if not inner or inner == scope:
-                return self.forward(*inputs)
-            with graph.module(inner):
-                return self.forward(*inputs)
+                y = self.forward(*inputs)
+            else:
+                with graph.module(inner):
+                    y = self.forward(*inputs)
+            return y if tap is None else tap(self, path, inputs, y)
         except (ValueError, TypeError) as error:
             raise _located(error, path, self) from error.__cause__
         finally:
@@ -346,11 +360,17 @@ class Module:
         lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in children]
         return f"{type(self).__name__}(\n" + "\n".join(lines) + "\n)"
 
-    def summary(self):
-        """Return a table of the layers: name, layer, weight shapes, number of parameters (trainable and not)."""
+    def summary(self, x=None):
+        """Return a table of the layers: name, layer, weight shapes, number of parameters (trainable and not).
+
+        Parameters
+        ----------
+        x : array (rows, ...), or a tuple or dict of arrays, optional
+            Inputs, one row is enough; with them the table has the shape of each layer's output.
+        """
         from .summary import summary
 
-        return summary(self)
+        return summary(self, x)
 
     def to_config(self):
         """Return the architecture as a dict for JSON, without weights; `nn.from_config` builds it again.

@@ -1,5 +1,7 @@
 """Running a module on arrays: the cache of compiled programs and the call itself."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .. import _native, graph
@@ -95,6 +97,65 @@ def _remember(module, compiled, version):
     if forward is not None:
         forward.allow(module._guard, version)
         object.__setattr__(module, "_forward", forward)
+
+
+class Samples(NamedTuple):
+    """Mean and standard deviation over Monte-Carlo predictions, and the predictions themselves if asked for."""
+
+    mean: np.ndarray
+    std: np.ndarray
+    samples: np.ndarray | None = None
+
+
+def predict_mc(module, x, n=100, *, function=None, keep=False, seed=0):
+    """Predict with live dropout: `n` passes, each with masks of its own (Gal & Ghahramani 2016).
+
+    An average over thinned networks, which is what training approximates: their spread says how sure the model is.
+    Batch norm uses its running statistics.
+
+    Parameters
+    ----------
+    module : Module
+        With dropout or another random layer in it.
+    x : array (rows, ...), or a tuple or dict of arrays
+    n : int, default 100
+        Passes.
+    function : callable (output) -> array, optional
+        What is averaged, such as ``fastnn.functional.softmax`` where the model gives logits.
+    keep : bool, default False
+        Also return all predictions, (n, rows, ...).
+    seed : int, default 0
+        Equal seeds give equal masks.
+
+    Returns
+    -------
+    Samples
+        ``mean, std, samples``; the deviation is that of the n passes (divided by n).
+    """
+    if isinstance(n, bool) or int(n) != n or n < 1:
+        raise ValueError(f"predict_mc: n must be an integer >= 1, got {n!r}")
+    if int(seed) != seed or not 0 <= seed < 2**32:
+        raise ValueError(f"predict_mc: seed must be an integer from 0 to 2**32 - 1, got {seed!r}")
+    names, arrays = split_inputs(x)
+    compiled, _ = _find_compiled(module, names, arrays, "sampling")
+    samples, mean, squares = [], 0.0, 0.0
+    guard = module._guard
+    guard.start_reading()
+    try:
+        for i in range(int(n)):
+            y = compiled.run(arrays, step=int(seed) * 2**20 + i)
+            if not isinstance(y, np.ndarray):
+                raise ValueError("predict_mc: the model must have one output")
+            y = y if function is None else function(y)
+            if keep:
+                samples.append(y)
+            off = y - mean  # Welford's update, in double
+            mean = mean + off.astype(np.float64) / (i + 1)
+            squares = squares + off * (y - mean)
+    finally:
+        guard.stop_reading()
+    std = np.sqrt(squares / n)
+    return Samples(mean.astype(y.dtype), std.astype(y.dtype), np.stack(samples) if keep else None)
 
 
 def run_model(module, x, training, out):

@@ -1,37 +1,54 @@
 """The text table of `Module.summary`."""
 
+import math
 
-def summary(module):
+
+def _own_weights(module):
+    return [(n, v) for n, v in module.__dict__.items() if hasattr(v, "storage") and hasattr(v, "requires_grad")]
+
+
+def summary(module, x=None):
     """See `Module.summary`."""
-    counted, rows = set(), []
-    trainable = fixed = 0
+    shapes = None
+    if x is not None:
+        from .probe import output_shapes
+
+        shapes = output_shapes(module, x)
+    rows, counted, totals = [], set(), {True: 0, False: 0}
     for path, inner in module.named_modules():
-        own = [(n, v) for n, v in inner.__dict__.items() if hasattr(v, "storage") and hasattr(v, "requires_grad")]
-        if path == "" and not own:
+        own = _own_weights(inner)
+        inside = any(True for _ in inner.named_children())
+        if not own and inside:
             continue
-        if any(True for _ in inner.named_children()) and not own:
-            continue
-        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in own if not value.buffer)
-        count = 0
-        for _, value in own:
-            if id(value) in counted or value.buffer:
-                continue
-            counted.add(id(value))
-            size = 1
-            for extent in value.shape:
-                size *= extent
-            count += size
-            if value.requires_grad:
-                trainable += size
-            else:
-                fixed += size
-        rows.append((path, inner._describe(), shapes, f"{count:,}" if count else ""))
-    header = ("name", "layer", "weights", "parameters")
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [header]]
+        weights = ", ".join(f"{name} {tuple(value.shape)}" for name, value in own if not value.buffer)
+        fresh = [value for _, value in own if not value.buffer and id(value) not in counted]
+        counted.update(map(id, fresh))
+        for value in fresh:
+            totals[value.requires_grad] += math.prod(value.shape)
+        count = sum(math.prod(value.shape) for value in fresh)
+        row = [path, inner._describe(), weights, f"{count:,}" if count else ""]
+        if shapes is not None:
+            row.insert(2, _shape_text(shapes.get(path)))
+        rows.append(row)
+    header = ["name", "layer", "weights", "parameters"]
+    if shapes is not None:
+        header.insert(2, "output")
+    lines = table(header, rows)
+    frozen = f", {totals[False]:,} frozen" if totals[False] else ""
+    lines.append(f"{totals[True]:,} trainable parameters{frozen}")
+    return "\n".join(lines)
+
+
+def _shape_text(shape):
+    return "" if shape is None else "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+def table(header, rows):
+    """Lines of a table whose last column is aligned to the right."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(header, widths, strict=True)).rstrip()]
     lines.append("  ".join("-" * width for width in widths))
     for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row[:3], widths[:3], strict=True)]
-        lines.append("  ".join([*cells, row[3].rjust(widths[3])]).rstrip())
-    lines.append(f"{trainable:,} trainable parameters" + (f", {fixed:,} frozen" if fixed else ""))
-    return "\n".join(lines)
+        cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
+        lines.append("  ".join([*cells, row[-1].rjust(widths[-1])]).rstrip())
+    return lines

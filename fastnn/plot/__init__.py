@@ -2,7 +2,11 @@
 
 from .._lazy import attach
 
-_NAMES = {"LearningCurveDisplay": "learning_curve", "ScheduleDisplay": "schedule"}
+_NAMES = {
+    "LearningCurveDisplay": "learning_curve",
+    "ScheduleDisplay": "schedule",
+    "SignalDisplay": "signal",
+}
 
 __all__ = list(_NAMES)
 __getattr__, __dir__ = attach(__name__, _NAMES)

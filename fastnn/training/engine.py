@@ -11,6 +11,7 @@ from ..graph.parameter import graph_version
 from ..nn.arrays import spec_of
 from ..nn.losses import Loss
 from ..nn.predict import with_names
+from ..nn.symmetry import warn_of_equal_units
 from ..optim.update import Limits, Update
 from .targets import LABELS, target_kind
 
@@ -198,6 +199,8 @@ def find_engine(trainer, names, arrays, target, target_spec, weighted, rows):
         accumulate=False,
     )
     engine = Engine(trainer, training)
+    if trainer.step == 0:
+        warn_of_equal_units(model)
     cache.pop(key, None)
     cache[key] = [version, signature, engine]
     while len(cache) > _CACHE_LIMIT:

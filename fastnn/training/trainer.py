@@ -6,6 +6,7 @@ from .. import _native
 from ..graph.parameter import bump_graph_version, graph_version
 from ..nn.arrays import split_inputs
 from ..nn.module import Module
+from ..nn.predict import predict_mc
 from ..optim.base import Optimizer
 from ..optim.ewma import WeightAverage
 from ..optim.lr_scheduler.base import StepRates
@@ -378,6 +379,11 @@ class Trainer:
         from .check import gradcheck
 
         return gradcheck(self, x, y, sample_weight, **options)
+
+    def predict_mc(self, x, n=100, *, function=None, keep=False, seed=0):
+        """Predict `n` times with live dropout: mean and standard deviation. See `nn.predict_mc`."""
+        with thread_limit(self.num_threads):
+            return predict_mc(self.model, x, n, function=function, keep=keep, seed=seed)
 
     # ---- averaged weights --------------------------------------------------------------------------------------
 

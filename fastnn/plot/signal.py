@@ -1,0 +1,76 @@
+"""Signals before training: variance of activations and of gradients through the layers."""
+
+
+class SignalDisplay:
+    """Variance of activations and of gradients, layer by layer, of one model or of several side by side.
+
+    Parameters
+    ----------
+    curves : dict of str to dict
+        Name of the model -> {"name": layers' names, "variance": ..., "gradient_variance": ...}.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    axes_ : list of two matplotlib Axes
+        Activations, gradients. Set by `plot`, as `figure_`.
+
+    Examples
+    --------
+    >>> SignalDisplay.from_reports({"He": nn.signal_report(a), "Xavier": nn.signal_report(b)}).plot()
+    """
+
+    def __init__(self, curves):
+        if not curves:
+            raise ValueError("there is nothing to draw: no report")
+        self.curves = curves
+
+    @classmethod
+    def from_reports(cls, reports):
+        """Make a display from {name: what `nn.signal_report` returns}."""
+        keys = ("name", "variance", "gradient_variance")
+        return cls({name: {key: [row[key] for row in report.rows] for key in keys} for name, report in reports.items()})
+
+    def plot(self, axes=None):
+        """Draw.
+
+        Parameters
+        ----------
+        axes : list of two matplotlib Axes, optional
+            Default: a new figure.
+
+        Returns
+        -------
+        SignalDisplay
+            Itself.
+        """
+        axes = self._new_axes() if axes is None else list(axes)
+        titles = (("variance", "variance of activations"), ("gradient_variance", "variance of gradients"))
+        for axis, (key, title) in zip(axes, titles, strict=True):
+            for name, curve in self.curves.items():
+                places = range(len(curve[key]))
+                axis.plot(places, curve[key], marker="o", markersize=3, linewidth=1.4, label=name)
+            axis.set_yscale("log")
+            axis.set_ylabel(title)
+            axis.set_xlabel("layer")
+            axis.grid(alpha=0.25)
+            axis.spines[["top", "right"]].set_visible(False)
+            names = next(iter(self.curves.values()))["name"]
+            if len(names) <= 12:
+                axis.set_xticks(range(len(names)), names)
+            if len(self.curves) > 1:
+                axis.legend(frameon=False)
+        self.figure_, self.axes_ = axes[0].figure, axes
+        return self
+
+    def _new_axes(self):
+        try:
+            from matplotlib.backends.backend_agg import FigureCanvasAgg
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise ImportError('drawing needs matplotlib: pip install "fastnn[plot]"') from None
+
+        # Not pyplot: it would choose a window system and keep every figure alive.
+        figure = Figure(figsize=(9.2, 3.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        return list(figure.subplots(1, 2))
