@@ -5,6 +5,8 @@ the seed and on its number ``first + i`` only: neither on the batch that it sits
 a seed of its own. Integer images become float32.
 """
 
+import math
+
 import numpy as np
 
 from .. import kernels
@@ -142,15 +144,38 @@ class Noise(Step):
 
 
 class Compose(Step):
-    """Steps one after another; step k draws with the seed ``seed + k * 0x9E3779B97F4A7C15``."""
+    """Steps one after another; step k draws with the seed ``seed + k * 0x9E3779B97F4A7C15``.
 
-    def __init__(self, *steps):
+    Parameters
+    ----------
+    *steps : Step, or one list of them
+    shape : (height, width) or (height, width, channels), optional
+        The rows of flat data (images, height * width) are seen as images of this shape, and come back flat.
+    """
+
+    def __init__(self, *steps, shape=None):
+        if len(steps) == 1 and isinstance(steps[0], (list, tuple)):
+            steps = tuple(steps[0])
+        for step in steps:
+            if isinstance(step, type) or not callable(step):
+                raise TypeError(f"Compose takes steps such as Flip(), Shift(2, 2), got {step!r}")
+        if shape is not None and (len(shape) not in (2, 3) or min(shape) < 1):
+            raise ValueError(f"shape must be (height, width) or (height, width, channels), got {shape!r}")
         self.steps = steps
+        self.shape = None if shape is None else tuple(shape)
 
     def __repr__(self):
-        return f"Compose({', '.join(map(repr, self.steps))})"
+        shape = "" if self.shape is None else f", shape={self.shape}"
+        return f"Compose({', '.join(map(repr, self.steps))}{shape})"
 
     def __call__(self, images, *, seed, first=0):
+        given = np.shape(images)
+        if self.shape is not None and len(given) == 2:
+            if given[1] != math.prod(self.shape):
+                raise ValueError(f"rows of {given[1]} numbers are no images of shape {self.shape}")
+            images = np.reshape(images, (given[0], *self.shape))
+        elif len(given) == 2:
+            raise ValueError(f"x has shape {given}: flat rows need Compose(..., shape=(height, width))")
         for k, step in enumerate(self.steps):
             images = step(images, seed=(seed + k * _GOLDEN) % 2**64, first=first)
-        return images
+        return np.reshape(images, given)

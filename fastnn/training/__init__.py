@@ -14,6 +14,7 @@ _NAMES = {
     "CSVLogger": "callbacks",
     "curvature": "hessian",
     "Curvature": "hessian",
+    "Curriculum": "curriculum",
 }
 
 __all__ = list(_NAMES)

@@ -75,7 +75,7 @@ class Position:
             callbacks,
         )
 
-    def check(self, form):
+    def check(self, form, batches=None):
         """Raise ValueError if the batches of this fit are not those that the checkpoint stands among."""
         if self.at and form != self.form:
             differing = [name for name in self.form if form.get(name) != self.form[name]] or ["kind of data"]
@@ -83,6 +83,8 @@ class Position:
             raise ValueError(
                 f"the checkpoint stands inside an epoch, after {self.at} of its batches; this fit has others ({told})"
             )
+        if batches is not None and self.at > batches:
+            raise ValueError(f"the checkpoint stands after {self.at} batches of an epoch; this fit's has {batches}")
 
 
 def restore_callbacks(callbacks, position):

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from ..nn.arrays import split_inputs
+from ..nn.arrays import spec_of, split_inputs
+from .augmented import Window, change, check_augment, epoch_seed
 from .batches import batch_offsets, check_batch_size, check_rows, epoch_order, split_rows
+from .curriculum import as_curriculum
 from .engine import find_engine
 from .targets import LABELS, check_finite, class_weights, prepare_target, prepare_weight
 from .visible import is_visible, run_visible
@@ -14,7 +16,7 @@ _CHUNK_STEPS = 4096  # the most steps whose scalars are computed ahead
 class Data:
     """One checked part of the data: inputs, target, weights, and which rows of them."""
 
-    __slots__ = ("arrays", "names", "rows", "spec", "target", "weight")
+    __slots__ = ("arrays", "names", "per_class", "rows", "spec", "target", "weight")
 
     def __init__(self, trainer, x, y, sample_weight, class_weight, finite, what=""):
         self.names, self.arrays = split_inputs(x)
@@ -32,10 +34,12 @@ class Data:
         if finite and self.spec != LABELS:
             check_finite(self.target, what + "y")
         dtype = trainer.model.dtype
+        self.per_class = None
         if class_weight is not None:
             if self.spec != LABELS:
                 raise ValueError("class_weight needs class labels")
-            per_row = class_weights(class_weight, self.target, shape[0])
+            self.per_class = class_weights(class_weight, self.target, shape[0])
+            per_row = self.per_class[np.clip(self.target, 0, shape[0] - 1)]  # an ignored label has any weight
             sample_weight = per_row if sample_weight is None else per_row * np.asarray(sample_weight)
         self.weight = None if sample_weight is None else prepare_weight(sample_weight, rows, dtype, trainer.loss)
         self.rows = rows
@@ -60,26 +64,13 @@ class ArraySource:
     """Epochs over arrays: native gathers by row number, many steps per native call."""
 
     def __init__(
-        self,
-        trainer,
-        x,
-        y,
-        *,
-        epochs,
-        batch_size,
-        validation_data,
-        validation_split,
-        sample_weight,
-        class_weight,
-        rows,
-        shuffle,
-        eval_train,
-        check_finite,
-    ):
+        self, trainer, x, y, *, epochs, batch_size, validation_data, validation_split, sample_weight, class_weight,
+        rows, shuffle, eval_train, check_finite, augment, curriculum,
+    ):  # fmt: skip
         self.trainer = trainer
         self.shuffle = shuffle
         self.data = data = Data(trainer, x, y, sample_weight, class_weight, check_finite)
-        self.validation = validation_part(trainer, validation_data, check_finite)
+        self.validation = validation_part(trainer, validation_data, check_finite, data.per_class)
         self.train_rows = data.rows if rows is None else check_rows(rows, data.rows)
         if validation_split is not None:
             if validation_data is not None or rows is not None:
@@ -89,22 +80,45 @@ class ArraySource:
             vx, vy, vw = data.part(held)
             self.validation = (vx, vy, data.spec, vw)
         self.eval_train = eval_train
-        rows = self.train_rows if isinstance(self.train_rows, int) else len(self.train_rows)
-        self.rows = rows
-        self.batch_size = check_batch_size(batch_size, rows)
-        engine = self._engine()
-        trainer._check_rows(engine, min(rows, self.batch_size))
-        merge = engine.training.needs_two_rows
-        self.offsets = batch_offsets(rows, self.batch_size, merge)
-        self.steps = len(self.offsets) - 1
+        self.rows = self.train_rows if isinstance(self.train_rows, int) else len(self.train_rows)
+        self.batch_size = check_batch_size(batch_size, self.rows)
+        check_augment(augment, data.arrays)
+        self.augment, self.window = augment, None
+        self.curriculum = as_curriculum(curriculum)
         self.chunk = 256
         self.at = 0  # batches of the running epoch that are behind
+        self.epoch = None
+        self._begin(trainer.epoch)
+        engine = self._engine()
+        trainer._check_rows(engine, min(self.rows, self.batch_size))
+
+    def _begin(self, epoch):
+        """Set up the order and the batches of an epoch."""
+        if self.epoch == epoch:
+            return
+        self.epoch, rows, shuffle = epoch, self.train_rows, self.shuffle
+        if self.curriculum is not None:
+            rows = np.arange(rows, dtype=np.int64) if isinstance(rows, int) else rows
+            rows = self.curriculum.rows(rows, epoch, self.batch_size)
+            shuffle = shuffle and not self.curriculum.order
+        self.order = epoch_order(rows, shuffle, self.trainer.seed, epoch)
+        if self.augment is not None:
+            self.window = Window(self.augment, self.data, self.trainer.seed, epoch)
+            self.window.make(self.order, np.array([0, min(2, len(self.order))]), 0)  # what it makes, for the engine
+            self.window.last = 0
+        merge = self._engine().training.needs_two_rows
+        self.offsets = batch_offsets(len(self.order), self.batch_size, merge)
+        self.steps = len(self.offsets) - 1
+        self.weights = self.data.weights_of(self.order, self.offsets)
         self.losses = np.zeros(self.steps)
 
     def _engine(self):
-        data = self.data
+        data, window = self.data, self.window
+        arrays = data.arrays if window is None else (window.x,)
+        target = data.target if window is None else window.y
+        spec = data.spec if window is None or data.spec == LABELS else spec_of(target)
         rows = min(self.batch_size + 1, self.rows)  # a remainder of one row may join a batch
-        return find_engine(self.trainer, data.names, data.arrays, data.target, data.spec, data.weight is not None, rows)
+        return find_engine(self.trainer, data.names, arrays, target, spec, data.weight is not None, rows)
 
     def form(self):
         """What the batches of an epoch depend on."""
@@ -116,7 +130,8 @@ class ArraySource:
 
     def go_to(self, position):
         """Stand where a checkpoint was written."""
-        position.check(self.form())
+        self._begin(self.trainer.epoch)
+        position.check(self.form(), self.steps)
         self.at = position.at
         self.losses[: self.at] = position.progress["losses"]
 
@@ -126,11 +141,10 @@ class ArraySource:
 
     def run_epoch(self, fit, epoch):
         """Train one epoch, or the rest of it; returns (mean loss or None, rows of the epoch)."""
-        trainer, offsets, losses = self.trainer, self.offsets, self.losses
-        order = epoch_order(self.train_rows, self.shuffle, trainer.seed, epoch)
-        weights = self.data.weights_of(order, offsets)
+        self._begin(epoch)
+        losses, weights = self.losses, self.weights
         while self.at < self.steps:
-            done = self._run_some(fit, order, weights)
+            done = self._run_some(fit)
             at = self.at = self.at + done
             if not fit.after_steps(done, losses[max(at - max(done, 1), 0) : at]):
                 break
@@ -138,22 +152,33 @@ class ArraySource:
         if at == 0:
             return None, 0
         total = weights[:at].sum()
-        return float(np.dot(losses[:at], weights[:at]) / (total if total > 0 else 1.0)), int(offsets[at])
+        return float(np.dot(losses[:at], weights[:at]) / (total if total > 0 else 1.0)), int(self.offsets[at])
 
-    def _run_some(self, fit, order, weights):
+    def _run_some(self, fit):
         """The next native call; returns the batches it has made."""
-        trainer, offsets, at = self.trainer, self.offsets, self.at
-        engine = self._engine()
-        externals = engine.externals(self.data.arrays, self.data.target, self.data.weight)
-        if is_visible(trainer):
-            last = min(at + trainer.accumulate, self.steps)
-            window, part = offsets[at : last + 1], slice(at, last)
-            return run_visible(engine, externals, order, window, self.losses[part], weights[part])
-        count = fit.steps_ahead(min(self.steps - at, self.chunk))
-        window, losses = offsets[at : at + count + 1], self.losses[at : at + count]
-        done = engine.run(externals, order, window, losses, fit.chunk_seconds(), fit.check_nan)
+        trainer, at = self.trainer, self.at
+        visible = is_visible(trainer)
+        count = min(self.steps - at, trainer.accumulate if visible else fit.steps_ahead(self.chunk))
+        engine, externals, index, offsets = self._next(count)
+        part = slice(at, at + len(offsets) - 1)
+        if visible:
+            return run_visible(engine, externals, index, offsets, self.losses[part], self.weights[part])
+        done = engine.run(externals, index, offsets, self.losses[part], fit.chunk_seconds(), fit.check_nan)
         self.chunk = max(16, min(_CHUNK_STEPS, 2 * done))
         return done
+
+    def _next(self, count):
+        """(engine, arrays, row numbers, offsets) of up to `count` batches from here."""
+        data, window, at = self.data, self.window, self.at
+        if window is None:
+            engine = self._engine()
+            externals = engine.externals(data.arrays, data.target, data.weight)
+            return engine, externals, self.order, self.offsets[at : at + count + 1]
+        if not window.covers(at) or (is_visible(self.trainer) and window.last < at + count):
+            window.make(self.order, self.offsets, at, count if is_visible(self.trainer) else 1)
+        engine = self._engine()
+        index, offsets = window.part(self.offsets, at, count)
+        return engine, engine.externals((window.x,), window.y, window.w), index, offsets
 
     def measure(self):
         """Columns of the history that are measured in inference mode."""
@@ -167,14 +192,14 @@ class ArraySource:
         return logs
 
 
-def validation_part(trainer, validation_data, finite):
+def validation_part(trainer, validation_data, finite, per_class=None):
     """(x, target, spec, weight) of the user's validation data, checked; or None."""
     if validation_data is None:
         return None
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
         raise TypeError("validation_data must be (x, y) or (x, y, sample_weight)")
     weight = validation_data[2] if len(validation_data) == 3 else None
-    data = Data(trainer, validation_data[0], validation_data[1], weight, None, finite, "validation ")
+    data = Data(trainer, validation_data[0], validation_data[1], weight, per_class, finite, "validation ")
     x, _, _ = data.part(slice(None))
     return x, data.target, data.spec, data.weight
 
@@ -192,10 +217,10 @@ class BatchSource:
 
     steps = 0
 
-    def __init__(self, trainer, x, y, *, epochs, validation_data, check_finite, **options):
+    def __init__(self, trainer, x, y, *, epochs, validation_data, check_finite, augment, **options):
         if y is not None:
             raise TypeError("x is an iterable of (x, y) batches, so y must be None")
-        for name in ("validation_split", "sample_weight", "class_weight", "rows"):
+        for name in ("validation_split", "sample_weight", "class_weight", "rows", "curriculum"):
             if options[name] is not None:
                 raise ValueError(f"{name} needs arrays; x is an iterable of batches")
         if options["eval_train"]:
@@ -205,6 +230,8 @@ class BatchSource:
         self.trainer = trainer
         self.batches = x
         self.finite = check_finite
+        check_augment(augment, None)
+        self.augment = augment
         self.at = 0
         self.losses, self.shares, self.rows = [], [], 0
         self.complete = True
@@ -240,7 +267,7 @@ class BatchSource:
         for i, batch in enumerate(self.batches):
             if i < behind:
                 continue
-            self._step(batch)
+            self._step(batch, epoch)
             if not fit.after_steps(1, np.array(self.losses[-1:])):
                 self.complete = False
                 break
@@ -249,15 +276,18 @@ class BatchSource:
         total = float(np.sum(self.shares))
         return float(np.dot(self.losses, self.shares)) / (total or 1.0), self.rows
 
-    def _step(self, batch):
+    def _step(self, batch, epoch):
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             raise TypeError("an iterable of batches must yield (x, y) or (x, y, sample_weight)")
         names, arrays = split_inputs(batch[0])
         if self.finite:
             for array in arrays:
                 check_finite(array, "x")
-        weight = batch[2] if len(batch) == 3 else None
-        self.losses.append(self.trainer.train_step(batch[0], batch[1], weight))
+        x, weight = batch[0], batch[2] if len(batch) == 3 else None
+        if self.augment is not None:
+            check_augment(self.augment, arrays)
+            x = change(self.augment, arrays[0], epoch_seed(self.trainer.seed, epoch), self.rows)
+        self.losses.append(self.trainer.train_step(x, batch[1], weight))
         self.shares.append(float(len(arrays[0]) if weight is None else np.sum(weight)))
         self.rows += len(arrays[0])
         self.at += 1

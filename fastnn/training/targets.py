@@ -128,13 +128,14 @@ def prepare_weight(weight, rows, dtype, loss):
 
 
 def class_weights(class_weight, labels, classes):
-    """One weight per row from {class: weight}, a sequence of one weight per class, or "balanced".
+    """One weight per class from {class: weight}, a sequence of one weight per class, or "balanced".
 
     "balanced" is rows / (classes present * rows of the class), scikit-learn's rule.
     """
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ValueError(f"class_weight must be 'balanced', a dict or one number per class, got {class_weight!r}")
+        labels = labels[(labels >= 0) & (labels < classes)]  # without those that the loss ignores
         counts = np.bincount(labels, minlength=classes)
         per_class = np.where(counts > 0, len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)), 0.0)
     elif isinstance(class_weight, dict):
@@ -147,7 +148,7 @@ def class_weights(class_weight, labels, classes):
         per_class = np.asarray(class_weight, dtype=np.float64)
         if per_class.shape != (classes,):
             raise ValueError(f"class_weight has shape {per_class.shape}, expected ({classes},)")
-    return per_class[labels]
+    return per_class
 
 
 def check_finite(array, what):

@@ -33,8 +33,8 @@ class Trainer:
     scheduler : optim.lr_scheduler.Schedule, or callable (base_lr, step, epoch) -> lr, or ReduceLROnPlateau, optional
         A pure function: base_lr of the group, ``step`` an int64 array of step numbers from 0, ``epoch`` from 0.
     metrics : sequence of str or callable (target, output) -> float
-        ``"accuracy", "mse", "rmse", "mae", "r2"``; measured in inference mode on the validation data (`fit`) and by
-        `evaluate`.
+        ``"accuracy", "top_5"`` (any number), ``"f1", "f1_macro", "f1_micro", "auc", "mse", "rmse", "mae", "r2"``;
+        measured in inference mode on the validation data (`fit`) and by `evaluate`.
     clip_grad_norm, clip_grad_value : float, optional
         Clip gradients by value to ``[-v, v]``, then by global norm, exactly ``g * u / ||g||`` if ``||g|| > u``.
     accumulate : int, default 1
@@ -148,6 +148,8 @@ class Trainer:
         eval_train=False,
         check_finite=False,
         resume=None,
+        augment=None,
+        curriculum=None,
     ):
         """Train for a number of epochs.
 
@@ -170,7 +172,8 @@ class Trainer:
         sample_weight : array (rows,), optional
             A batch's mean is divided by the sum of its weights.
         class_weight : dict, sequence or "balanced", optional
-            Multiplies the sample weights by one weight per class; class labels only.
+            Multiplies the sample weights by one weight per class; class labels only. The validation loss is weighted by
+            class as well, so that both are one quantity; metrics never are.
         rows : integer array (n,), optional
             Train on these rows of x and y alone, on each as often as it is named: a bootstrap sample, a fold. Nothing
             is copied, so that many trainers share one data set. Not together with `validation_split`.
@@ -189,6 +192,12 @@ class Trainer:
             Continue from this checkpoint if the file exists, else begin: a script that is run again after a crash goes
             on where it was. If the checkpoint was written inside a fit (by `ModelCheckpoint`), that fit is continued:
             ``epochs`` counts from its beginning.
+        augment : callable (images, seed=, first=) -> images, optional
+            Such as ``data.augment.Compose(...)``: changes every batch before it is trained on, by all threads. What
+            happens to a row depends on the trainer's seed, the epoch, and the row's place in the epoch's order only.
+        curriculum : training.Curriculum, array (rows,), or callable epoch -> row numbers, optional
+            Which rows an epoch trains on: the easiest share, all of them in order of difficulty (array), or what the
+            function says.
 
         Returns
         -------
@@ -221,6 +230,8 @@ class Trainer:
             eval_train=eval_train,
             check_finite=check_finite,
             resume=resume,
+            augment=augment,
+            curriculum=curriculum,
         )
 
     def stop(self):

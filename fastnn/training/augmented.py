@@ -1,0 +1,63 @@
+"""Augmentation inside a fit: the batches to come are drawn, changed by the whole team, and trained on from there."""
+
+import numpy as np
+
+_BYTES = 1 << 22  # of rows changed at once: enough to share among threads, little enough to stay in a cache
+
+
+def epoch_seed(seed, epoch):
+    """Key of an epoch's random stream; the number of a row in it is its place in the epoch's order."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0])
+
+
+def check_augment(augment, arrays):
+    """Raise unless `augment` can be called on the one input there is."""
+    if augment is None:
+        return
+    if not callable(augment):
+        raise TypeError(f"augment must be like data.augment.Compose(...), called (x, seed=, first=); got {augment!r}")
+    if arrays is not None and len(arrays) != 1:
+        raise ValueError(f"augment changes one input; the model has {len(arrays)}")
+
+
+def change(augment, images, seed, first):
+    """The changed batch; the same shape, floats."""
+    result = np.asarray(augment(images, seed=seed, first=first))
+    if result.shape != images.shape or result.dtype.kind != "f":
+        raise ValueError(f"augment made {result.dtype} {result.shape} of {images.dtype} {images.shape}, not floats")
+    return np.ascontiguousarray(result)
+
+
+class Window:
+    """The next batches of an epoch, changed: arrays of their own, in which row i is the i-th in the epoch's order.
+
+    What happens to a row depends on (seed, epoch, its place in the order), neither on threads nor on which batches are
+    changed together; so training may be resumed at any batch.
+    """
+
+    def __init__(self, augment, data, seed, epoch):
+        self.augment, self.data = augment, data
+        self.seed = epoch_seed(seed, epoch)
+        self.first = self.last = 0
+
+    def covers(self, at):
+        """Whether batch `at` has been made."""
+        return self.first <= at < self.last
+
+    def make(self, order, offsets, at, least=1):
+        """Draw and change batches from `at` on, at least so many."""
+        images, target, weight = self.data.arrays[0], self.data.target, self.data.weight
+        size = max(1, int(np.prod(images.shape[1:], dtype=np.int64)) * 8)
+        self.first, self.last = at, min(at + least, len(offsets) - 1)
+        while self.last < len(offsets) - 1 and (offsets[self.last + 1] - offsets[at]) * size <= _BYTES:
+            self.last += 1
+        rows = order[offsets[at] : offsets[self.last]]
+        self.x = change(self.augment, images[rows], self.seed, int(offsets[at]))
+        self.y = np.ascontiguousarray(target[rows])
+        self.w = None if weight is None else np.ascontiguousarray(weight[rows])
+        self.index = np.arange(len(rows), dtype=np.int64)
+
+    def part(self, offsets, at, count):
+        """(index, offsets) of up to `count` batches from `at` on, inside these arrays."""
+        last = min(at + count, self.last)
+        return self.index, offsets[at : last + 1] - offsets[self.first]
