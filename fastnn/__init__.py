@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 _MODULES = (
     "kernels", "functional", "graph", "nn", "optim", "training", "data", "io", "threads", "cli", "plot", "ensemble",
+    "search",
 )  # fmt: skip
 
 # public name -> the module of this package that defines it

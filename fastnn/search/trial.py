@@ -1,0 +1,127 @@
+"""One trial of a search: a model made from parameters, trained up to a number of epochs, and measured."""
+
+import inspect
+import math
+import time
+
+import numpy as np
+
+from ..training.callbacks import EarlyStopping, TerminateOnNaN
+
+# Parameters of this name go to Trainer.fit, unless the factory takes them itself.
+_FIT_PARAMETERS = ("batch_size", "class_weight", "shuffle")
+
+
+def larger_is_better(monitor, mode):
+    """Whether a larger value of the quantity is a better one, by `EarlyStopping`'s rule."""
+    return EarlyStopping(monitor, mode=mode).sign < 0
+
+
+class Job:
+    """Which trial, its parameters, up to which epoch, and its trainer if it has been trained already."""
+
+    __slots__ = ("number", "params", "epochs", "model", "curve", "seconds")
+
+    def __init__(self, number, params, epochs, model=None, curve=(), seconds=0.0):
+        self.number, self.params, self.epochs = number, params, epochs
+        self.model, self.curve, self.seconds = model, list(curve), seconds
+
+    def __getstate__(self):
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __setstate__(self, state):
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+class RunTrial:
+    """``run(job, slot)`` trains a job's model and returns (trial record, model), or None when the time is over.
+
+    Can be pickled if the factory can.
+    """
+
+    def __init__(self, factory, x, y, rows, validation, options, *, monitor, patience, seed, deadline):
+        self.factory, self.x, self.y, self.rows, self.validation = factory, x, y, rows, validation
+        self.options, self.monitor, self.patience = options, monitor, patience
+        self.seed, self.deadline = seed, deadline
+
+    def __call__(self, job, slot):
+        left = None if self.deadline is None else self.deadline - time.time()
+        if left is not None and left <= 0:
+            return None
+        began = time.perf_counter()
+        params, options = self._share_out(job.params)
+        model = job.model
+        if model is None:
+            model = self._make(params)
+        if hasattr(model, "train_step"):
+            score, status = self._train(model, job, options, left, slot)
+        else:
+            score, status = self._fit_estimator(model, options), "done"
+        record = {
+            "number": job.number,
+            "params": job.params,
+            "score": score,
+            "epochs": len(job.curve),
+            "seconds": round(job.seconds + time.perf_counter() - began, 4),
+            "status": status,
+            "curve": job.curve,
+        }
+        return record, model
+
+    def _share_out(self, params):
+        """(arguments of the factory, options of the fit)"""
+        params, options = dict(params), dict(self.options)
+        accepted = inspect.signature(self.factory).parameters
+        takes_all = any(p.kind == p.VAR_KEYWORD for p in accepted.values())
+        for name in _FIT_PARAMETERS:
+            if name in params and not takes_all and name not in accepted:
+                options[name] = params.pop(name)
+        if "seed" in accepted and "seed" not in params:
+            params["seed"] = self.seed
+        return params, options
+
+    def _make(self, params):
+        try:
+            inspect.signature(self.factory).bind(**params)
+        except TypeError as error:
+            raise TypeError(f"the factory and the space do not fit: {error}") from None
+        model = self.factory(**params)
+        if not (hasattr(model, "fit") and (hasattr(model, "train_step") or hasattr(model, "score"))):
+            raise TypeError(f"the factory must return a Trainer or an estimator with fit and score, not {model!r}")
+        return model
+
+    def _train(self, trainer, job, options, left, slot):
+        if job.epochs < 1:
+            raise ValueError("say how many epochs a trial shall train: search.fit(x, y, epochs=...)")
+        own = options.pop("callbacks", None)
+        callbacks = [TerminateOnNaN(), *(() if own is None else own()), *slot.callbacks()]
+        stop = None
+        if self.patience is not None:
+            stop = EarlyStopping(self.monitor, patience=self.patience)
+            callbacks.append(stop)
+        if left is not None:
+            options["max_time"] = min(left, options.get("max_time") or left)
+        with slot.watch(trainer):
+            trainer.fit(self.x, self.y, rows=self.rows, validation_data=self.validation, progress=False,
+                        epochs=job.epochs - len(job.curve), callbacks=callbacks, **options)  # fmt: skip
+        history = trainer.history
+        if len(history) and self.monitor not in history:
+            raise ValueError(f"the search monitors {self.monitor!r}, which the trials do not produce; they have "
+                             f"{', '.join(history.keys())}")  # fmt: skip
+        curve = history[self.monitor] if len(history) else []
+        job.curve = [None if v is None or not math.isfinite(v) else float(v) for v in curve]
+        # a limit of the trial's own is part of the trial; the search's cuts it short
+        cut = history.stop_reason == "max_time" and self.deadline is not None and time.time() >= self.deadline
+        if history.stop_reason == "nan" or not job.curve or job.curve[-1] is None:
+            return None, "time" if cut else "diverged"
+        score = job.curve[-1] if stop is None or stop.best is None else float(stop.best)
+        return score, "time" if cut else "done"
+
+    def _fit_estimator(self, estimator, options):
+        options = {name: value for name, value in options.items() if name not in ("callbacks",)}
+        x, y = (self.x, self.y) if self.rows is None else (self.x[self.rows], self.y[self.rows])
+        estimator.fit(x, y, **options)
+        held, target = self.validation[:2]
+        score = float(estimator.score(held, target))
+        return score if np.isfinite(score) else None
