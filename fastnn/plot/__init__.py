@@ -6,6 +6,10 @@ _NAMES = {
     "LearningCurveDisplay": "learning_curve",
     "ScheduleDisplay": "schedule",
     "SignalDisplay": "signal",
+    "ConfusionMatrixDisplay": "confusion_matrix",
+    "HistogramDisplay": "histogram",
+    "SearchDisplay": "search",
+    "BaggingDisplay": "bagging",
 }
 
 __all__ = list(_NAMES)

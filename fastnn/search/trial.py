@@ -14,7 +14,7 @@ _FIT_PARAMETERS = ("batch_size", "class_weight", "shuffle")
 
 def larger_is_better(monitor, mode):
     """Whether a larger value of the quantity is a better one, by `EarlyStopping`'s rule."""
-    return EarlyStopping(monitor, mode=mode).sign < 0
+    return EarlyStopping(monitor, mode=mode).larger
 
 
 class Job:
