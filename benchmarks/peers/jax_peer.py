@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from cases import list_row
 
 from . import inputs
 
@@ -62,6 +63,41 @@ def _mean_cross_entropy(logits, labels):
 def cross_entropy(case):
     labels = inputs.labels(case["rows"], case["cols"]).astype(np.int32)
     return _jit(jax.value_and_grad(_mean_cross_entropy), inputs.matrix(case), labels)
+
+
+def _binary_cross_entropy(x, t):
+    return -(t * jnp.maximum(jnp.log(x), -100) + (1 - t) * jnp.maximum(jnp.log1p(-x), -100))
+
+
+def _sigmoid_cross_entropy(x, t):
+    return jnp.maximum(x, 0) - x * t + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+def _huber(x, t):
+    d = jnp.abs(x - t)
+    return jnp.where(d <= 1, 0.5 * d * d, d - 0.5)
+
+
+POINTWISE_LOSSES = {
+    "mse": lambda x, t: (x - t) ** 2,
+    "mae": lambda x, t: jnp.abs(x - t),
+    "huber": _huber,
+    "smooth_l1": _huber,
+    "quantile": lambda x, t: jnp.maximum(0.5 * (t - x), -0.5 * (t - x)),
+    "poisson": lambda x, t: jnp.exp(x) - t * x,
+    "hinge": lambda x, t: jnp.maximum(0, 1 - t * x),
+    "squared_hinge": lambda x, t: jnp.maximum(0, 1 - t * x) ** 2,
+    "sigmoid_cross_entropy": _sigmoid_cross_entropy,
+    "binary_cross_entropy": _binary_cross_entropy,
+}
+
+
+def pointwise_loss(case):
+    function = POINTWISE_LOSSES.get(case["name"])
+    if function is None:
+        return None
+    operands = inputs.pointwise_loss(case, list_row("losses", case["name"])["target"])
+    return _jit(jax.value_and_grad(lambda x, t: function(x, t).mean()), *operands)
 
 
 def _drop(x, p, key):
@@ -276,6 +312,7 @@ FACTORIES = {
     "linear_backward": linear_backward,
     "softmax": softmax,
     "cross_entropy": cross_entropy,
+    "pointwise_loss": pointwise_loss,
     "dropout": dropout,
     "batch_norm": batch_norm,
     "batch_norm_backward": batch_norm_backward,

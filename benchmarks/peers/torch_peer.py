@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import torch
+from cases import list_row
 from torch import nn
 from torch.nn import functional
 
@@ -81,6 +82,36 @@ def cross_entropy(case):
     def run():
         logits.grad = None
         loss = functional.cross_entropy(logits, labels)
+        loss.backward()
+        return loss.item()
+
+    return run
+
+
+POINTWISE_LOSSES = {
+    "mse": functional.mse_loss,
+    "mae": functional.l1_loss,
+    "huber": functional.huber_loss,
+    "smooth_l1": functional.smooth_l1_loss,
+    "quantile": lambda x, t: torch.maximum(0.5 * (t - x), -0.5 * (t - x)).mean(),
+    "poisson": functional.poisson_nll_loss,
+    "hinge": lambda x, t: torch.clamp_min(1 - x * t, 0).mean(),
+    "squared_hinge": lambda x, t: torch.clamp_min(1 - x * t, 0).square().mean(),
+    "sigmoid_cross_entropy": functional.binary_cross_entropy_with_logits,
+    "binary_cross_entropy": functional.binary_cross_entropy,
+}
+
+
+def pointwise_loss(case):
+    function = POINTWISE_LOSSES.get(case["name"])
+    if function is None:
+        return None
+    x, target = _tensors(*inputs.pointwise_loss(case, list_row("losses", case["name"])["target"]))
+    x.requires_grad_()
+
+    def run():
+        x.grad = None
+        loss = function(x, target)
         loss.backward()
         return loss.item()
 
@@ -193,6 +224,7 @@ FACTORIES = {
     "linear_backward": linear_backward,
     "softmax": softmax,
     "cross_entropy": cross_entropy,
+    "pointwise_loss": pointwise_loss,
     "dropout": dropout,
     "batch_norm": batch_norm,
     "batch_norm_backward": batch_norm_backward,

@@ -24,10 +24,11 @@
  */
 #include "../simd/vec_root.h"
 #include "part.h"
+#include "squares.h"
 
-/* How much of what all updates share is wanted. A constant in each loop: in cache, every multiplication counts. None of
- * the three gives other bits than the next one. */
-enum { UPDATE_PLAIN, UPDATE_DECAYED, UPDATE_FULL };
+/* How much of what all updates share is wanted: nothing, decoupled decay, a scale and both decays, all. A constant in
+ * each loop: in cache, every multiplication counts. None of them gives other bits than the next one. */
+enum { UPDATE_PLAIN, UPDATE_SHRUNK, UPDATE_DECAYED, UPDATE_FULL };
 
 typedef struct update_arrays {
     real *p;
@@ -55,12 +56,14 @@ static update_arrays update_arrays_of(const fnn_update *u, int decoupled) {
 static int update_level(const update_arrays *a) {
     if (a->clip < REAL_INFINITY || a->l1 != 0 || a->average)
         return UPDATE_FULL;
-    return a->scale != 1 || a->weight_decay != 0 || a->shrink != 1 ? UPDATE_DECAYED : UPDATE_PLAIN;
+    if (a->scale != 1 || a->weight_decay != 0)
+        return UPDATE_DECAYED;
+    return a->shrink != 1 ? UPDATE_SHRUNK : UPDATE_PLAIN;
 }
 
 FNN_INLINE vec update_gradient(const update_arrays *a, vec p, int64_t i, int count, int level) {
     vec g = part_load(a->grad + i, count);
-    if (level == UPDATE_PLAIN)
+    if (level < UPDATE_DECAYED)
         return g;
     g = v_mul(v_set1(a->scale), g);
     if (level == UPDATE_FULL) {
@@ -86,6 +89,8 @@ FNN_INLINE void update_store(const update_arrays *a, vec p, real rate, vec d, in
         const int level = update_level(&a);                                                                            \
         if (level == UPDATE_PLAIN)                                                                                     \
             FOR_PARTS(n, part(&u, &a, i, count, UPDATE_PLAIN));                                                        \
+        else if (level == UPDATE_SHRUNK)                                                                               \
+            FOR_PARTS(n, part(&u, &a, i, count, UPDATE_SHRUNK));                                                       \
         else if (level == UPDATE_DECAYED)                                                                              \
             FOR_PARTS(n, part(&u, &a, i, count, UPDATE_DECAYED));                                                      \
         else                                                                                                           \
@@ -112,6 +117,10 @@ FNN_INLINE vec update_quotient(const update_root *root, vec a, vec v) {
 
 /* keep x + fresh y */
 FNN_INLINE vec decayed(real keep, vec x, real fresh, vec y) { return v_fma(v_set1(fresh), y, v_mul(v_set1(keep), x)); }
+/* The same with keep = 1 - fresh: additions have ports of their own. Where most of x goes, y - x would cancel badly. */
+FNN_INLINE vec averaged(real keep, vec x, real fresh, vec y) {
+    return fresh <= REAL(0.5) ? v_fma(v_set1(fresh), v_sub(y, x), x) : decayed(keep, x, fresh, y);
+}
 FNN_INLINE vec decayed_square(real keep, vec x, real fresh, vec y) {
     return v_fma(v_mul(v_set1(fresh), y), y, v_mul(v_set1(keep), x));
 }
@@ -165,25 +174,33 @@ static void optimizer_adagrad(int64_t n, const fnn_update *o) {
     FOR_UPDATE(n, update_adagrad_part);
 }
 
+/* One root and one division: d = sqrt((a + eps) / (v + eps)) g. The quotient is taken 2^40 times as large, lest it
+ * underflow for large gradients, and d stays as large as that makes it. */
+#define ADADELTA_RANGE 0x1p40
+#define ADADELTA_SCALE 0x1p-21 /* d of v_twice_root(quotient) g */
+
 typedef struct update_adadelta {
-    real lr, rho, fresh, eps;
+    real rate, rho, fresh, fresh_delta, eps, eps_scaled;
 } update_adadelta;
 
 FNN_INLINE void update_adadelta_part(const update_adadelta *u, const update_arrays *a, int64_t i, int count,
                                      int level) {
     const vec p = part_load(a->p + i, count), g = update_gradient(a, p, i, count, level);
     const vec v = decayed_square(u->rho, part_load(a->s0 + i, count), u->fresh, g);
-    const vec sum = part_load(a->s1 + i, count), eps = v_set1(u->eps);
-    const vec least = v_set1(REAL_MIN_NORMAL); /* of no weight, unless eps is 0 */
-    const vec d = v_mul(v_div(v_twice_root(v_add(sum, eps), least), v_twice_root(v_add(v, eps), least)), g);
+    const vec sum = part_load(a->s1 + i, count);
+    const vec above = v_fma(v_set1((real)ADADELTA_RANGE), sum, v_set1(u->eps_scaled));
+    const vec below = v_max(v_set1(REAL_MIN_NORMAL), v_add(v, v_set1(u->eps))); /* 0 only if eps is */
+    const vec d = v_mul(v_twice_root(v_div(above, below), v_zero()), g);
     part_store(a->s0 + i, v, count);
-    part_store(a->s1 + i, decayed_square(u->rho, sum, u->fresh, d), count);
-    update_store(a, p, u->lr, d, i, count, level);
+    part_store(a->s1 + i, decayed_square(u->rho, sum, u->fresh_delta, d), count);
+    update_store(a, p, u->rate, d, i, count, level);
 }
 
 static void optimizer_adadelta(int64_t n, const fnn_update *o) {
     const update_arrays a = update_arrays_of(o, o->decoupled);
-    const update_adadelta u = {(real)o->h[0], (real)o->h[1], (real)(1 - o->h[1]), (real)o->h[2]};
+    const double fresh = 1 - o->h[1], scale = ADADELTA_SCALE;
+    const update_adadelta u = {(real)(o->h[0] * scale),       (real)o->h[1], (real)fresh,
+                               (real)(fresh * scale * scale), (real)o->h[2], (real)(o->h[2] * ADADELTA_RANGE)};
     FOR_UPDATE(n, update_adadelta_part);
 }
 
@@ -197,7 +214,7 @@ FNN_INLINE void update_rmsprop_part(const update_rmsprop *u, const update_arrays
     vec v = decayed_square(u->alpha, part_load(a->s0 + i, count), u->fresh, g);
     part_store(a->s0 + i, v, count);
     if (a->s1) {
-        const vec mean = decayed(u->alpha, part_load(a->s1 + i, count), u->fresh, g);
+        const vec mean = averaged(u->alpha, part_load(a->s1 + i, count), u->fresh, g);
         part_store(a->s1 + i, mean, count);
         v = v_max(v_zero(), v_fnma(mean, mean, v));
     }
@@ -219,9 +236,10 @@ static void optimizer_rmsprop(int64_t n, const fnn_update *o) {
 /* Adam, NAdam and LAMB: the two moments */
 typedef struct update_moments {
     real beta1, fresh1, beta2, fresh2;
-    update_root root;              /* sqrt(v) + root2 eps */
-    real rate;                     /* of m over that; LAMB: in its u */
-    real direct;                   /* NAdam: of g over that */
+    update_root root; /* sqrt(v) + root2 eps */
+    real rate;        /* of m over that; LAMB: in its u */
+    real direct;      /* NAdam: of g over that, `shared`: in units of the rate of m */
+    int shared;
     real eps_inside, decay, ratio; /* LAMB: under the root; weight decay; lr * ratio */
 } update_moments;
 
@@ -235,7 +253,7 @@ static update_moments update_moments_of(const double *h, double root2) {
 
 FNN_INLINE void update_adam_part(const update_moments *u, const update_arrays *a, int64_t i, int count, int level) {
     const vec p = part_load(a->p + i, count), g = update_gradient(a, p, i, count, level);
-    const vec m = decayed(u->beta1, part_load(a->s0 + i, count), u->fresh1, g);
+    const vec m = averaged(u->beta1, part_load(a->s0 + i, count), u->fresh1, g);
     vec v = decayed_square(u->beta2, part_load(a->s1 + i, count), u->fresh2, g);
     part_store(a->s0 + i, m, count);
     part_store(a->s1 + i, v, count);
@@ -258,74 +276,54 @@ static void optimizer_adamw(int64_t n, const fnn_update *o) { update_adam(n, o, 
 
 FNN_INLINE void update_nadam_part(const update_moments *u, const update_arrays *a, int64_t i, int count, int level) {
     const vec p = part_load(a->p + i, count), g = update_gradient(a, p, i, count, level);
-    const vec m = decayed(u->beta1, part_load(a->s0 + i, count), u->fresh1, g);
+    const vec m = averaged(u->beta1, part_load(a->s0 + i, count), u->fresh1, g);
     const vec v = decayed_square(u->beta2, part_load(a->s1 + i, count), u->fresh2, g);
     part_store(a->s0 + i, m, count);
     part_store(a->s1 + i, v, count);
-    const vec mixed = decayed(u->direct, g, u->rate, m);
-    update_store(a, p, 2, update_quotient(&u->root, mixed, v), i, count, level);
+    const vec mixed = u->shared ? v_fma(v_set1(u->direct), g, m) : decayed(u->direct, g, u->rate, m);
+    update_store(a, p, u->shared ? u->rate : 2, update_quotient(&u->root, mixed, v), i, count, level);
 }
 
 static void optimizer_nadam(int64_t n, const fnn_update *o) {
     const update_arrays a = update_arrays_of(o, o->decoupled);
     update_moments u = update_moments_of(o->h, o->h[4]);
-    u.rate = (real)(o->h[0] * o->h[4] * o->h[5]);
-    u.direct = (real)(o->h[0] * o->h[4] * o->h[6]);
+    const double rate = o->h[0] * o->h[4];
+    u.shared = o->h[5] > 1e-3 * o->h[6]; /* without momentum the average has no share */
+    u.rate = (real)(rate * o->h[5] * (u.shared ? 2 : 1));
+    u.direct = (real)(u.shared ? o->h[6] / o->h[5] : rate * o->h[6]);
     FOR_UPDATE(n, update_nadam_part);
 }
 
-/* Sums of squares, in double and in SQUARE_CHAINS chains: element k of a block goes to chain k % SQUARE_CHAINS. */
-enum { SQUARE_CHAINS = 16, SQUARE_RUN = 64 };
-
-/* x[SQUARE_RUN]; the products of floats are exact in double, so that nothing overflows */
-FNN_INLINE void add_squares(double *restrict chains, const real *restrict x) {
-    for (int k = 0; k < SQUARE_RUN; k += SQUARE_CHAINS)
-        for (int c = 0; c < SQUARE_CHAINS; c++)
-            chains[c] += (double)x[k + c] * (double)x[k + c];
-}
-
-FNN_INLINE double chain_total(double *chains) {
-    for (int width = SQUARE_CHAINS / 2; width > 0; width /= 2)
-        for (int k = 0; k < width; k++)
-            chains[k] += chains[k + width];
-    return chains[0];
-}
-
-/* Runs part(&u, &a, i, count, level) over all elements of a block and adds up the squares of p and of its result. */
+/* Runs part(&u, &a, i, count, level, &p) over all elements of a block and adds up the squares of p and of its result.
+ */
 #define FOR_NORMS(n, part, sums)                                                                                       \
     do {                                                                                                               \
-        double weights[SQUARE_CHAINS] = {0}, others[SQUARE_CHAINS] = {0};                                              \
         const int level = update_level(&a);                                                                            \
-        for (int64_t start = 0; start < (n); start += SQUARE_RUN) {                                                    \
-            const int64_t run = (n)-start < SQUARE_RUN ? (n)-start : SQUARE_RUN;                                       \
-            real p_run[SQUARE_RUN], other_run[SQUARE_RUN];                                                             \
-            if (run < SQUARE_RUN)                                                                                      \
-                memset(p_run, 0, sizeof p_run), memset(other_run, 0, sizeof other_run);                                \
-            FOR_PARTS(run, {                                                                                           \
-                part_store(p_run + i, part_load(a.p + start + i, count), count);                                       \
-                part_store(other_run + i, part(&u, &a, start + i, count, level), count);                               \
-            });                                                                                                        \
-            add_squares(weights, p_run);                                                                               \
-            add_squares(others, other_run);                                                                            \
-        }                                                                                                              \
-        (sums)[0] = chain_total(weights);                                                                              \
-        (sums)[1] = chain_total(others);                                                                               \
+        if (level == UPDATE_PLAIN)                                                                                     \
+            FOR_NORMS_OF(n, part, sums, UPDATE_PLAIN);                                                                 \
+        else                                                                                                           \
+            FOR_NORMS_OF(n, part, sums, UPDATE_FULL);                                                                  \
+    } while (0)
+#define FOR_NORMS_OF(n, part, sums, level)                                                                             \
+    do {                                                                                                               \
+        vsquares weights = vsquares_zero(), others = vsquares_zero();                                                  \
+        FOR_SQUARES(n, {                                                                                               \
+            vec p;                                                                                                     \
+            const vec other = part(&u, &a, i, count, level, &p);                                                       \
+            vsquares_add(&weights, place, p);                                                                          \
+            vsquares_add(&others, place, other);                                                                       \
+        });                                                                                                            \
+        (sums)[0] = vsquares_total(&weights);                                                                          \
+        (sums)[1] = vsquares_total(&others);                                                                           \
     } while (0)
 
 /* sum of the squares of x[n], each clipped to [-clip, clip] */
 static double sum_squares(int64_t n, const void *x, double clip) {
     const real *from = x;
     const vec high = v_set1((real)clip), low = v_set1((real)-clip);
-    double chains[SQUARE_CHAINS] = {0};
-    for (int64_t start = 0; start < n; start += SQUARE_RUN) {
-        const int64_t run = n - start < SQUARE_RUN ? n - start : SQUARE_RUN;
-        real clipped[SQUARE_RUN];
-        if (run < SQUARE_RUN)
-            memset(clipped, 0, sizeof clipped);
-        FOR_PARTS(run, part_store(clipped + i, v_max(low, v_min(high, part_load(from + start + i, count))), count));
-        add_squares(chains, clipped);
-    }
-    return chain_total(chains);
+    vsquares sum = vsquares_zero();
+    FOR_SQUARES(n, vsquares_add(&sum, place, v_max(low, v_min(high, part_load(from + i, count)))));
+    return vsquares_total(&sum);
 }
 
 typedef struct update_lars {
@@ -333,9 +331,10 @@ typedef struct update_lars {
     int first;
 } update_lars;
 
-FNN_INLINE vec norms_lars_part(const update_lars *u, const update_arrays *a, int64_t i, int count, int level) {
+FNN_INLINE vec norms_lars_part(const update_lars *u, const update_arrays *a, int64_t i, int count, int level, vec *p) {
     (void)u;
-    return update_gradient(a, part_load(a->p + i, count), i, count, level);
+    *p = part_load(a->p + i, count);
+    return update_gradient(a, *p, i, count, level);
 }
 
 /* ||p||^2 and ||g||^2, g without its weight decay */
@@ -385,13 +384,15 @@ FNN_INLINE vec lamb_direction(const update_moments *u, vec p, vec m, vec v) {
 }
 
 /* Writes the new moments. */
-FNN_INLINE vec norms_lamb_part(const update_moments *u, const update_arrays *a, int64_t i, int count, int level) {
-    const vec p = part_load(a->p + i, count), g = update_gradient(a, p, i, count, level);
-    const vec m = decayed(u->beta1, part_load(a->s0 + i, count), u->fresh1, g);
+FNN_INLINE vec norms_lamb_part(const update_moments *u, const update_arrays *a, int64_t i, int count, int level,
+                               vec *p) {
+    *p = part_load(a->p + i, count);
+    const vec g = update_gradient(a, *p, i, count, level);
+    const vec m = averaged(u->beta1, part_load(a->s0 + i, count), u->fresh1, g);
     const vec v = decayed_square(u->beta2, part_load(a->s1 + i, count), u->fresh2, g);
     part_store(a->s0 + i, m, count);
     part_store(a->s1 + i, v, count);
-    return lamb_direction(u, p, m, v);
+    return lamb_direction(u, *p, m, v);
 }
 
 /* ||p||^2 and ||u||^2 */
