@@ -22,6 +22,7 @@ _NAMES = {
     "ModelCheckpoint": "training.callbacks",
     "ReduceLROnPlateau": "training.callbacks",
     "CSVLogger": "training.callbacks",
+    "HealthMonitor": "training.callbacks",
     "History": "training.history",
     "set_num_threads": "threads",
     "get_num_threads": "threads",

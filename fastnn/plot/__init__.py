@@ -10,6 +10,8 @@ _NAMES = {
     "HistogramDisplay": "histogram",
     "SearchDisplay": "search",
     "BaggingDisplay": "bagging",
+    "RangeTestDisplay": "range_test",
+    "SizeCurveDisplay": "size_curve",
 }
 
 __all__ = list(_NAMES)

@@ -15,6 +15,20 @@ _NAMES = {
     "curvature": "hessian",
     "Curvature": "hessian",
     "Curriculum": "curriculum",
+    "lr_find": "lr_finder",
+    "RangeTest": "lr_finder",
+    "HealthMonitor": "callbacks",
+    "HealthWarning": "callbacks",
+    "health": "layer_health",
+    "Health": "layer_health",
+    "unit_statistics": "units",
+    "bias_variance": "bias",
+    "BiasVariance": "bias",
+    "diagnose": "diagnosis",
+    "Diagnosis": "diagnosis",
+    "judge_rate": "rate",
+    "learning_curve": "size_curve",
+    "LearningCurve": "size_curve",
 }
 
 __all__ = list(_NAMES)

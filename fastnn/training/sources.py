@@ -135,6 +135,10 @@ class ArraySource:
         self.at = position.at
         self.losses[: self.at] = position.progress["losses"]
 
+    def sample(self, rows):
+        """(x, target, weight) of the first rows of the epoch's order, as they are in the data."""
+        return self.data.part(self.order[:rows])
+
     def is_inside(self):
         """Whether the epoch was left before its end."""
         return 0 < self.at < self.steps
@@ -255,6 +259,10 @@ class BatchSource:
             self.losses, self.shares = kept["losses"].tolist(), kept["shares"].tolist()
             self.rows = int(kept["rows"])
 
+    def sample(self, rows):
+        """(x, y, weight) of the batch that came last."""
+        return self.latest
+
     def is_inside(self):
         """Whether the epoch was left before its end."""
         return self.at > 0 and not self.complete
@@ -287,6 +295,7 @@ class BatchSource:
         if self.augment is not None:
             check_augment(self.augment, arrays)
             x = change(self.augment, arrays[0], epoch_seed(self.trainer.seed, epoch), self.rows)
+        self.latest = x, batch[1], weight
         self.losses.append(self.trainer.train_step(x, batch[1], weight))
         self.shares.append(float(len(arrays[0]) if weight is None else np.sum(weight)))
         self.rows += len(arrays[0])

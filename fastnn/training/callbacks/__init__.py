@@ -10,6 +10,8 @@ _NAMES = {
     "ModelCheckpoint": "model_checkpoint",
     "ReduceLROnPlateau": "plateau",
     "CSVLogger": "csv_logger",
+    "HealthMonitor": "health_monitor",
+    "HealthWarning": "health_monitor",
 }
 
 __all__ = list(_NAMES)

@@ -1,0 +1,67 @@
+"""Learning curve over the number of training rows: does more data help?"""
+
+_COLOURS = {"training": "#1f77b4", "validation": "#d1495b"}
+
+
+class SizeCurveDisplay:
+    """A quantity of the training and of the validation part over the number of rows trained on.
+
+    Parameters
+    ----------
+    rows : sequence of int
+    train, validation : sequence of float
+    name : str, default "loss"
+        Of the quantity.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    axes_ : matplotlib Axes
+        Set by `plot`, as `figure_`.
+
+    Examples
+    --------
+    >>> training.learning_curve(make, x, y, validation_data=held, epochs=10).plot("accuracy")
+    """
+
+    def __init__(self, rows, train, validation, name="loss"):
+        if not len(rows) == len(train) == len(validation) > 0:
+            raise ValueError("rows, train and validation must be equally long, and not empty")
+        self.rows, self.train, self.validation, self.name = rows, train, validation, name
+
+    def plot(self, axes=None):
+        """Draw.
+
+        Parameters
+        ----------
+        axes : matplotlib Axes, optional
+            Default: a new figure.
+
+        Returns
+        -------
+        SizeCurveDisplay
+            Itself.
+        """
+        axis = self._new_axis() if axes is None else axes
+        for part, values in (("training", self.train), ("validation", self.validation)):
+            axis.plot(self.rows, values, color=_COLOURS[part], label=part, marker="o", markersize=4, linewidth=1.6)
+        axis.set_xlabel("training rows")
+        axis.set_ylabel(self.name)
+        axis.set_xlim(left=0)
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(frameon=False)
+        self.figure_, self.axes_ = axis.figure, axis
+        return self
+
+    def _new_axis(self):
+        try:
+            from matplotlib.backends.backend_agg import FigureCanvasAgg
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise ImportError('drawing needs matplotlib: pip install "fastnn[plot]"') from None
+
+        # Not pyplot: it would choose a window system and keep every figure alive.
+        figure = Figure(figsize=(4.6, 3.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        return figure.subplots()

@@ -1,0 +1,217 @@
+"""The range test: raise the learning rate exponentially from batch to batch and watch the loss (Smith 2017)."""
+
+import operator
+
+import numpy as np
+
+from ..nn.guard import writing
+from ..threads import num_threads
+from .batches import batch_offsets, check_batch_size, epoch_order
+from .engine import find_engine
+from .snapshot import preserved
+from .sources import Data, validation_part
+from .visible import is_visible, run_visible
+
+_PART = 8  # batches between two looks at the loss
+_VALIDATIONS = 40  # about so many measurements of the validation loss
+
+
+class RangeTest:
+    """What `lr_find` measured.
+
+    Attributes
+    ----------
+    lr : ndarray (n,)
+        Rates, ascending; the last one is where the test ended.
+    loss : ndarray (n,)
+        Training loss of each batch, before its update.
+    smoothed : ndarray (n,)
+        Its centred mean over a tenth of the steps.
+    validation_lr, validation_loss : ndarray or None
+        The validation loss after some of the steps.
+    diverged : bool
+        The loss ran away before the last rate.
+    suggestion : float
+        The rate at which the smoothed loss falls fastest (in log rate).
+    bounds : (float, float)
+        The rates at which the loss begins to fall (a tenth of its whole fall) and stops falling: Smith's limits for
+        ``CyclicLR(base_lr, max_lr)``.
+    """
+
+    def __init__(self, lr, loss, validation, diverged):
+        self.lr, self.loss, self.diverged = lr, loss, diverged
+        self.smoothed = _centred_mean(loss, max(1, len(loss) // 20))
+        self.validation_lr, self.validation_loss = (None, None) if validation is None else validation
+
+    def _fall(self):
+        """(first rate's index in the fall, index of the lowest loss)."""
+        lowest = int(np.argmin(self.smoothed))
+        start, least = self.smoothed[0], self.smoothed[lowest]
+        if lowest == 0 or not start - least > 1e-3 * abs(start):
+            raise ValueError(
+                f"lr_find: the loss fell at no rate between {self.lr[0]:.2g} and {self.lr[-1]:.2g} "
+                f"(from {start:.4g} to {least:.4g}): look at plot(), at the scale of the data, or at start="
+            )
+        return int(np.argmax(self.smoothed < start - 0.1 * (start - least))), lowest
+
+    @property
+    def suggestion(self):
+        """See the class."""
+        begin, lowest = self._fall()
+        slope = np.gradient(self.smoothed, np.log(self.lr))[: lowest + 1]
+        return float(self.lr[int(np.argmin(slope))])
+
+    @property
+    def bounds(self):
+        """See the class."""
+        begin, lowest = self._fall()
+        high = self.lr[lowest]
+        if self.validation_loss is not None:
+            high = min(high, self.validation_lr[int(np.argmin(self.validation_loss))])
+        return float(min(self.lr[begin], high)), float(high)
+
+    def plot(self, axes=None):
+        """Draw loss over rate; returns a fastnn.plot.RangeTestDisplay."""
+        from ..plot import RangeTestDisplay
+
+        return RangeTestDisplay.from_test(self).plot(axes)
+
+    def __repr__(self):
+        try:
+            low, high = self.bounds
+            told = f"suggestion={self.suggestion:.3g}, bounds=({low:.3g}, {high:.3g})"
+        except ValueError:
+            told = "no rate lowered the loss"
+        return f"RangeTest({len(self.lr)} rates from {self.lr[0]:.3g} to {self.lr[-1]:.3g}; {told})"
+
+
+def _centred_mean(values, reach):
+    """Mean over `reach` neighbours on either side, fewer at the ends; what is not finite counts as the largest."""
+    finite = np.isfinite(values)
+    values = np.where(finite, values, values[finite].max() if finite.any() else 0.0)
+    sums = np.concatenate(([0.0], np.cumsum(values)))
+    places = np.arange(len(values))
+    low, high = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
+    low, high = np.maximum(low, 2 * places - len(values) + 1), np.minimum(high, 2 * places + 1)  # centred at the ends
+    return (sums[high] - sums[low]) / (high - low)
+
+
+def lr_find(
+    trainer, x, y, validation_data=None, *, start=1e-6, end=10.0, steps=100, batch_size=128, sample_weight=None,
+    divergence=4.0,
+):  # fmt: skip
+    """Find a learning rate: train on batches with rates from `start` to `end`, each a constant factor above the last.
+
+    Model, optimizer and counters are restored bit for bit.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Its scheduler is left aside. Groups with rates of their own keep their ratio to ``optimizer.lr``.
+    x, y, sample_weight : arrays
+        As in `Trainer.fit`; as many epochs of shuffled rows as the steps need.
+    validation_data : (x, y[, sample_weight]), optional
+        The validation loss is watched as well, after about every fortieth of the steps; it can only lower the upper
+        bound.
+    start, end : float, default 1e-6 and 10
+    steps : int, default 100
+    batch_size : int or "full", default 128
+    divergence : float, default 4
+        The test ends when the loss is not finite or above ``lowest + divergence * (first - lowest)`` and above
+        ``divergence * first``.
+
+    Returns
+    -------
+    RangeTest
+        With ``.suggestion``, ``.bounds`` and ``.plot()``.
+
+    Notes
+    -----
+    Smith 2017, "Cyclical learning rates for training neural networks", section 3.3.
+
+    Examples
+    --------
+    >>> test = training.lr_find(trainer, x, y)
+    >>> trainer.optimizer.lr = test.suggestion
+    >>> trainer.scheduler = optim.CyclicLR(*test.bounds, step_size_up=500)
+    """
+    rates = _rates(start, end, steps)
+    if isinstance(divergence, str) or not divergence > 1:
+        raise ValueError(f"lr_find: divergence must be a number above 1, got {divergence!r}")
+    data = Data(trainer, x, y, sample_weight, None, False)
+    validation = validation_part(trainer, validation_data, False)
+    size = check_batch_size(batch_size, data.rows)
+    with preserved(trainer), num_threads(trainer.num_threads):
+        with writing(module._guard for module in trainer.model.modules()):
+            return _run(trainer, data, validation, rates, size, divergence)
+
+
+def _rates(start, end, steps):
+    try:
+        count = operator.index(steps)
+    except TypeError:
+        count = 0
+    if count < 10 or isinstance(steps, bool):
+        raise ValueError(f"lr_find: steps must be an integer >= 10, got {steps!r}")
+    if isinstance(start, str) or isinstance(end, str) or not 0 < start < end < np.inf:
+        raise ValueError(f"lr_find: start and end must be rates with 0 < start < end, got {start!r} and {end!r}")
+    return np.geomspace(start, end, count)
+
+
+def _order(trainer, data, size, count, merge):
+    """Row numbers and offsets of `count` batches from as many shuffled epochs as it takes."""
+    orders, offsets, rows = [], [np.zeros(1, np.int64)], 0
+    batches = epoch = 0
+    while batches < count:
+        orders.append(epoch_order(data.rows, True, trainer.seed, epoch))
+        ends = batch_offsets(data.rows, size, merge)[1:]
+        offsets.append(rows + ends)
+        rows, batches, epoch = rows + data.rows, batches + len(ends), epoch + 1
+    return np.concatenate(orders), np.concatenate(offsets)[: count + 1]
+
+
+def _run(trainer, data, validation, rates, size, divergence):
+    first_step, own = trainer.step, trainer.optimizer.lr
+
+    def raised(base, step, epoch):
+        now = rates[np.minimum(np.asarray(step) - first_step, len(rates) - 1)]
+        return now * (base / own) if own > 0 else now
+
+    trainer.scheduler = raised
+    engine = find_engine(
+        trainer, data.names, data.arrays, data.target, data.spec, data.weight is not None, min(size + 1, data.rows)
+    )
+    trainer._check_rows(engine, size)
+    per_step = trainer.accumulate if is_visible(trainer) else 1
+    order, offsets = _order(trainer, data, size, len(rates) * per_step, engine.training.needs_two_rows)
+    externals = engine.externals(data.arrays, data.target, data.weight)
+    losses, measured, at, diverged = np.zeros(len(rates)), [], 0, False
+    every = max(1, len(rates) // _VALIDATIONS)
+    while at < len(rates) and not diverged:
+        count = min(_PART if validation is None else every, len(rates) - at)
+        if is_visible(trainer):
+            count, part = 1, np.zeros(per_step)
+            window = offsets[at * per_step : (at + 1) * per_step + 1]
+            run_visible(engine, externals, order, window, part, np.diff(window))
+            losses[at] = part.mean()
+        else:
+            done = engine.run(externals, order, offsets[at : at + count + 1], losses[at : at + count], 0.0, True)
+            diverged = done < count
+            count = done
+        at += count
+        if validation is not None and at % every == 0:
+            x, target, spec, weight = validation
+            measured.append((rates[at - 1], trainer._measure(x, target, spec, weight)["loss"]))
+        diverged = diverged or _ran_away(losses[:at], divergence)
+    curve = None
+    if measured:
+        curve = tuple(np.array(column) for column in zip(*[m for m in measured if np.isfinite(m[1])], strict=True))
+    return RangeTest(rates[:at], losses[:at], curve, diverged)
+
+
+def _ran_away(losses, divergence):
+    """Whether the latest losses are beyond repair."""
+    if not np.isfinite(losses).all():
+        return True
+    recent, first, lowest = losses[-3:].mean(), losses[:3].mean(), losses.min()
+    return recent > max(lowest + divergence * (first - lowest), divergence * abs(first))

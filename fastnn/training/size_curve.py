@@ -1,0 +1,95 @@
+"""Learning curve: error of the training and of the development part over the number of training rows."""
+
+import numpy as np
+
+from .bias import bias_variance
+
+
+class LearningCurve:
+    """What `learning_curve` measured.
+
+    Attributes
+    ----------
+    rows : list of int
+    train, validation : list of dict
+        What `Trainer.evaluate` says of the rows trained on and of the validation data, per size.
+    """
+
+    def __init__(self, rows, train, validation):
+        self.rows, self.train, self.validation = rows, train, validation
+
+    def column(self, name):
+        """(training values, validation values) of "loss" or a metric."""
+        return [entry[name] for entry in self.train], [entry[name] for entry in self.validation]
+
+    def advise(self, metric="accuracy", optimal_error=0.0, tolerance=0.02):
+        """Judge the last point (error = 1 - metric), and whether more rows would still help. Returns sentences."""
+        train, validation = self.column(metric)
+        advice = bias_variance(1 - train[-1], 1 - validation[-1], optimal_error, tolerance=tolerance).advice
+        if len(self.rows) > 1:
+            gain = validation[-1] - validation[-2]
+            numbers = f"from {self.rows[-2]:,} to {self.rows[-1]:,} rows the validation {metric} changed by {gain:+.4f}"
+            more = "more data still helps" if gain > tolerance / 4 else "more data alone will not help much"
+            advice.append(f"{numbers}: {more}")
+        return advice
+
+    def plot(self, metric="loss", axes=None):
+        """Draw both curves over the number of rows; returns a fastnn.plot.SizeCurveDisplay."""
+        from ..plot import SizeCurveDisplay
+
+        return SizeCurveDisplay(self.rows, *self.column(metric), metric).plot(axes)
+
+
+def learning_curve(factory, x, y, *, validation_data, sizes=(0.1, 0.2, 0.4, 0.7, 1.0), epochs, seed=0, **options):
+    """Train a fresh network on growing parts of the rows, each part holding the one before it.
+
+    Parameters
+    ----------
+    factory : callable () -> Trainer
+    x, y : arrays
+    validation_data : (x, y[, sample_weight])
+        The same for all sizes.
+    sizes : sequence of float or int
+        Shares of the rows in (0, 1], or numbers of rows (integers).
+    epochs : int
+    seed : int
+        Of the order in which rows are taken.
+    **options
+        For `Trainer.fit`: ``batch_size``, ``callbacks``, ...
+
+    Returns
+    -------
+    LearningCurve
+    """
+    from .trainer import Trainer
+
+    total = len(y)
+    counts = [_rows(size, total) for size in sizes]
+    if not counts:
+        raise ValueError("learning_curve: sizes is empty")
+    order = np.random.Generator(np.random.Philox(seed)).permutation(total)
+    train, validation = [], []
+    for count in counts:
+        trainer = factory()
+        if not isinstance(trainer, Trainer):
+            raise TypeError(f"learning_curve: factory must return a new Trainer, got {type(trainer).__name__}")
+        rows = np.sort(order[:count])
+        trainer.fit(x, y, epochs=epochs, rows=rows, progress=False, **options)
+        train.append(trainer.evaluate(_take(x, rows), np.asarray(y)[rows]))
+        weight = validation_data[2] if len(validation_data) == 3 else None
+        validation.append(trainer.evaluate(validation_data[0], validation_data[1], sample_weight=weight))
+    return LearningCurve(counts, train, validation)
+
+
+def _rows(size, total):
+    whole = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
+    count = int(size) if whole else round(size * total) if 0 < size <= 1 else 0
+    if not 1 <= count <= total:
+        raise ValueError(f"learning_curve: a size is a share in (0, 1] or a number of rows up to {total}, got {size!r}")
+    return count
+
+
+def _take(x, rows):
+    if isinstance(x, dict):
+        return {name: np.asarray(array)[rows] for name, array in x.items()}
+    return tuple(np.asarray(array)[rows] for array in x) if isinstance(x, tuple) else np.asarray(x)[rows]

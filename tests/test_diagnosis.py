@@ -1,0 +1,300 @@
+"""Health of units, gradients and updates; bias and variance; the rate; learning curves."""
+
+import warnings
+
+import numpy as np
+import pytest
+from helpers.training import blobs, classifier, trainer, weights
+
+from fastnn import Trainer, nn, optim, training
+from fastnn.training import bias_variance, health, judge_rate, learning_curve, unit_statistics
+
+# ---- bias and variance: the syllabus's examples -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "train, dev, optimal, verdict",
+    [
+        (0.01, 0.11, 0.0, "high variance"),
+        (0.15, 0.16, 0.0, "high bias"),
+        (0.15, 0.30, 0.0, "high bias and high variance"),
+        (0.005, 0.01, 0.0, "good"),
+        (0.15, 0.16, 0.15, "good"),
+    ],
+)
+def test_bias_and_variance(train, dev, optimal, verdict):
+    judged = bias_variance(train, dev, optimal)
+    assert judged.verdict == verdict
+    assert judged.avoidable_bias == pytest.approx(train - optimal)
+    assert judged.variance == pytest.approx(dev - train)
+    text = str(judged)
+    assert f"{train:.2%}" in text  # the numbers that it rests on
+    assert ("larger network" in text) == ("bias" in verdict and verdict != "good")
+    assert ("more data" in text) == ("variance" in verdict)
+
+
+def test_a_small_gap_at_poor_accuracy_means_a_larger_model():
+    assert "larger network" in bias_variance(0.40, 0.41).advice[0]
+    assert "small gap" in bias_variance(0.40, 0.41).advice[0]
+
+
+def test_a_train_dev_part_tells_variance_from_mismatch():
+    judged = bias_variance(0.01, 0.10, train_dev_error=0.015)
+    assert judged.verdict == "data mismatch"
+    assert judged.mismatch == pytest.approx(0.085)
+    assert bias_variance(0.01, 0.10, train_dev_error=0.09).verdict == "high variance"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((15, 16, 15), "optimal_error must be a share below 1"),
+        ((-0.1, 0.2), "train_error must be a share >= 0"),
+        ((0.1, float("nan")), "dev_error must be a share >= 0"),
+    ],
+)
+def test_errors_are_shares(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        bias_variance(*arguments)
+
+
+# ---- the rate ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lr, verdict", [(3e-4, "too low"), (0.02, "good"), (0.19, "too high"), (0.25, "diverging"), (40.0, "diverging")]
+)
+def test_the_rate_of_gradient_descent_on_a_quadratic(lr, verdict):
+    """J = c/2 w², c = 10, with noisy gradients: below 2 / c it settles at a level that grows with the rate."""
+    rng = np.random.default_rng(0)
+    w, losses = 1.0, []
+    for _ in range(12):
+        loss = 0.0
+        for _ in range(5):
+            loss += w * w
+            w -= lr * (10 * w + 1.5 * rng.normal())
+        losses.append(loss)
+    judged = judge_rate(losses)
+    assert judged.verdict == verdict, str(judged)
+
+
+def test_the_rate_of_real_trainings():
+    x, y = blobs(400, seed=2)
+    found = {}
+    for lr in (1e-5, 0.1, 3e5):
+        t = Trainer(classifier(), nn.CrossEntropyLoss(), optim.SGD(lr=lr))
+        found[lr] = judge_rate(t.fit(x, y, epochs=8, batch_size=32, progress=False)).verdict
+    assert found[1e-5] == "too low"
+    assert found[0.1] == "good"
+    assert found[3e5] in ("too high", "diverging")
+    assert judge_rate([1.0, 0.5]).verdict == "unclear"
+    assert judge_rate([1.0, float("inf"), 0.1]).verdict == "diverging"
+
+
+# ---- units ------------------------------------------------------------------------------------------------------
+
+
+def test_unit_statistics_counts_dead_linear_and_saturated_units():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3)).astype(np.float32)
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3), nn.Sigmoid(), nn.Linear(3, 1), seed=0)
+    first = np.zeros((4, 3), np.float32)
+    first[2:] = rng.normal(size=(2, 3))
+    model[0].weight.assign(first)
+    model[0].bias.assign([-1.0, 1.0, 0.0, 0.0])  # dead, linear (all rows pass), two that work
+    model[2].weight.assign(np.diag([0, 0, 1.0, 0])[[1, 2, 3]] * np.array([[1.0], [0.1], [1]]))
+    model[2].bias.assign([9.0, 0.0, -5.0])  # saturated above, nearly linear, saturated below
+    relu, sigmoid = unit_statistics(model, x)
+    assert (relu.path, relu.activation, relu.units) == ("1", "relu", 4)
+    np.testing.assert_array_equal(relu.dead, [True, False, False, False])
+    np.testing.assert_array_equal(relu.linear, [False, True, False, False])
+    a = x @ first.T + [-1, 1, 0, 0]
+    h = np.maximum(a, 0)
+    assert relu.mean == pytest.approx(h.mean(), rel=1e-5)
+    assert relu.std == pytest.approx(h.std(), rel=1e-5)
+    assert relu.active == pytest.approx((a > 0).mean(), abs=1e-9)
+    assert sigmoid.saturated == pytest.approx(2 / 3)
+    np.testing.assert_array_equal(sigmoid.linear, [False, True, False])
+    np.testing.assert_allclose(sigmoid.input_variance, [0, (0.1 * h[:, 2]).var(), 0], rtol=1e-4, atol=1e-9)
+
+
+def test_unit_statistics_follows_any_module():
+    class Net(nn.Module):
+        def __init__(self):
+            self.inner = nn.Residual(nn.Linear(6, 6), nn.Tanh())
+            self.out = nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.out(self.inner(x))
+
+    layers = unit_statistics(Net(), blobs(50)[0])
+    assert [layer.activation for layer in layers] == ["tanh"]
+    assert layers[0].path.startswith("inner")
+
+
+# ---- gradients and updates --------------------------------------------------------------------------------------
+
+
+def test_health_measures_the_step_and_changes_nothing():
+    x, y = blobs(100)
+    t = trainer(nn.BatchNorm1d(16), nn.Dropout(0.2), ema=0.9, clip_grad_norm=1.0)
+    t.fit(x, y, epochs=1, progress=False)
+    arrays, values = t.state_dict()
+    before = {name: array.tobytes() for name, array in arrays.items()}
+    found = health(t, x, y, rows=64)
+    arrays, again = t.state_dict()
+    assert {name: array.tobytes() for name, array in arrays.items()} == before
+    assert again == values
+    assert t.gradient_hook is None
+    start = t.model.state_dict()
+    assert t.train_step(x[:64], y[:64]) == found.loss
+    after = t.model.state_dict()
+    for weight in found.weights:
+        change = np.linalg.norm(after[weight.name].astype(float) - start[weight.name])
+        assert weight.update_norm == pytest.approx(change, rel=1e-6)
+        assert weight.norm == pytest.approx(np.linalg.norm(start[weight.name].astype(float)), rel=1e-6)
+    assert "one-sided" in str(found)
+
+
+def deep(width, depth, scale, activation=nn.Tanh):
+    layers = []
+    for _ in range(depth):
+        layers += [nn.Linear(width, width), activation()]
+    model = nn.Sequential(*layers, nn.Linear(width, 3), seed=0)
+    rng = np.random.default_rng(0)
+    for i in range(0, 2 * depth, 2):
+        model[i].weight.assign(scale * rng.normal(size=(width, width)) / np.sqrt(width))
+    return Trainer(model, nn.CrossEntropyLoss(), optim.SGD(lr=0.01))
+
+
+@pytest.mark.parametrize(
+    "activation, scale, word",
+    [(nn.Sigmoid, 1.0, "gradients vanish"), (nn.Identity, 1.0, None), (nn.Identity, 4.0, "gradients explode")],
+)
+def test_vanishing_and_exploding_gradients(activation, scale, word):
+    """Ten layers with weights of deviation s / sqrt(n): each multiplies the gradient by s and the derivative <= 1/4."""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(128, 32)).astype(np.float32), rng.integers(0, 3, 128)
+    found = health(deep(32, 10, scale, activation), x, y)
+    told = " ".join(found.problems)
+    assert ("gradients vanish" in told) == (word == "gradients vanish")
+    assert ("gradients explode" in told) == (word == "gradients explode")
+    if word == "gradients vanish":
+        assert found.summary()["gradient_span"] > 1e3
+
+
+def test_saturation_and_rates_are_told():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(128, 32)).astype(np.float32), rng.integers(0, 3, 128)
+    assert any("|a| >= 4" in problem for problem in health(deep(32, 2, 8.0), x, y).problems)
+    fast, slow = deep(32, 2, 1.0), deep(32, 2, 1.0)
+    fast.optimizer.lr, slow.optimizer.lr = 300.0, 1e-6
+    assert any("the rate is too high" in problem for problem in health(fast, x, y).problems)
+    assert any("the rate is too low" in problem for problem in health(slow, x, y).problems)
+    assert deep(32, 2, 1.0).optimizer.lr == 0.01
+
+
+def test_positive_inputs_make_one_sided_updates():
+    """With inputs of one sign all weights of a unit move in one direction: LeCun et al. 1998, section 4.3."""
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 3, 128)
+    x = rng.normal(size=(128, 6)).astype(np.float32)
+    for data, low, high in ((np.abs(x) + 1, 0.9, 1.0), (x, 0.5, 0.85)):
+        t = Trainer(nn.Sequential(nn.Linear(6, 3), seed=0), nn.CrossEntropyLoss(), optim.SGD(lr=0.1))
+        (weight,) = health(t, data, y).matrices
+        assert low <= weight.one_sided <= high
+
+
+def test_monitor_fills_the_history_and_warns_once():
+    x, y = blobs(200)
+    t = Trainer(classifier(), nn.CrossEntropyLoss(), optim.SGD(lr=0.01))
+    t.model[0].bias.assign(np.full(16, -1e3))  # all units dead
+    plain = Trainer(classifier(), nn.CrossEntropyLoss(), optim.SGD(lr=0.01))
+    plain.model[0].bias.assign(np.full(16, -1e3))
+    monitor = training.HealthMonitor(rows=64)
+    with pytest.warns(training.HealthWarning) as caught:
+        history = t.fit(x, y, epochs=3, callbacks=[monitor], progress=False)
+    told = [str(warning.message) for warning in caught]
+    assert sum("dead" in text for text in told) == 1
+    assert told[0].startswith("epoch 0: layer 1 (relu, 16 units): 100% of the units are dead")
+    assert history["dead_units"] == [1.0, 1.0, 1.0]
+    assert {"saturated", "linear_units", "gradient_span", "update_ratio", "unit_drift"} <= set(history.keys())
+    assert len(monitor.problems) == 3
+    plain.fit(x, y, epochs=3, progress=False)
+    assert weights(plain.model) == weights(t.model)  # watching changes nothing
+    assert plain.history["loss"] == history["loss"]
+
+
+def test_monitor_watches_iterables():
+    x, y = blobs(64)
+    t = trainer()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", training.HealthWarning)
+        history = t.fit(iter([(x, y)]), epochs=1, callbacks=training.HealthMonitor(), progress=False)
+    assert history["update_ratio"][0] > 0
+
+
+# ---- diagnose ---------------------------------------------------------------------------------------------------
+
+
+def test_diagnose_puts_it_together():
+    x, y = blobs(400)
+    t = trainer(metrics="accuracy")
+    t.fit(x[:300], y[:300], epochs=6, batch_size=32, progress=False)
+    before = weights(t.model)
+    found = training.diagnose(t, (x[:300], y[:300]), (x[300:], y[300:]))
+    assert weights(t.model) == before
+    assert found.errors["training"] == pytest.approx(1 - t.evaluate(x[:300], y[:300])["accuracy"])
+    assert found.errors["development"] == pytest.approx(1 - t.evaluate(x[300:], y[300:])["accuracy"])
+    assert found.bias_variance.verdict == "good"
+    assert found.shifted == []
+    assert "verdict: good" in str(found)
+    moved = x[300:].copy()
+    moved[:, 2] += 5 * x[:, 2].std()
+    found = training.diagnose(t, (x[:300], y[:300]), (moved, y[300:]), train_dev=(x[300:], y[300:]), test=(x, y))
+    assert [feature for feature, _ in found.shifted] == [2]
+    assert found.shifted[0][1] == pytest.approx(5, rel=0.1)
+    assert any("1 of 6 features differ in mean" in line for line in found.advice)
+    assert set(found.errors) == {"training", "train-dev", "development", "test"}
+
+
+def test_diagnose_of_a_regression_counts_unexplained_variance():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 4)).astype(np.float32)
+    y = x @ [1.0, -2.0, 0.5, 0.0] + rng.normal(size=300)  # 1 of 6.25 cannot be explained
+    t = Trainer(nn.Sequential(nn.Linear(4, 1), seed=1), nn.MSELoss(), optim.Adam(lr=0.05))
+    t.fit(x[:200], y[:200], epochs=40, progress=False)
+    found = training.diagnose(t, (x[:200], y[:200]), (x[200:], y[200:]), optimal_error=1 / 6.25, tolerance=0.08)
+    assert found.errors["training"] == pytest.approx(1 / 6.25, abs=0.05)
+    assert found.bias_variance.verdict == "good"
+    assert "high bias" in training.diagnose(t, (x, y), (x, y), check_health=False).bias_variance.verdict
+    with pytest.raises(TypeError, match=r"the development part must be \(x, y\)"):
+        training.diagnose(t, (x, y), x)
+
+
+# ---- learning curve ---------------------------------------------------------------------------------------------
+
+
+def test_learning_curve_trains_on_nested_parts(tmp_path):
+    x, y = blobs(300)
+    seen = []
+
+    def factory():
+        t = trainer(metrics="accuracy")
+        seen.append(t)
+        return t
+
+    curve = learning_curve(factory, x, y, validation_data=blobs(200, seed=9), sizes=(0.1, 90, 1.0), epochs=3)
+    assert curve.rows == [30, 90, 300]
+    assert [t.step for t in seen] == [3, 3, 9]
+    train, validation = curve.column("accuracy")
+    assert len(train) == len(validation) == 3
+    assert validation[-1] == seen[-1].evaluate(*blobs(200, seed=9))["accuracy"]
+    assert any("from 90 to 300 rows the validation accuracy changed by" in line for line in curve.advise())
+    for size in (0, 301, 1.5):
+        with pytest.raises(ValueError, match="a size is a share"):
+            learning_curve(factory, x, y, validation_data=(x, y), sizes=[size], epochs=1)
+    pytest.importorskip("matplotlib")
+    display = curve.plot("accuracy")
+    np.testing.assert_array_equal(display.axes_.lines[1].get_ydata(), validation)
+    display.figure_.savefig(tmp_path / "curve.png")

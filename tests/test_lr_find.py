@@ -1,0 +1,153 @@
+"""The range test: a known optimum is found, and nothing of the trainer changes."""
+
+import numpy as np
+import pytest
+from helpers.training import blobs, trainer, weights
+
+import fastnn
+from fastnn import Trainer, nn, optim, training
+from fastnn.training.snapshot import preserved
+
+
+def everything(t):
+    arrays, values = t.state_dict()
+    return {name: array.tobytes() for name, array in arrays.items()}, values
+
+
+def worked(**options):
+    """A trainer with a past: moments, averages, statistics, a schedule."""
+    t = trainer(nn.BatchNorm1d(16), nn.Dropout(0.2), ema=0.9, **options)
+    t.scheduler = optim.StepLR(1)
+    x, y = blobs(200)
+    t.fit(x, y, epochs=2, progress=False)
+    return t, x, y
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2}])
+def test_nothing_changes_and_training_goes_on_as_if_it_had_not_been(options):
+    with_test, x, y = worked(**options)
+    without = worked(**options)[0]
+    before, scheduler = everything(with_test), with_test.scheduler
+    test = training.lr_find(with_test, x, y, validation_data=(x, y), steps=40, batch_size=32)
+    assert everything(with_test) == before
+    assert with_test.scheduler is scheduler
+    assert test.lr[0] == 1e-6
+    for t in (with_test, without):
+        t.fit(x, y, epochs=2, progress=False)
+    assert weights(with_test.model) == weights(without.model)
+    assert with_test.history["loss"] == without.history["loss"]
+
+
+def test_nothing_changes_in_a_fresh_trainer_either():
+    x, y = blobs(200)
+    fresh, untouched = trainer(ema=0.9), trainer(ema=0.9)
+    training.lr_find(fresh, x, y)
+    assert everything(fresh) == everything(untouched)
+    for t in (fresh, untouched):
+        t.fit(x, y, epochs=2, progress=False)
+    assert everything(fresh)[0] == everything(untouched)[0]
+
+
+def test_the_losses_are_those_of_steps_at_these_rates():
+    x, y = blobs(64)
+    t, twin = trainer(), trainer()
+    test = training.lr_find(t, x, y, steps=20, start=1e-4, end=1.0, batch_size="full", divergence=1e9)
+    order = np.concatenate([training.batches.epoch_order(64, True, 0, epoch) for epoch in range(20)]).reshape(20, 64)
+    for i, rows in enumerate(order):
+        twin.optimizer.lr = test.lr[i]
+        assert twin.train_step(x[rows], y[rows]) == test.loss[i]
+    np.testing.assert_allclose(test.lr, np.geomspace(1e-4, 1, 20))
+
+
+def test_a_quadratic_of_known_limit():
+    """SGD on mean(w²)·c/2 diverges beyond 2 / c: the upper bound and the suggestion lie below, near it."""
+    curvature = 10.0
+    model = nn.Sequential(nn.Linear(4, 1, bias=False, init="ones")).to("float64")
+
+    def loss(output, target):
+        return (output * output).mean() * (curvature / 2)
+
+    t = Trainer(model, loss, optim.SGD(lr=0.1))
+    x = np.tile(2 * np.eye(4), (8, 1))  # mean of (x w)² = |w|²
+    test = training.lr_find(t, x, np.zeros((32, 1)), batch_size="full", start=1e-5, end=10, steps=100)
+    limit = 2 / curvature
+    low, high = test.bounds
+    assert test.diverged
+    assert low < test.suggestion <= high <= limit * 1.7
+    assert test.suggestion > limit / 50
+    assert test.lr[-1] > limit
+    assert repr(test).startswith("RangeTest(")
+
+
+def test_groups_keep_their_ratio():
+    x, y = blobs(64)
+    t = Trainer(nn.Sequential(nn.Linear(6, 3), seed=1), nn.CrossEntropyLoss(),
+                optim.SGD(lr=0.2, groups=[{"params": "*.bias", "lr": 0.1}]))  # fmt: skip
+    seen = []
+    t.gradient_hook = lambda gradients: seen.append({k: v.copy() for k, v in t.model.state_dict().items()} | {
+        "gradient": gradients["0.bias"].copy()})  # fmt: skip
+    training.lr_find(t, x, y, start=0.01, end=0.1, steps=10)
+    moved = seen[1]["0.bias"] - seen[0]["0.bias"]
+    np.testing.assert_allclose(moved, -0.005 * seen[0]["gradient"], rtol=1e-3, atol=1e-8)
+
+
+def test_the_validation_loss_is_watched():
+    x, y = blobs(300)
+    t = trainer()
+    test = training.lr_find(t, x, y, validation_data=blobs(100, seed=5), steps=80)
+    assert 20 <= len(test.validation_lr) == len(test.validation_loss) <= 80
+    assert test.bounds[1] <= test.validation_lr[np.argmin(test.validation_loss)]
+    assert test.validation_loss[0] == pytest.approx(t.evaluate(*blobs(100, seed=5))["loss"], rel=0.05)
+
+
+def test_it_says_when_no_rate_helps():
+    x, y = blobs(64)
+    t = trainer()
+    t.optimizer = optim.SGD(lr=0.1, maximize=True)
+    test = training.lr_find(t, x, y, steps=30, batch_size="full")
+    with pytest.raises(ValueError, match="the loss fell at no rate between 1e-06 and"):
+        assert test.suggestion
+    assert "no rate lowered the loss" in repr(test)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"start": 0}, "start and end must be rates with 0 < start < end"),
+        ({"start": 2, "end": 1}, "start and end must be rates"),
+        ({"steps": 5}, "steps must be an integer >= 10, got 5"),
+        ({"divergence": 1}, "divergence must be a number above 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+    ],
+)
+def test_bad_options(options, message):
+    x, y = blobs(64)
+    with pytest.raises(ValueError, match=message):
+        training.lr_find(trainer(), x, y, **options)
+
+
+def test_plot_shows_curve_bounds_and_suggestion(tmp_path):
+    pytest.importorskip("matplotlib")
+    x, y = blobs(300)
+    test = training.lr_find(trainer(), x, y, validation_data=blobs(100, seed=5))
+    display = test.plot()
+    labels = [line.get_label() for line in display.axes_.lines]
+    assert labels[:3] == ["batch", "smoothed", "validation"]
+    assert display.axes_.get_xscale() == "log"
+    display.figure_.savefig(tmp_path / "test.png")
+    assert isinstance(display, fastnn.plot.RangeTestDisplay)
+
+
+def test_a_snapshot_survives_an_error_and_a_change_of_optimizer():
+    t, x, y = worked()
+    before = everything(t)
+    optimizer = t.optimizer
+    with pytest.raises(KeyError), preserved(t):
+        t.train_step(x, y)
+        t.optimizer = optim.SGD(lr=1.0)
+        t.train_step(x, y)
+        t.optimizer = optimizer
+        t.optimizer.lr = 7.0
+        raise KeyError
+    assert everything(t) == before
+    t.train_step(x, y)
