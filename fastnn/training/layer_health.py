@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .units import unit_statistics
 from .snapshot import preserved
+from .units import unit_statistics
 
 _GOOD_RATIO = (1e-4, 1e-2)  # of ||update|| / ||w||
 _GRADIENT_SPAN = 1e3  # between the rms gradients of two weight matrices
