@@ -89,7 +89,10 @@ cdef extern from "program/program.h" nogil:
         fnn_affine *dim
         double *scalar
         int *slot
+    ctypedef struct fnn_buffer:
+        int fixed
     ctypedef struct fnn_program:
+        fnn_buffer *buffers
         int node_count
         int buffer_count
         int slot_count
@@ -99,7 +102,14 @@ cdef extern from "program/program.h" nogil:
         int64_t lower_bound_bytes
         fnn_node *nodes
         char *problem
+    ctypedef struct fnn_setting:
+        int64_t rows
+    ctypedef struct fnn_turn:
+        int barrier
+        int owner
     ctypedef struct fnn_workspace:
+        fnn_setting setting
+        fnn_turn *turns
         void **pointers
         fnn_args *args
         int *threads

@@ -162,6 +162,7 @@ cdef class Program:
             for index, array in self.bound.items():
                 workspace.workspace.pointers[index] = cnp.PyArray_DATA(<cnp.ndarray> array)
             workspace.bindings = self.bindings
+            workspace.workspace.setting.rows = -1  # who touches what is worked out anew
         return workspace
 
     cdef int go(self, _Workspace workspace, int64_t rows, const double *scalars) except -1:
@@ -184,6 +185,7 @@ cdef class Program:
         if index < 0 or index >= self.program.buffer_count:
             raise ValueError("no such buffer")
         self.bound[index] = array
+        self.program.buffers[index].fixed = 1
         self.bindings += 1
 
     @property
@@ -269,6 +271,7 @@ cdef class Program:
                 reason = "shorter than two barriers are worth"
             report.append({"name": op.name.decode(), "index": n, "flops": work.flops, "bytes": work.bytes,
                            "ns_estimate": work.ns, "threads": w.threads[n], "reason": reason,
+                           "barrier": bool(w.turns[n].barrier), "member": w.turns[n].owner,
                            "dims": {name: w.args[n].dim[i] for i, name in enumerate(names)}})
         self.free_list.append(workspace)
         return report

@@ -112,7 +112,7 @@ typedef struct fnn_cross_entropy {
     int64_t ignore_index;
     double smoothing, scale; /* scale multiplies the gradient */
 } fnn_cross_entropy;
-#define FNN_CROSS_ENTROPY_ROWS 64
+#define FNN_CROSS_ENTROPY_ROWS 16 /* FNN_ROW_UNIT of ops/op.h: the members' rows are those of the products */
 
 /* Some rows and columns of batch norm (kernels/batch_norm.h). Strides in elements. */
 #define FNN_BATCH_NORM_ROWS 64   /* of a block: the most that statistics and gradient sums take at once */

@@ -78,6 +78,12 @@ void fnn_op_batch_norm_run(const fnn_args *args, const fnn_team *team) {
     fnn_batch_norm_go(&way, args, team);
 }
 
+int fnn_op_batch_norm_region(const fnn_args *args, const fnn_team *team, int slot, fnn_region *region) {
+    const int64_t pitch = slot == X ? args->dim[X_ROW] : slot == Y ? args->dim[Y_ROW] : 0;
+    const int64_t item = slot == MEAN || slot == VAR ? (int64_t)sizeof(double) : args->table->item_size;
+    return fnn_batch_norm_region(args, team, slot, pitch, item, region);
+}
+
 fnn_work fnn_op_batch_norm_work(const fnn_args *args) {
     const double n = (double)args->dim[ROWS] * (double)args->dim[COLS], size = args->table->item_size;
     return fnn_work_of(9 * n, 2 * n * size, n * (0.03 * size + 2.5 / args->table->lanes) + 5 * (double)args->dim[COLS]);

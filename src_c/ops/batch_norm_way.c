@@ -64,13 +64,33 @@ static void apply_block(const walk *w, int64_t block, int64_t begin, int64_t end
     }
 }
 
+/* Few blocks, or so little data that it stays in the caches: then nothing is gained by reading whole rows. */
+int fnn_batch_norm_by_columns(int64_t rows, int64_t cols, int team_size) {
+    enum { SMALL = 1 << 17, LEAST = 4 * FNN_BATCH_NORM_UNIT };
+    const int64_t blocks = (rows + BLOCK - 1) / BLOCK;
+    return blocks < team_size || blocks == 1 || (rows * cols <= SMALL && cols >= (int64_t)LEAST * team_size);
+}
+
+int fnn_batch_norm_region(const fnn_args *args, const fnn_team *team, int slot, int64_t pitch, int64_t item,
+                          fnn_region *region) {
+    const int64_t rows = args->dim[0], cols = args->dim[1]; /* of every op that goes this way */
+    int64_t begin, end;
+    if (!fnn_batch_norm_by_columns(rows, cols, team->size))
+        return 0;
+    fnn_team_range(team, cols, FNN_BATCH_NORM_UNIT, &begin, &end);
+    fnn_region_rows(args, slot, 0, pitch > 0 ? rows : 1, pitch, end - begin, item, region);
+    if (region->runs > 0)
+        region->start += begin * item;
+    return 1;
+}
+
 void fnn_batch_norm_go(const fnn_batch_norm_way *way, const fnn_args *args, const fnn_team *team) {
     const int64_t rows = args->dim[way->rows], cols = args->dim[way->cols], blocks = (rows + BLOCK - 1) / BLOCK;
     if (rows <= 0 || cols <= 0)
         return;
     const walk w = {way, args, rows, cols, lay_out(args->scratch, rows, cols, args->table->item_size, NULL)};
     int64_t begin, end;
-    if (blocks < team->size || blocks == 1) {
+    if (fnn_batch_norm_by_columns(rows, cols, team->size)) {
         fnn_team_range(team, cols, FNN_BATCH_NORM_UNIT, &begin, &end);
         for (int64_t col = begin; col < end; col += SPAN) {
             const int64_t last = fnn_smaller(col + SPAN, end);

@@ -4,7 +4,7 @@
  * Element (row, col) is number (row + first_row) * features + col + first, whatever the strides, so that shards and
  * micro-batches of one global batch draw the same bits. The ops differ in what they do with an element.
  */
-#include "op.h"
+#include "share.h"
 
 enum { X, Y };
 enum { ROWS, COLS, X_ROW, Y_ROW, FEATURES, FIRST, SEED, LAYER, OPTION }; /* OPTION: threshold, or uniform */
@@ -42,12 +42,17 @@ static void run_elements(element_fn function, const fnn_args *args, int64_t row,
              (row + (int64_t)args->scalar[FIRST_ROW]) * d[FEATURES] + col + d[FIRST]);
 }
 
+static int one_run(const fnn_args *args) {
+    const int64_t *d = args->dim;
+    return d[ROWS] == 1 || (d[X_ROW] == d[COLS] && d[Y_ROW] == d[COLS] && d[FEATURES] == d[COLS]);
+}
+
 static void run_stream(element_fn function, const fnn_args *args, const fnn_team *team) {
     const int64_t *d = args->dim;
     int64_t begin, end, cols = d[COLS];
     if (d[ROWS] <= 0 || cols <= 0)
         return;
-    if (d[ROWS] == 1 || (d[X_ROW] == cols && d[Y_ROW] == cols && d[FEATURES] == cols)) { /* one run of the stream */
+    if (one_run(args)) {
         fnn_team_range(team, d[ROWS] * cols, CHUNK, &begin, &end);
         if (begin < end)
             run_elements(function, args, 0, begin, end - begin);
@@ -56,6 +61,18 @@ static void run_stream(element_fn function, const fnn_args *args, const fnn_team
     fnn_team_range(team, d[ROWS], (CHUNK + cols - 1) / cols, &begin, &end);
     for (int64_t row = begin; row < end; row++)
         run_elements(function, args, row, 0, cols);
+}
+
+int fnn_op_dropout_region(const fnn_args *args, const fnn_team *team, int slot, fnn_region *region) {
+    const int64_t *d = args->dim, cols = d[COLS];
+    int64_t begin = 0, end = 0;
+    if (one_run(args)) {
+        fnn_team_range(team, d[ROWS] * cols, CHUNK, &begin, &end);
+        return fnn_region_rows(args, slot, begin, end, 1, 1, args->table->item_size, region);
+    }
+    if (cols > 0)
+        fnn_team_range(team, d[ROWS], (CHUNK + cols - 1) / cols, &begin, &end);
+    return fnn_region_rows(args, slot, begin, end, d[slot == X ? X_ROW : Y_ROW], cols, args->table->item_size, region);
 }
 
 static fnn_work work_of(const fnn_args *args, double cycles) {

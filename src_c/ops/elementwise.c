@@ -4,7 +4,7 @@
  * value depends on its own inputs only.
  */
 #include "grid.h"
-#include "op.h"
+#include "share.h"
 
 enum { ROWS, COLS };
 
@@ -94,6 +94,35 @@ void fnn_op_unary_run(const fnn_args *args, const fnn_team *team) {
     const int64_t item = args->table->item_size;
     FOR_ROWS_OF_PIECES(&grid, team,
                        f(n, at(&o[0], row, col, item), at(&o[1], row, col, item), args->scalar[0], args->scalar[1]));
+}
+
+/* The member's pieces of a grid, as rows of an operand; pieces side by side: all columns of their rows. */
+static int pieces_region(const fnn_grid *grid, const fnn_team *team, const operand *o, int64_t item,
+                         fnn_region *region) {
+    int64_t begin, end;
+    fnn_team_range(team, grid->pieces, 1, &begin, &end);
+    *region = (fnn_region){o->base, 0, 0, 0};
+    if (begin >= end)
+        return 1;
+    const fnn_piece first = fnn_grid_piece(grid, begin), last = fnn_grid_piece(grid, end - 1);
+    const int one_row = first.row == last.row;
+    region->start = at(o, first.row, one_row ? first.col : 0, item);
+    region->runs = last.row + last.rows - first.row;
+    region->pitch = o->row_stride * item;
+    region->bytes = (one_row ? last.col + last.cols - first.col : grid->cols) * item;
+    return 1;
+}
+
+int fnn_op_unary_region(const fnn_args *args, const fnn_team *team, int slot, fnn_region *region) {
+    const operand o[] = {whole_rows(args, 0, 2), whole_rows(args, 1, 3)};
+    const fnn_grid grid = grid_of(args, o, 2);
+    return pieces_region(&grid, team, &o[slot], args->table->item_size, region);
+}
+
+int fnn_op_unary_backward_region(const fnn_args *args, const fnn_team *team, int slot, fnn_region *region) {
+    const operand o[] = {whole_rows(args, 0, 2), whole_rows(args, 1, 3), whole_rows(args, 2, 4)};
+    const fnn_grid grid = grid_of(args, o, 3);
+    return pieces_region(&grid, team, &o[slot], args->table->item_size, region);
 }
 
 fnn_work fnn_op_unary_work(const fnn_args *args) { return elementwise_work(args, 2, unary_lane_ns(args->dim[4])); }

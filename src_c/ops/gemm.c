@@ -6,6 +6,7 @@
 #include "gemm_plan.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "grid.h"
 
@@ -247,11 +248,9 @@ static void drop(const piece *p) {
 }
 
 /* b_sum[cols] = column sums of b, which the member has just read: blocks of depth in order, as sum_rows. */
-static void sum_right(const fnn_args *args, const fnn_team *team) {
-    enum { SUM_ROWS = 256, STRIP = 256, UNIT = 16 };
+static void sum_right(const fnn_args *args, int64_t begin, int64_t end) {
+    enum { SUM_ROWS = 256, STRIP = 256 };
     const int64_t *d = args->dim;
-    int64_t begin, end;
-    fnn_team_range(team, d[GEMM_DIM_COLS], UNIT, &begin, &end);
     for (int64_t col = begin; col < end; col += STRIP) {
         double total[STRIP] = {0}, sums[STRIP];
         const int64_t cols = fnn_smaller(STRIP, end - col);
@@ -265,14 +264,31 @@ static void sum_right(const fnn_args *args, const fnn_team *team) {
     }
 }
 
-void fnn_op_gemm_run(const fnn_args *args, const fnn_team *team) {
-    const fnn_gemm_plan plan = fnn_gemm_plan_for(args, team->size, args->scratch_bytes);
+static fnn_gemm_plan plan_of(const fnn_args *args, int team_size) {
+    return args->plan ? *(const fnn_gemm_plan *)args->plan
+                      : fnn_gemm_plan_for(args, team_size, args->scratch_bytes, FNN_CUT_ANY);
+}
+
+/* The member's part of c, and the columns of b that it sums up: those of its part, if it has whole columns. */
+static piece piece_of(const fnn_args *args, const fnn_gemm_plan *plan, const fnn_team *team, int64_t *sum0,
+                      int64_t *sum1) {
+    enum { SUM_UNIT = 16 };
     const int64_t rows = args->dim[GEMM_DIM_ROWS], cols = args->dim[GEMM_DIM_COLS];
-    piece p = {.args = args, .plan = &plan, .row1 = rows, .col1 = cols};
-    if (plan.by_rows)
-        fnn_team_range(team, rows, plan.unit, &p.row0, &p.row1);
-    else
-        fnn_team_range(team, cols, plan.unit, &p.col0, &p.col1);
+    piece p = {.args = args, .plan = plan, .row1 = rows, .col1 = cols};
+    if (plan->by_rows) {
+        fnn_team_range(team, rows, plan->unit, &p.row0, &p.row1);
+        fnn_team_range(team, cols, SUM_UNIT, sum0, sum1);
+    } else {
+        fnn_team_range(team, cols, plan->unit, &p.col0, &p.col1);
+        *sum0 = p.col0, *sum1 = p.col1;
+    }
+    return p;
+}
+
+void fnn_op_gemm_run(const fnn_args *args, const fnn_team *team) {
+    const fnn_gemm_plan plan = plan_of(args, team->size);
+    int64_t sum0, sum1;
+    piece p = piece_of(args, &plan, team, &sum0, &sum1);
     char *scratch = (char *)args->scratch + team->rank * fnn_gemm_plan_bytes(&plan);
     p.left = plan.pack_left ? scratch : NULL;
     p.right = plan.pack_right ? scratch + plan.left_bytes : NULL;
@@ -285,17 +301,65 @@ void fnn_op_gemm_run(const fnn_args *args, const fnn_team *team) {
             drop(&p);
     }
     if (args->pointer[GEMM_B_SUM])
-        sum_right(args, team);
+        sum_right(args, sum0, sum1);
+}
+
+double fnn_op_gemm_plan(const fnn_args *args, int team_size, int cut, fnn_plan *plan) {
+    _Static_assert(sizeof(fnn_gemm_plan) <= sizeof(fnn_plan), "a plan fits");
+    const fnn_gemm_plan made = fnn_gemm_plan_for(args, team_size, INT64_MAX, cut);
+    memcpy(plan, &made, sizeof made);
+    return cut != FNN_CUT_ANY && made.by_rows != (cut == FNN_CUT_ROWS) ? -1 : made.ns;
+}
+
+/* Element (row, col) of a [rows, cols] operand is at row * row_step + col * col_step, one of them 1; else all of it. */
+static int strided_region(const fnn_args *args, int slot, int64_t rows, int64_t cols, int64_t row_step,
+                          int64_t col_step, int64_t offset, fnn_region *region) {
+    const int64_t item = args->table->item_size;
+    if (col_step == 1)
+        fnn_region_rows(args, slot, 0, rows, row_step, cols, item, region);
+    else if (row_step == 1)
+        fnn_region_rows(args, slot, 0, cols, col_step, rows, item, region);
+    else
+        fnn_region_rows(args, slot, 0, rows > 0, 1, (rows - 1) * row_step + (cols - 1) * col_step + 1, item, region);
+    if (region->runs > 0)
+        region->start += offset * item;
+    return row_step >= 0 && col_step >= 0;
+}
+
+int fnn_op_gemm_region(const fnn_args *args, const fnn_team *team, int slot, fnn_region *region) {
+    const int64_t *d = args->dim, depth = d[GEMM_DIM_DEPTH];
+    const fnn_gemm_plan plan = team->size > 1 ? plan_of(args, team->size) : (fnn_gemm_plan){.unit = 1};
+    int64_t sum0, sum1;
+    const piece p = piece_of(args, &plan, team, &sum0, &sum1);
+    const int none = p.row0 >= p.row1 || p.col0 >= p.col1;
+    const int64_t rows = none ? 0 : p.row1 - p.row0, cols = none ? 0 : p.col1 - p.col0;
+    switch (slot) {
+    case GEMM_A:
+        return strided_region(args, slot, rows, depth, d[GEMM_DIM_A_ROW], d[GEMM_DIM_A_DEPTH],
+                              p.row0 * d[GEMM_DIM_A_ROW], region);
+    case GEMM_B: /* by rows, members have all of it, for the sums too */
+        return strided_region(args, slot, depth, p.col1 - p.col0, d[GEMM_DIM_B_DEPTH], d[GEMM_DIM_B_COL],
+                              p.col0 * d[GEMM_DIM_B_COL], region);
+    case GEMM_BIAS:
+        return strided_region(args, slot, 1, cols, 1, 1, p.col0, region);
+    case GEMM_B_SUM:
+        return strided_region(args, slot, sum0 < sum1, sum1 - sum0, 1, 1, sum0, region);
+    default: {
+        const int64_t pitch = d[slot == GEMM_C ? GEMM_DIM_C_ROW : GEMM_DIM_SAVED_ROW];
+        return strided_region(args, slot, rows, cols, pitch, 1, p.row0 * pitch + p.col0, region);
+    }
+    }
 }
 
 fnn_work fnn_op_gemm_work(const fnn_args *args) {
     const double rows = (double)args->dim[GEMM_DIM_ROWS], cols = (double)args->dim[GEMM_DIM_COLS],
                  depth = (double)args->dim[GEMM_DIM_DEPTH];
     const double bytes = (rows * depth + depth * cols + rows * cols) * args->table->item_size;
-    return fnn_work_of(2 * rows * cols * depth, bytes, fnn_gemm_plan_for(args, 1, INT64_MAX).ns);
+    return fnn_work_of(2 * rows * cols * depth, bytes, fnn_gemm_plan_for(args, 1, INT64_MAX, FNN_CUT_ANY).ns);
 }
 
 int64_t fnn_op_gemm_scratch(const fnn_args *args, int team_size) {
-    const fnn_gemm_plan plan = fnn_gemm_plan_for(args, team_size, INT64_MAX);
+    const fnn_gemm_plan plan =
+        args->plan ? *(const fnn_gemm_plan *)args->plan : fnn_gemm_plan_for(args, team_size, INT64_MAX, FNN_CUT_ANY);
     return fnn_gemm_plan_bytes(&plan) * team_size;
 }

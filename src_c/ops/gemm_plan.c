@@ -94,25 +94,28 @@ static double path_cycles(const fnn_args *args, fnn_gemm_path path, int64_t rows
 }
 
 /* The better of sharing the rows or the columns among the team, for one path. */
-static double shared_cycles(const fnn_args *args, fnn_gemm_path path, int team_size, int *by_rows, int64_t *unit) {
+static double shared_cycles(const fnn_args *args, fnn_gemm_path path, int team_size, int cut, int *by_rows,
+                            int64_t *unit) {
     const int64_t rows = args->dim[GEMM_DIM_ROWS], cols = args->dim[GEMM_DIM_COLS];
     const int64_t lanes = args->table->lanes, panel = args->table->gemm_cols;
-    const int64_t row_unit = path == FNN_GEMM_SWAPPED || path == FNN_GEMM_NARROW ? lanes : 1;
+    int64_t row_unit = path == FNN_GEMM_SWAPPED || path == FNN_GEMM_NARROW ? lanes : 1;
     const int64_t col_unit = path == FNN_GEMM_SWAPPED   ? 1
                              : path == FNN_GEMM_DOT     ? 8
                              : cols > panel * team_size ? panel
                                                         : lanes;
+    if (cut == FNN_CUT_ROWS && row_unit < fnn_row_unit(rows, team_size))
+        row_unit = FNN_ROW_UNIT; /* where the ops before and after it cut them */
     *by_rows = 0, *unit = col_unit;
     if (team_size == 1)
         return path_cycles(args, path, rows, cols);
     const int64_t cols_of_one = fnn_smaller(cols, ceil_div(ceil_div(cols, col_unit), team_size) * col_unit);
     const int64_t rows_of_one = fnn_smaller(rows, ceil_div(ceil_div(rows, row_unit), team_size) * row_unit);
     const double by_cols = path_cycles(args, path, rows, cols_of_one) + COLS_BORDER * (double)rows;
-    if (path == FNN_GEMM_DOT)
+    if (path == FNN_GEMM_DOT || cut == FNN_CUT_COLS)
         return by_cols;
     const double panels = path == FNN_GEMM_DIRECT ? (double)ceil_div(cols, panel) : 1;
     const double along_rows = path_cycles(args, path, rows_of_one, cols) + ROWS_BORDER * panels;
-    if (by_cols <= along_rows)
+    if (by_cols <= along_rows && cut != FNN_CUT_ROWS)
         return by_cols;
     *by_rows = 1, *unit = row_unit;
     return along_rows;
@@ -184,16 +187,16 @@ int64_t fnn_gemm_plan_bytes(const fnn_gemm_plan *plan) {
     return plan->left_bytes + plan->right_bytes + plan->tile_bytes;
 }
 
-fnn_gemm_plan fnn_gemm_plan_for(const fnn_args *args, int team_size, int64_t most) {
+fnn_gemm_plan fnn_gemm_plan_for(const fnn_args *args, int team_size, int64_t most, int cut) {
     fnn_gemm_plan plan = {.path = takes_dot(args) ? FNN_GEMM_DOT : FNN_GEMM_DIRECT};
-    double best = shared_cycles(args, plan.path, team_size, &plan.by_rows, &plan.unit);
+    double best = shared_cycles(args, plan.path, team_size, cut, &plan.by_rows, &plan.unit);
     if (plan.path == FNN_GEMM_DIRECT && !plainly_direct(args)) {
         for (fnn_gemm_path path = FNN_GEMM_SWAPPED; path <= FNN_GEMM_NARROW; path++) {
             int by_rows;
             int64_t unit;
             if (!(path == FNN_GEMM_NARROW ? may_narrow(args) : may_swap(args)))
                 continue;
-            const double cycles = shared_cycles(args, path, team_size, &by_rows, &unit);
+            const double cycles = shared_cycles(args, path, team_size, cut, &by_rows, &unit);
             if (cycles < best) {
                 best = cycles;
                 plan.path = path, plan.by_rows = by_rows, plan.unit = unit;
@@ -209,7 +212,7 @@ fnn_gemm_plan fnn_gemm_plan_for(const fnn_args *args, int team_size, int64_t mos
     if (fnn_gemm_plan_bytes(&plan) * team_size > most) {
         if (plan.path == FNN_GEMM_SWAPPED) {
             plan = (fnn_gemm_plan){.path = FNN_GEMM_DIRECT};
-            best = shared_cycles(args, FNN_GEMM_DIRECT, team_size, &plan.by_rows, &plan.unit);
+            best = shared_cycles(args, FNN_GEMM_DIRECT, team_size, cut, &plan.by_rows, &plan.unit);
             plan_packing(args, &plan);
         }
         if (fnn_gemm_plan_bytes(&plan) * team_size > most)

@@ -6,7 +6,7 @@
 #ifndef FNN_GEMM_PLAN_H
 #define FNN_GEMM_PLAN_H
 
-#include "op.h"
+#include "share.h"
 
 /* slots of the row gemm in ops.def */
 enum { GEMM_A, GEMM_B, GEMM_BIAS, GEMM_C, GEMM_SAVED, GEMM_B_SUM };
@@ -56,8 +56,8 @@ int64_t fnn_gemm_block(const fnn_args *args);               /* terms per block o
 int64_t fnn_gemm_left_row(const fnn_args *args, int64_t n); /* elements between packed left rows of n elements */
 
 /* A program asks for scratch once, for its largest batch; with fewer rows another path might want more of it. Such a
- * plan falls back on what fits in `most` bytes, at least a packed panel of b. */
-fnn_gemm_plan fnn_gemm_plan_for(const fnn_args *args, int team_size, int64_t most);
+ * plan falls back on what fits in `most` bytes, at least a packed panel of b. cut: FNN_CUT_ANY takes the faster one. */
+fnn_gemm_plan fnn_gemm_plan_for(const fnn_args *args, int team_size, int64_t most, int cut);
 int64_t fnn_gemm_plan_bytes(const fnn_gemm_plan *plan); /* of one member */
 
 #endif

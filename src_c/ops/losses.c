@@ -3,7 +3,7 @@
  * Rows (cross-entropy) or elements (pointwise) are cut into fixed chunks; each chunk's sum is kept, and one member adds
  * them in order. Bits depend neither on the team nor on strides.
  */
-#include "op.h"
+#include "share.h"
 
 #include <string.h>
 
@@ -71,12 +71,17 @@ static fnn_cross_entropy cross_entropy_block(const fnn_args *args, int64_t row, 
     };
 }
 
+/* Without weights and ignored labels the divisor is the number of rows: nobody looks at the labels of others. */
+static int weighs_rows(const fnn_args *args) {
+    return args->pointer[CLASS_WEIGHT] || args->pointer[SAMPLE_WEIGHT] || args->dim[IGNORE_INDEX] != INT64_MIN;
+}
+
 void fnn_op_cross_entropy_run(const fnn_args *args, const fnn_team *team) {
     const int64_t rows = args->dim[ROWS], blocks = ceil_div(rows, FNN_CROSS_ENTROPY_ROWS);
     const int reduction = (int)args->dim[REDUCTION];
     /* Every member adds the weights itself, in the same order: cheaper than a barrier, and the gradient needs it. */
     const fnn_cross_entropy all = cross_entropy_block(args, 0, rows);
-    const double divisor = args->table->cross_entropy_weight(&all);
+    const double divisor = weighs_rows(args) ? args->table->cross_entropy_weight(&all) : (double)rows;
     double *sums = args->scratch;
     int64_t begin, end;
     fnn_team_range(team, blocks, 1, &begin, &end);
@@ -88,6 +93,28 @@ void fnn_op_cross_entropy_run(const fnn_args *args, const fnn_team *team) {
         sums[block] = args->table->cross_entropy(&piece);
     }
     finish_loss(args, team, blocks, reduction, divisor, args->pointer[LOSS], args->pointer[WEIGHT_SUM]);
+}
+
+int fnn_op_cross_entropy_region(const fnn_args *args, const fnn_team *team, int slot, fnn_region *region) {
+    const int64_t *d = args->dim, rows = d[ROWS], cols = d[COLS], item = args->table->item_size;
+    int64_t begin, end;
+    if (d[REDUCTION] == NONE || weighs_rows(args))
+        return 0;
+    fnn_team_range(team, ceil_div(rows, FNN_CROSS_ENTROPY_ROWS), 1, &begin, &end);
+    begin *= FNN_CROSS_ENTROPY_ROWS;
+    end = smaller(end * FNN_CROSS_ENTROPY_ROWS, rows);
+    switch (slot) {
+    case LOGITS:
+        return fnn_region_rows(args, slot, begin, end, d[LOGITS_ROW], cols, item, region);
+    case LABELS:
+        return fnn_region_rows(args, slot, begin, end, 1, 1, sizeof(int64_t), region);
+    case TARGET:
+        return fnn_region_rows(args, slot, begin, end, d[TARGET_ROW], cols, item, region);
+    case DLOGITS:
+        return fnn_region_rows(args, slot, begin, end, d[DLOGITS_ROW], cols, item, region);
+    default: /* the loss; the weights are not there */
+        return fnn_region_rows(args, slot, 0, team->rank == 0, 1, 1, item, region);
+    }
 }
 
 fnn_work fnn_op_cross_entropy_work(const fnn_args *args) {

@@ -25,6 +25,7 @@ typedef struct fnn_args {
     double scalar[FNN_MAX_SCALARS];
     void *scratch;         /* shared by the team, 64-byte aligned: */
     int64_t scratch_bytes; /* at least scratch() for these sizes, or for more rows of the same program */
+    const void *plan;      /* what plan() of share.h has worked out for these sizes, or NULL: run() does it itself */
 } fnn_args;
 
 typedef struct fnn_work {
@@ -56,6 +57,12 @@ extern const fnn_op fnn_ops[FNN_OP_COUNT];
     int64_t fnn_op_##name##_scratch(const fnn_args *args, int team_size);
 #include "ops.def"
 #undef FNN_OP
+
+/* Members that share rows cut them here, so that an op finds the rows it reads with the member that made them. */
+#define FNN_ROW_UNIT 16
+static inline int64_t fnn_row_unit(int64_t rows, int team_size) {
+    return rows >= (int64_t)FNN_ROW_UNIT * team_size ? FNN_ROW_UNIT : 1;
+}
 
 /* Estimated ns for memory-bound work at a few bytes per ns; per-element cost for transcendental work is added by the
  * caller. */

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stddef.h>
 
-#include "op.h"
+#include "share.h"
 
 enum { PARAM, GRAD, S0, S1, S2, AVERAGE, FACTOR };
 enum { N, KIND };
@@ -84,6 +84,16 @@ void fnn_op_optimizer_run(const fnn_args *args, const fnn_team *team) {
         const fnn_update part = part_of(&whole, begin, table->item_size);
         table->optimizer[kind](end - begin, &part);
     }
+}
+
+int fnn_op_optimizer_region(const fnn_args *args, const fnn_team *team, int slot, fnn_region *region) {
+    int64_t begin, end;
+    if (args->table->optimizer_norms[args->dim[KIND]])
+        return 0;
+    if (slot == FACTOR)
+        return fnn_region_rows(args, slot, 0, 1, 1, 1, sizeof(double), region);
+    fnn_team_range(team, args->dim[N], CHUNK, &begin, &end);
+    return fnn_region_rows(args, slot, begin, end, 1, 1, args->table->item_size, region);
 }
 
 fnn_work fnn_op_optimizer_work(const fnn_args *args) {

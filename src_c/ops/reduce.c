@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 #include "grid.h"
-#include "op.h"
+#include "share.h"
 
 enum { SUM_ROWS = 256, SUM_COLS = 4096, STRIP = 256, STRIP_UNIT = 64, ROW_GROUP = 64 };
 enum { ROWS, COLS, X_ROW };
@@ -61,6 +61,18 @@ void fnn_op_sum_rows_run(const fnn_args *args, const fnn_team *team) {
     }
     fnn_team_range(team, cols, STRIP_UNIT, &begin, &end);
     add_row_blocks(args, begin, end, partial);
+}
+
+int fnn_op_sum_rows_region(const fnn_args *args, const fnn_team *team, int slot, fnn_region *region) {
+    int64_t begin, end;
+    if (splits_rows(args, team->size))
+        return 0;
+    fnn_team_range(team, args->dim[COLS], STRIP_UNIT, &begin, &end);
+    fnn_region_rows(args, slot, 0, slot == 0 ? args->dim[ROWS] : 1, args->dim[X_ROW], end - begin,
+                    args->table->item_size, region);
+    if (region->runs > 0)
+        region->start += begin * args->table->item_size;
+    return 1;
 }
 
 fnn_work fnn_op_sum_rows_work(const fnn_args *args) {

@@ -40,7 +40,7 @@ int fnn_program_buffer(fnn_program *program, fnn_buffer_kind kind, fnn_affine by
     if (!grow(&items, program->buffer_count, &program->buffer_room, sizeof *program->buffers))
         return -1;
     program->buffers = items;
-    program->buffers[program->buffer_count] = (fnn_buffer){kind, bytes, rows_bytes, -1, -1, 0};
+    program->buffers[program->buffer_count] = (fnn_buffer){kind, bytes, rows_bytes, -1, -1, 0, 0};
     return program->buffer_count++;
 }
 
@@ -83,12 +83,13 @@ static int next_slot(const char **list, int *optional, int *written) {
 }
 
 static fnn_status check_node(fnn_program *program, int index) {
-    const fnn_node *node = &program->nodes[index];
+    fnn_node *node = &program->nodes[index];
     if (node->op < 0 || node->op >= FNN_OP_COUNT)
         return refuse(program, index, "?", "unknown op");
     const fnn_op *op = &fnn_ops[node->op];
     const char *list = op->pointers;
     int optional, written, slot = 0;
+    node->written = 0;
     for (; next_slot(&list, &optional, &written); slot++) {
         int id = node->operand[slot].buffer;
         if (id < 0 && !optional)
@@ -97,6 +98,7 @@ static fnn_status check_node(fnn_program *program, int index) {
             return refuse(program, index, op->name, "unknown buffer");
         if (id < 0)
             continue;
+        node->written |= (unsigned)(written != 0) << slot;
         fnn_buffer *buffer = &program->buffers[id];
         if (buffer->first < 0) {
             buffer->first = index;

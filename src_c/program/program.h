@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "../include/fastnn.h"
-#include "../ops/op.h"
+#include "../ops/share.h"
 
 /* per_row * rows + base */
 typedef struct fnn_affine {
@@ -31,6 +31,7 @@ typedef struct fnn_buffer {
     fnn_affine bytes;   /* planned buffers */
     int64_t rows_bytes; /* externals: bytes per row if axis 0 is the batch (chunked runs advance it), else 0 */
     int first, last;    /* ops that use it */
+    int fixed;          /* an external whose address never changes */
     int64_t offset;     /* in the arena */
 } fnn_buffer;
 
@@ -46,6 +47,7 @@ typedef struct fnn_node {
     double scalar[FNN_MAX_SCALARS];
     int slot[FNN_MAX_SCALARS]; /* index into the step's scalars, or -1: the constant above */
     int varies;                /* has slots */
+    unsigned written;          /* operands, as bits */
 } fnn_node;
 
 /* One operand slot of one op. */
@@ -86,6 +88,15 @@ typedef struct fnn_setting {
     int team_size, forced, in_region;
 } fnn_setting;
 
+/* Who runs an op, and whether the team waits before it (schedule.c). */
+typedef struct fnn_turn {
+    int owner; /* the member that runs it, unless the team does */
+    int barrier;
+    int planned;     /* plan is made, for the setting's rows */
+    int64_t scratch; /* where its part of the scratch begins */
+    fnn_plan plan;
+} fnn_turn;
+
 typedef struct fnn_workspace {
     const fnn_program *program;
     const fnn_table *table;
@@ -94,6 +105,7 @@ typedef struct fnn_workspace {
     char **placed;   /* per buffer, as args have it */
     fnn_args *args;  /* per op, resolved */
     int *threads;    /* per op */
+    fnn_turn *turns; /* per op */
     char *scratch;
     int64_t scratch_bytes;
     int64_t rows; /* the rows that args are resolved for, -1: none */
@@ -126,6 +138,8 @@ void fnn_workspace_resolve(fnn_workspace *workspace, int64_t rows, int64_t done)
 void fnn_workspace_move(fnn_workspace *workspace, int64_t done);
 /* Threads and scratch for this setting, unless they are those of the last one; args for its rows. */
 fnn_status fnn_workspace_settle(fnn_workspace *workspace, const fnn_setting *setting);
+/* Decides on threads, owners, barriers and plans from the resolved args, and returns the scratch that all ops need. */
+int64_t fnn_schedule(fnn_workspace *workspace, int in_region);
 /* Moves one external buffer of a resolved workspace. */
 void fnn_workspace_repoint(fnn_workspace *workspace, int buffer, void *pointer);
 /* Puts a step's scalars into the ops that have slots. */

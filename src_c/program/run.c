@@ -7,8 +7,8 @@
 #include "../base/memory.h"
 #include "program.h"
 
-/* A parallel op costs two barriers; below this time on one thread it is not worth them. A region costs more. */
-static const double PARALLEL_OP_NS = 2500, REGION_NS = 2500;
+/* What a region costs when its threads are awake. */
+static const double REGION_NS = 2500;
 
 fnn_workspace *fnn_workspace_new(const fnn_program *program) {
     fnn_workspace *workspace = calloc(1, sizeof *workspace);
@@ -22,10 +22,13 @@ fnn_workspace *fnn_workspace_new(const fnn_program *program) {
     workspace->placed = calloc(buffers, sizeof *workspace->placed);
     workspace->args = calloc(nodes, sizeof *workspace->args);
     workspace->threads = calloc(nodes, sizeof *workspace->threads);
-    if (!workspace->arena || !workspace->pointers || !workspace->placed || !workspace->args || !workspace->threads) {
+    workspace->turns = fnn_aligned_alloc(nodes * sizeof *workspace->turns);
+    if (!workspace->arena || !workspace->pointers || !workspace->placed || !workspace->args || !workspace->threads ||
+        !workspace->turns) {
         fnn_workspace_free(workspace);
         return NULL;
     }
+    memset(workspace->turns, 0, nodes * sizeof *workspace->turns);
     /* First touch here, so that no page fault falls into a run. */
     memset(workspace->arena, 0, (size_t)program->arena_bytes + 64);
     for (int i = 0; i < program->buffer_count; i++)
@@ -44,6 +47,7 @@ void fnn_workspace_free(fnn_workspace *workspace) {
     free(workspace->placed);
     free(workspace->args);
     free(workspace->threads);
+    fnn_aligned_free(workspace->turns);
     free(workspace->seconds);
     free(workspace);
 }
@@ -73,6 +77,12 @@ void fnn_workspace_move(fnn_workspace *workspace, int64_t done) {
     }
 }
 
+static void point_at_scratch(fnn_workspace *workspace, int n) {
+    const int64_t begin = workspace->turns[n].scratch;
+    workspace->args[n].scratch = workspace->scratch ? workspace->scratch + begin : NULL;
+    workspace->args[n].scratch_bytes = workspace->scratch_bytes - begin;
+}
+
 void fnn_workspace_resolve(fnn_workspace *workspace, int64_t rows, int64_t done) {
     const fnn_program *program = workspace->program;
     workspace->rows = rows;
@@ -80,8 +90,8 @@ void fnn_workspace_resolve(fnn_workspace *workspace, int64_t rows, int64_t done)
         const fnn_node *node = &program->nodes[n];
         fnn_args *args = &workspace->args[n];
         args->table = workspace->table;
-        args->scratch = workspace->scratch;
-        args->scratch_bytes = workspace->scratch_bytes;
+        point_at_scratch(workspace, n);
+        args->plan = workspace->turns[n].planned && rows == workspace->setting.rows ? &workspace->turns[n].plan : NULL;
         for (int i = 0; i < FNN_MAX_DIMS; i++)
             args->dim[i] = fnn_affine_at(node->dim[i], rows);
         for (int i = 0; i < FNN_MAX_SCALARS; i++)
@@ -109,42 +119,6 @@ void fnn_workspace_set_scalars(fnn_workspace *workspace, const double *scalars) 
     }
 }
 
-/* How many members each op is worth, from the resolved sizes. */
-static void choose_threads(fnn_workspace *workspace, int in_region) {
-    const fnn_program *program = workspace->program;
-    const int team = workspace->team_size;
-    double gain = 0;
-    workspace->ns = 0;
-    for (int n = 0; n < program->node_count; n++) {
-        double ns = fnn_ops[program->nodes[n].op].work(&workspace->args[n]).ns;
-        int parallel = team > 1 && (fnn_threads_forced() || ns > PARALLEL_OP_NS);
-        workspace->ns += ns;
-        workspace->threads[n] = parallel ? team : 1;
-        if (parallel)
-            gain += ns * (1 - 1.0 / team);
-    }
-    workspace->region_size = team > 1 && (fnn_threads_forced() || gain > (in_region ? 0 : REGION_NS)) ? team : 1;
-    if (workspace->region_size == 1)
-        for (int n = 0; n < program->node_count; n++)
-            workspace->threads[n] = 1;
-}
-
-static int64_t scratch_needed(const fnn_workspace *workspace) {
-    const fnn_program *program = workspace->program;
-    int64_t most = 0;
-    for (int n = 0; n < program->node_count; n++) {
-        const fnn_op *op = &fnn_ops[program->nodes[n].op];
-        for (int team = 1; op->scratch; team = workspace->threads[n]) { /* by pieces, every op has a team of one */
-            int64_t bytes = op->scratch(&workspace->args[n], team);
-            if (bytes > most)
-                most = bytes;
-            if (team == workspace->threads[n])
-                break;
-        }
-    }
-    return most;
-}
-
 static int same_setting(const fnn_setting *a, const fnn_setting *b) {
     return a->table == b->table && a->rows == b->rows && a->team_size == b->team_size && a->forced == b->forced &&
            a->in_region == b->in_region;
@@ -158,19 +132,18 @@ static int same_operands(const fnn_workspace *workspace) {
     return 1;
 }
 
-static fnn_status make_scratch(fnn_workspace *workspace) {
-    int64_t bytes = scratch_needed(workspace);
-    if (bytes <= workspace->scratch_bytes)
-        return FNN_OK;
-    fnn_aligned_free(workspace->scratch);
-    workspace->scratch_bytes = 0;
-    workspace->scratch = fnn_aligned_alloc((size_t)bytes);
-    if (!workspace->scratch)
-        return FNN_ERROR_MEMORY;
-    memset(workspace->scratch, 0, (size_t)bytes);
-    workspace->scratch_bytes = bytes;
+static fnn_status make_scratch(fnn_workspace *workspace, int64_t bytes) {
+    if (bytes > workspace->scratch_bytes) {
+        fnn_aligned_free(workspace->scratch);
+        workspace->scratch_bytes = 0;
+        workspace->scratch = fnn_aligned_alloc((size_t)bytes);
+        if (!workspace->scratch)
+            return FNN_ERROR_MEMORY;
+        memset(workspace->scratch, 0, (size_t)bytes);
+        workspace->scratch_bytes = bytes;
+    }
     for (int n = 0; n < workspace->program->node_count; n++)
-        workspace->args[n].scratch = workspace->scratch, workspace->args[n].scratch_bytes = bytes;
+        point_at_scratch(workspace, n);
     return FNN_OK;
 }
 
@@ -186,8 +159,7 @@ fnn_status fnn_workspace_settle(fnn_workspace *workspace, const fnn_setting *set
     workspace->table = setting->table;
     workspace->team_size = setting->team_size;
     fnn_workspace_resolve(workspace, setting->rows, 0);
-    choose_threads(workspace, setting->in_region);
-    fnn_status status = make_scratch(workspace);
+    fnn_status status = make_scratch(workspace, fnn_schedule(workspace, setting->in_region));
     if (status == FNN_OK)
         workspace->setting = *setting;
     return status;
@@ -223,20 +195,27 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* The schedule holds for its number of rows and its team. For others, and where each op is timed, serial ops run on
+ * member 0 and the team waits before and after every parallel one. */
+static int is_careful(const fnn_workspace *workspace, const fnn_team *team) {
+    return workspace->rows != workspace->setting.rows || team->size != workspace->region_size || workspace->seconds;
+}
+
 void fnn_workspace_run(fnn_workspace *workspace, const fnn_team *team) {
     const fnn_program *program = workspace->program;
     const fnn_team solo = {0, 1, NULL};
     int mode = program->node_count > 0 ? fnn_ops[program->nodes[0].op].mode : FNN_IEEE, was_parallel = 0;
     unsigned saved = fnn_float_mode_enter(mode == FNN_FLUSH);
     double start = workspace->seconds && team->rank == 0 ? now() : 0;
+    const fnn_turn *turns = workspace->turns;
+    const int careful = is_careful(workspace, team);
     for (int n = 0; n < program->node_count; n++) {
         const fnn_op *op = &fnn_ops[program->nodes[n].op];
         int parallel = workspace->threads[n] > 1;
-        /* Two serial ops in a row both run on member 0: nobody has to wait. */
-        if (n > 0 && (parallel || was_parallel))
+        if (n > 0 && (careful ? parallel || was_parallel : turns[n].barrier))
             fnn_team_barrier(team);
         was_parallel = parallel;
-        if (!parallel && team->rank > 0)
+        if (!parallel && team->rank != (careful ? 0 : turns[n].owner))
             continue;
         if (op->mode != mode) {
             mode = op->mode;
