@@ -361,5 +361,6 @@ fnn_work fnn_op_gemm_work(const fnn_args *args) {
 int64_t fnn_op_gemm_scratch(const fnn_args *args, int team_size) {
     const fnn_gemm_plan plan =
         args->plan ? *(const fnn_gemm_plan *)args->plan : fnn_gemm_plan_for(args, team_size, INT64_MAX, FNN_CUT_ANY);
-    return fnn_gemm_plan_bytes(&plan) * team_size;
+    const int64_t wanted = fnn_gemm_plan_bytes(&plan), least = fnn_gemm_least_bytes(args);
+    return (wanted > least ? wanted : least) * team_size;
 }

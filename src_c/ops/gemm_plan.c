@@ -183,6 +183,11 @@ static void plan_packing(const fnn_args *args, fnn_gemm_plan *plan) {
     plan->left_bytes = plan->pack_left ? aligned(left_rows * left_row) : 0;
 }
 
+int64_t fnn_gemm_least_bytes(const fnn_args *args) {
+    const int64_t depth = fnn_smaller(fnn_gemm_block(args), args->dim[GEMM_DIM_DEPTH]);
+    return args->dim[GEMM_DIM_B_COL] != 1 ? aligned(depth * args->table->gemm_cols * args->table->item_size) : 0;
+}
+
 int64_t fnn_gemm_plan_bytes(const fnn_gemm_plan *plan) {
     return plan->left_bytes + plan->right_bytes + plan->tile_bytes;
 }

@@ -58,6 +58,8 @@ int64_t fnn_gemm_left_row(const fnn_args *args, int64_t n); /* elements between 
 /* A program asks for scratch once, for its largest batch; with fewer rows another path might want more of it. Such a
  * plan falls back on what fits in `most` bytes, at least a packed panel of b. cut: FNN_CUT_ANY takes the faster one. */
 fnn_gemm_plan fnn_gemm_plan_for(const fnn_args *args, int team_size, int64_t most, int cut);
+/* What every plan for fewer rows can do with: a packed panel of b. */
+int64_t fnn_gemm_least_bytes(const fnn_args *args);
 int64_t fnn_gemm_plan_bytes(const fnn_gemm_plan *plan); /* of one member */
 
 #endif

@@ -12,6 +12,7 @@
 
 /* A barrier, what a member does for an op before its first multiply-add, and a region. */
 static const double BARRIER_NS = 400, TURN_NS = 60, REGION_NS = 2500;
+static const double HABIT_NS = 150;
 enum { MOST_WAITING = 48, MOST_MEETINGS = 256, MOST_MEMBERS = 64, MANY_MEMBERS = 8, SHORT_NS = 20000 };
 
 /* What an op touches through an operand, all members together. */
@@ -39,6 +40,7 @@ typedef struct schedule {
     meeting meeting[MOST_MEETINGS];
     double load[MOST_MEMBERS]; /* ns since the start */
     int64_t scratch, budget, most;
+    int habit; /* the cut that is taken where little speaks for another */
 } schedule;
 
 /* A way to run an op. */
@@ -227,6 +229,8 @@ static void try_way(schedule *s, int node, double ns, way *way, struct way *best
         args->plan = &way->plan;
     }
     judge(s, node, ns, way);
+    if (way->threads > 1 && way->cut != s->habit)
+        way->cost += HABIT_NS;
     if (best->threads == 0 || way->cost < best->cost)
         *best = *way;
     args->plan = NULL;
@@ -312,12 +316,23 @@ static void all_serial(schedule *s) {
     }
 }
 
+/* Goes through the ops by one habit; returns when the slowest member is done. */
+static double go_through(schedule *s, int habit) {
+    const int nodes = s->workspace->program->node_count;
+    double latest = 0;
+    *s = (schedule){.workspace = s->workspace, .team = s->team, .budget = s->budget, .habit = habit};
+    for (int n = 0; n < nodes; n++)
+        choose(s, n);
+    for (int m = 0; m < s->team; m++)
+        latest = s->load[m] > latest ? s->load[m] : latest;
+    return latest;
+}
+
 int64_t fnn_schedule(fnn_workspace *workspace, int in_region) {
     const fnn_program *program = workspace->program;
     const int team = workspace->team_size < MOST_MEMBERS ? workspace->team_size : MOST_MEMBERS;
     const double least_gain = in_region ? 0 : REGION_NS;
     schedule s = {.workspace = workspace, .team = team};
-    double latest = 0;
     workspace->ns = 0;
     for (int n = 0; n < program->node_count; n++) {
         workspace->args[n].plan = NULL;
@@ -328,10 +343,11 @@ int64_t fnn_schedule(fnn_workspace *workspace, int in_region) {
             const int64_t bytes = scratch_of(workspace, n, team);
             s.budget = 2 * bytes > s.budget ? 2 * bytes : s.budget;
         }
-        for (int n = 0; n < program->node_count; n++)
-            choose(&s, n);
-        for (int m = 0; m < team; m++)
-            latest = s.load[m] > latest ? s.load[m] : latest;
+        /* Ops decide one after the other, so try both ways to begin. */
+        const double by_rows = go_through(&s, FNN_CUT_ROWS);
+        double latest = go_through(&s, FNN_CUT_COLS);
+        if (by_rows < latest)
+            latest = go_through(&s, FNN_CUT_ROWS);
         workspace->region_size = team;
         if (fnn_threads_forced() || workspace->ns - latest > least_gain)
             return s.most;
