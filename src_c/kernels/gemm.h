@@ -237,9 +237,10 @@ FNN_INLINE void gemm_after_row(const fnn_gemm *g, int64_t row, int64_t col, int6
         g->derivative(width, c, (const real *)g->saved + row * g->saved_row + col, c, g->p0, g->p1);
 }
 
-/* All row tiles of columns [col, col + width): that panel of b stays in cache while a streams past it. The last tile
- * asks for what is `ahead`: its rows are too far apart for the processor to guess. */
-static void gemm_panel(const fnn_gemm *g, int64_t col, int64_t width, gemm_ahead ahead) {
+/* Row tiles [first, last) of all `count`, columns [col, col + width): that panel of b stays in cache while a streams
+ * past it. The last tile asks for what is `ahead`: its rows are too far apart for the processor to guess. */
+static void gemm_panel(const fnn_gemm *g, int64_t first, int64_t last, int64_t count, int64_t col, int64_t width,
+                       gemm_ahead ahead) {
     const gemm_tile_fn *tiles = gemm_tiles_for(width);
     gemm_tile t = {.depth = g->depth,
                    .a_row = g->a_row,
@@ -251,8 +252,7 @@ static void gemm_panel(const fnn_gemm *g, int64_t col, int64_t width, gemm_ahead
                    .tail = (int)(width > VLEN ? width - VLEN : width),
                    .add = g->add,
                    .relu = g->relu};
-    int64_t count = (g->rows + GEMM_ROWS - 1) / GEMM_ROWS;
-    for (int64_t tile = 0, row = 0; tile < count; tile++) {
+    for (int64_t tile = first, row = g->rows * first / count; tile < last; tile++) {
         int64_t next = g->rows * (tile + 1) / count;
         t.a = (const real *)g->a + row * g->a_row;
         t.ahead = tile + 1 < count ? (gemm_ahead){t.b, 0, 0} : ahead;
@@ -265,17 +265,26 @@ static void gemm_panel(const fnn_gemm *g, int64_t col, int64_t width, gemm_ahead
     }
 }
 
-static void gemm(const fnn_gemm *g) {
-    const int64_t few = g->rows <= GEMM_FEW && g->rows > 0 ? GEMM_FEW_COLUMNS(g->rows) * VLEN : INT64_MAX;
+/* All panels of b, for row tiles [first, last) of all `count`. */
+static void gemm_tiles(const fnn_gemm *g, int64_t first, int64_t last, int64_t count) {
+    const int64_t few = g->rows <= GEMM_FEW ? GEMM_FEW_COLUMNS(g->rows) * VLEN : INT64_MAX;
     for (int64_t col = 0; col < g->cols;) {
         int64_t left = g->cols - col, width = left < GEMM_COLS ? left : GEMM_COLS;
         if (left >= few)
             width = few;
         const gemm_ahead panel = {(const real *)g->b + col + width, g->b_depth, GEMM_COLS * g->b_depth},
-                         last = {g->next ? g->next : g->b, g->next_row, g->next_step};
-        gemm_panel(g, col, width, left > width ? panel : last);
+                         end = {g->next ? g->next : g->b, g->next_row, g->next_step};
+        gemm_panel(g, first, last, count, col, width, left > width ? panel : end);
         col += width;
     }
+}
+
+/* A small b stays in L1 as a whole: then c is written row by row, as the processor expects it. */
+static void gemm(const fnn_gemm *g) {
+    const int64_t count = (g->rows + GEMM_ROWS - 1) / GEMM_ROWS;
+    const int64_t step = g->depth * g->cols * (int64_t)sizeof(real) <= FNN_GEMM_NEAR ? 1 : count;
+    for (int64_t tile = 0; tile < count; tile += step)
+        gemm_tiles(g, tile, tile + step, count);
 }
 
 FNN_INLINE void gemm_finish_part(const real *bias, int relu, real *c, int count) {

@@ -76,6 +76,7 @@ enum { FNN_SGD_TORCH, FNN_SGD_CLASSICAL, FNN_SGD_AVERAGING };
 
 /* One serial piece of a product (kernels/gemm.h, dot.h): strides in elements. gemm wants b_col == 1, dot a_depth == 1
  * and b_depth == 1. */
+#define FNN_GEMM_NEAR (24 << 10) /* bytes of b that stay in L1 beside the rows of a and c */
 typedef struct fnn_gemm {
     int64_t rows, cols, depth;
     const void *a; /* [rows, depth] */

@@ -48,7 +48,8 @@ static int is_last_block(const fnn_args *args, int64_t k) {
 
 /* Elements between the rows of a packed panel: a narrow one is packed without gaps, to take less of L1. */
 static int64_t panel_row(const fnn_args *args, int64_t cols) {
-    return cols < args->table->lanes ? cols : args->table->gemm_cols;
+    const int64_t panel = args->table->gemm_cols;
+    return cols < args->table->lanes ? cols : (cols + panel - 1) / panel * panel;
 }
 
 /* ---- direct: c = a @ b ---- */
@@ -65,7 +66,7 @@ static void ask_for_panel(const piece *p, fnn_gemm *g, int64_t j, int64_t k) {
 /* Rows [g->rows] of c from `row`, all the member's columns, one block of depth from k on. */
 static void direct_pass(const piece *p, fnn_gemm *g, int64_t row, int64_t k) {
     const fnn_args *args = p->args;
-    const int64_t *d = args->dim, width = p->right ? args->table->gemm_cols : p->col1 - p->col0;
+    const int64_t *d = args->dim, width = p->right ? p->plan->panel : p->col1 - p->col0;
     for (int64_t j = p->col0; j < p->col1; j += width) {
         g->cols = fnn_smaller(width, p->col1 - j);
         g->b = element(args, GEMM_B, k * d[GEMM_DIM_B_DEPTH] + j * d[GEMM_DIM_B_COL]);

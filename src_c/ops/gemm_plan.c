@@ -20,7 +20,7 @@ static const double TRANSPOSE = 3.5, GROUP = 100;      /* cycles per vector turn
 static const double FAR_BYTE = 0.03;                   /* cycles per byte of a right operand that does not stay in L2 */
 static const double START = 120;                       /* cycles of a call */
 /* A processor asks for the lines of c that would come next, and takes them from the member that writes them: cycles per
- * panel where members share the rows, per row where they share the columns. */
+ * panel (once if c is written row by row) where members share the rows, per row where they share the columns. */
 static const double ROWS_BORDER = 1000, COLS_BORDER = 150;
 
 enum { DEFAULT_BLOCK = 1024, CHUNK_TILES = 4, LINE = 64 };
@@ -47,6 +47,11 @@ static int rows_collide(const fnn_args *args, int64_t rows, int64_t stride, int6
     enum { SAME_SETS = 2048, WAYS = 4 };
     const int64_t bytes = stride * args->table->item_size;
     return rows > WAYS && step == 1 && bytes != 0 && bytes % SAME_SETS == 0;
+}
+
+/* All of the right operand stays in L1 (gemm.h). */
+static int right_is_near(const fnn_args *args) {
+    return args->dim[GEMM_DIM_DEPTH] * args->dim[GEMM_DIM_COLS] * args->table->item_size <= FNN_GEMM_NEAR;
 }
 
 /* Cycles of the tiles of a rows x cols x depth product with vectors along the columns. */
@@ -113,7 +118,7 @@ static double shared_cycles(const fnn_args *args, fnn_gemm_path path, int team_s
     const double by_cols = path_cycles(args, path, rows, cols_of_one) + COLS_BORDER * (double)rows;
     if (path == FNN_GEMM_DOT || cut == FNN_CUT_COLS)
         return by_cols;
-    const double panels = path == FNN_GEMM_DIRECT ? (double)ceil_div(cols, panel) : 1;
+    const double panels = path == FNN_GEMM_DIRECT && !right_is_near(args) ? (double)ceil_div(cols, panel) : 1;
     const double along_rows = path_cycles(args, path, rows_of_one, cols) + ROWS_BORDER * panels;
     if (by_cols <= along_rows && cut != FNN_CUT_ROWS)
         return by_cols;
@@ -157,6 +162,7 @@ static int64_t aligned(int64_t bytes) { return (bytes + 127) / 128 * 128; }
 /* What is packed, and in which portions. */
 static void plan_packing(const fnn_args *args, fnn_gemm_plan *plan) {
     const int64_t *d = args->dim, item = args->table->item_size, panel = args->table->gemm_cols;
+    const int64_t all = round_up(d[GEMM_DIM_COLS], panel);
     const int64_t depth = fnn_smaller(fnn_gemm_block(args), d[GEMM_DIM_DEPTH]), rows = d[GEMM_DIM_ROWS];
     const int64_t left_row = fnn_gemm_left_row(args, depth) * item, tile = args->table->gemm_rows;
     int64_t left_rows;
@@ -166,7 +172,8 @@ static void plan_packing(const fnn_args *args, fnn_gemm_plan *plan) {
         /* b in place: a stays in L2 while the panels of b go by. b packed: each panel is used for many rows. */
         const int64_t fit = plan->pack_right ? 512 : fnn_cache_size(2) / 2 / left_row / tile * tile;
         plan->pass = fit < 8 * tile ? 8 * tile : fit;
-        plan->right_bytes = plan->pack_right ? aligned(depth * panel * item) : 0;
+        plan->panel = right_is_near(args) ? all : panel;
+        plan->right_bytes = plan->pack_right ? aligned(depth * plan->panel * item) : 0;
         left_rows = fnn_smaller(plan->pass, rows);
     } else {
         plan->pack_right = d[GEMM_DIM_A_ROW] != 1;

@@ -44,6 +44,7 @@ typedef struct fnn_gemm_plan {
     int pack_right;     /* panels of the right operand (b; swapped: a.T) are copied to contiguous rows */
     int by_rows;        /* members share the rows of c, else its columns */
     int64_t unit;       /* in pieces of so many */
+    int64_t panel;      /* columns of the right operand packed at a time (direct) */
     int64_t pass;       /* rows of c for which the packed operands are made at a time */
     int64_t left_bytes; /* of one member's scratch: packed left rows, packed right panels, a piece of c.T */
     int64_t right_bytes, tile_bytes;
