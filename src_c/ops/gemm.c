@@ -26,8 +26,14 @@ static char *c_at(const fnn_args *args, int64_t row, int64_t col) {
     return element(args, GEMM_C, row * args->dim[GEMM_DIM_C_ROW] + col);
 }
 
-/* Bias, activation and derivative of the product at (row, col) of c; the last block of depth only. Dropout comes
- * between activation and derivative, and is a matter of whole rows: then the derivative waits for it. */
+/* Dropout comes between activation and derivative, and is a matter of whole rows: then the derivative waits for it. It
+ * waits too where a tile is done sooner than the calls for its rows: all rows at once cost one call each. */
+static int derivative_waits(const fnn_args *args) {
+    enum { SHALLOW = 128 };
+    return args->dim[GEMM_DIM_DERIVATIVE] > 1 && (args->dim[GEMM_DIM_KEEP] || args->dim[GEMM_DIM_DEPTH] <= SHALLOW);
+}
+
+/* Bias, activation and derivative of the product at (row, col) of c; the last block of depth only. */
 static void set_epilogue(const fnn_args *args, fnn_gemm *g, int64_t row, int64_t col) {
     const int64_t *d = args->dim, kind = d[GEMM_DIM_ACTIVATION] - 1;
     g->p0 = args->scalar[GEMM_P0];
@@ -35,7 +41,7 @@ static void set_epilogue(const fnn_args *args, fnn_gemm *g, int64_t row, int64_t
     g->bias = args->pointer[GEMM_BIAS] ? element(args, GEMM_BIAS, col) : NULL;
     g->relu = kind == FNN_UNARY_relu;
     g->activation = kind > FNN_UNARY_identity && !g->relu ? args->table->unary[kind] : NULL;
-    if (d[GEMM_DIM_DERIVATIVE] > 1 && !d[GEMM_DIM_KEEP]) {
+    if (d[GEMM_DIM_DERIVATIVE] > 1 && !derivative_waits(args)) {
         g->derivative = args->table->unary_backward[d[GEMM_DIM_DERIVATIVE] - 1];
         g->saved = element(args, GEMM_SAVED, row * d[GEMM_DIM_SAVED_ROW] + col);
         g->saved_row = d[GEMM_DIM_SAVED_ROW];
@@ -241,10 +247,20 @@ static void drop(const piece *p) {
         const int64_t number = (row + (int64_t)args->scalar[GEMM_FIRST_ROW]) * d[GEMM_DIM_COLS] + p->col0;
         args->table->dropout(cols, c, c, number, (int32_t)(d[GEMM_DIM_KEEP] - 1), (uint64_t)d[GEMM_DIM_SEED],
                              (uint32_t)d[GEMM_DIM_LAYER], (uint32_t)(int64_t)args->scalar[GEMM_STEP]);
-        if (d[GEMM_DIM_DERIVATIVE] > 1)
-            args->table->unary_backward[d[GEMM_DIM_DERIVATIVE] - 1](
-                cols, c, element(args, GEMM_SAVED, row * d[GEMM_DIM_SAVED_ROW] + p->col0), c, args->scalar[GEMM_P0],
-                args->scalar[GEMM_P1]);
+    }
+}
+
+static void multiply_by_derivative(const piece *p) {
+    const fnn_args *args = p->args;
+    const int64_t *d = args->dim;
+    int64_t cols = p->col1 - p->col0, rows = p->row1 - p->row0;
+    if (cols == d[GEMM_DIM_C_ROW] && cols == d[GEMM_DIM_SAVED_ROW]) /* one long row */
+        cols *= rows, rows = 1;
+    for (int64_t row = p->row0; row < p->row0 + rows; row++) {
+        char *c = c_at(args, row, p->col0);
+        args->table->unary_backward[d[GEMM_DIM_DERIVATIVE] - 1](
+            cols, c, element(args, GEMM_SAVED, row * d[GEMM_DIM_SAVED_ROW] + p->col0), c, args->scalar[GEMM_P0],
+            args->scalar[GEMM_P1]);
     }
 }
 
@@ -300,6 +316,8 @@ void fnn_op_gemm_run(const fnn_args *args, const fnn_team *team) {
         paths[plan.path](&p);
         if (args->dim[GEMM_DIM_KEEP])
             drop(&p);
+        if (derivative_waits(args))
+            multiply_by_derivative(&p);
     }
     if (args->pointer[GEMM_B_SUM])
         sum_right(args, sum0, sum1);

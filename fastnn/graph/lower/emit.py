@@ -6,7 +6,7 @@ read are copied first, and only those.
 
 import numpy as np
 
-from ..symbols import affine, product
+from ..symbols import Dim, affine, product
 from .view import View, coalesce, contiguous_strides, memory_order, permuted_strides
 
 _ITEM = {"int": 8, "stat": 8}
@@ -229,25 +229,45 @@ class Lowering:
         self.op(name, {**views, output: y}, rows=y.shape[0], cols=y.shape[1], **dims, **options)
         self.done(tensor, target)
 
-    def gemm(self, node, a, b, bias, block=0, activation=0, params=()):
-        """c = activation(a @ b + bias); a of any number of dimensions, c in whatever layout it is wanted."""
+    def gemm(self, node, a, b, bias=None, *, block=0, activation=0, params=(), drop=None, derivative=0, saved=None,
+             column_sums=None):  # fmt: skip
+        """c = a @ b and what follows: + bias, activation, dropout, times f'(saved); c in whatever layout it is wanted.
+
+        a has any number of dimensions. drop: the attrs of a dropout. column_sums: a tensor, the sums of a's columns.
+        """
         tensor = node.outputs[0]
-        into = None if activation or bias is not None else self.adds_into(tensor)
+        plain = not activation and bias is None and drop is None and not derivative
+        into = self.adds_into(tensor) if plain else None
         target = self.result(tensor, flexible=True) if into is None else into
-        c, left = target.as_matrix(), a.as_matrix()
+        c, left, turned = target.as_matrix(), a.as_matrix(), False
         if left is None:
             left = self.contiguous(a).as_matrix()
         if bias is not None:
             bias = self.contiguous(bias)
         if c is None or c.strides[1] != 1 and c.shape[1] != 1:
-            if c is not None and c.strides[0] == 1 and bias is None and not activation:
-                left, b, c = b.transpose((1, 0)), left.transpose((1, 0)), c.transpose((1, 0))
+            if c is not None and c.strides[0] == 1 and plain:
+                left, b, c, turned = b.transpose((1, 0)), left.transpose((1, 0)), c.transpose((1, 0)), True
             else:
                 target = self.allocate(tensor.shape)
                 c, into = target.as_matrix(), None
+        if saved is not None:
+            saved = self.rows_of(saved)
+        buffers = {"a": left, "b": b, "bias": bias, "c": c, "saved": saved}
+        sums, separate = None, False
+        if column_sums is not None:
+            added = self.adds_into(column_sums)
+            sums = self.result(column_sums) if added is None else added
+            separate = not (turned and b.strides[1] == 1 and (added is None) == (into is None))
+            if not separate:
+                buffers["b_sum"] = sums
+        stream = {} if drop is None else {"keep": 1 + drop["threshold"], "seed": drop["seed"], "layer": drop["layer"]}
+        scalars = tuple(params)
+        if drop is not None:
+            first = self.first_row() if isinstance(c.shape[0], Dim) else 0.0
+            scalars = (*params, *[0.0] * (2 - len(params)), self.micro_step(), first)
         self.op(
             "gemm",
-            {"a": left, "b": b, "bias": bias, "c": c},
+            buffers,
             rows=c.shape[0],
             cols=c.shape[1],
             depth=left.shape[1],
@@ -259,12 +279,22 @@ class Lowering:
             block=block,
             accumulate=int(into is not None),
             activation=activation,
-            scalars=params,
+            saved_row=0 if saved is None else saved.strides[0] if saved.shape[0] != 1 else saved.shape[1],
+            derivative=derivative,
+            **stream,
+            scalars=scalars,
         )
         if into is None:
             self.done(tensor, target)
         else:
             self.place(tensor, target)
+        if column_sums is not None:
+            if separate:
+                self._sum_rows(self.rows_of(a.transpose((1, 0))), sums, 0, added is not None)
+            if added is None:
+                self.done(column_sums, sums)
+            else:
+                self.place(column_sums, sums)
 
     # --- reductions -------------------------------------------------------------------------------------------
     def reduce(self, node, kind, mean):

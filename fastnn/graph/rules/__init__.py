@@ -10,8 +10,8 @@ from .base import RECORDERS, RULES, Rule
 __all__ = ["RULES", "Rule", "recorder"]
 
 _FAMILIES = (
-    "leaves", "elementwise", "binary", "shape", "reduce", "dense", "softmax", "losses", "normalization", "layer_norm",
-    "random", "python_op",
+    "leaves", "elementwise", "binary", "shape", "reduce", "dense", "dense_gradients", "softmax", "losses",
+    "normalization", "layer_norm", "random", "python_op",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from ..symbols import product
 from .base import CONST, LOCAL, Rule, add_all, is_local_shape, records, register
 from .lists import activations
+from .random import drop
 from .shape import reshape, transpose
 
 FORWARD_BLOCK = 0  # the native default (1024 terms)
@@ -30,7 +31,7 @@ class Matmul(Rule):
 
     def lower(self, node, low):
         a, b = map(low.view, node.inputs)
-        low.gemm(node, a, b, None, block=node.attrs["block"])
+        low.gemm(node, a, b, block=node.attrs["block"])
 
     def keeps_rows(self, node, states):
         return states[0] == LOCAL and states[1] == CONST and is_local_shape(node.outputs[0].shape)
@@ -60,15 +61,16 @@ def matmul(graph, a, b):
 
 @register
 class Linear(Rule):
-    """y = activation(x @ weight.T + bias); weight (out, in). attrs name, activation (list name or None), params.
+    """y = dropout(activation(x @ weight.T + bias)); weight (out, in).
 
-    Users' calls are recorded without activation; the fusion pass puts it in after differentiation.
+    attrs activation (list name or None), params; dropout (the attrs of one, or absent). Users' calls are recorded
+    without both; passes put them in after differentiation.
     """
 
     op = "linear"
 
     def vjp(self, node, grads, needs):
-        if node.attrs["activation"] is not None:
+        if _is_fused(node):
             from ..differentiate import gradients_through
 
             return gradients_through(node, grads)
@@ -84,7 +86,7 @@ class Linear(Rule):
         return out
 
     def jvp(self, node, tangents):
-        if node.attrs["activation"] is not None:
+        if _is_fused(node):
             from ..differentiate import tangents_through
 
             return tangents_through(node, tangents)
@@ -102,17 +104,25 @@ class Linear(Rule):
     def decompose(self, node):
         y = linear(node.graph, *node.inputs)
         name = node.attrs["activation"]
-        return [y if name is None else _activate(node.graph, y, name, node.attrs["params"])]
+        y = y if name is None else _activate(node.graph, y, name, node.attrs["params"])
+        return [y if node.attrs.get("dropout") is None else drop(y, node.attrs["dropout"])]
 
     def lower(self, node, low):
         x, weight = low.view(node.inputs[0]), low.view(node.inputs[1])
         bias = low.view(node.inputs[2]) if len(node.inputs) == 3 else None
         code = 0 if node.attrs["activation"] is None else 1 + node.attrs["code"]
-        low.gemm(node, x, weight.transpose((1, 0)), bias, activation=code, params=node.attrs["params"])
+        low.gemm(
+            node, x, weight.transpose((1, 0)), bias, activation=code, params=node.attrs["params"],
+            drop=node.attrs.get("dropout"),
+        )  # fmt: skip
 
     def keeps_rows(self, node, states):
         weights_const = all(state == CONST for state in states[1:])
         return states[0] == LOCAL and weights_const and is_local_shape(node.outputs[0].shape)
+
+
+def _is_fused(node):
+    return node.attrs["activation"] is not None or node.attrs.get("dropout") is not None
 
 
 def _activate(graph, y, name, params):

@@ -89,6 +89,11 @@ def _emit(op, x, attrs):
     return x.graph.emit(op, (x,), attrs, [(x.shape, "real")]).outputs[0]
 
 
+def drop(x, attrs):
+    """The dropout of these attrs."""
+    return _emit("dropout", x, attrs)
+
+
 def _stream_of(graph, seed, layer):
     layer = graph.next_random_layer() if layer is None else int(layer)
     return {"seed": _signed(graph.seed if seed is None else int(seed)), "layer": layer}
