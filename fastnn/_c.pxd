@@ -72,6 +72,10 @@ cdef extern from "ops/call.h" nogil:
     double fnn_call_prepare(int op, int dtype, fnn_args *args)
     fnn_status fnn_call_run(int op, fnn_args *args, double ns)
 
+cdef extern from "ops/probe.h" nogil:
+    double fnn_probe_flops(int dtype, int threads, double seconds)
+    double fnn_probe_bandwidth(int dtype, int threads, void *memory, int64_t bytes, double seconds)
+
 cdef extern from "program/program.h" nogil:
     ctypedef struct fnn_affine:
         int64_t per_row
@@ -80,6 +84,11 @@ cdef extern from "program/program.h" nogil:
         FNN_BUFFER_EXTERNAL
         FNN_BUFFER_WORKSPACE
         FNN_BUFFER_KEPT
+    ctypedef struct fnn_buffer:
+        fnn_buffer_kind kind
+        fnn_affine bytes
+        int64_t rows_bytes
+    int64_t fnn_affine_at(fnn_affine a, int64_t rows)
     ctypedef struct fnn_operand:
         int buffer
         fnn_affine offset
@@ -101,6 +110,7 @@ cdef extern from "program/program.h" nogil:
         int64_t arena_bytes
         int64_t lower_bound_bytes
         fnn_node *nodes
+        fnn_buffer *buffers
         char *problem
     ctypedef struct fnn_setting:
         int64_t rows

@@ -247,6 +247,36 @@ cdef class Program:
                    <size_t> (<cnp.ndarray> array).nbytes)
         return 0
 
+    def bound_arrays(self):
+        """{buffer id: array} of what is referenced for life: all that a run may change, besides its externals."""
+        return dict(self.bound)
+
+    @property
+    def scratch_bytes(self):
+        """Largest scratch of the workspaces that are not in use now."""
+        return max([(<_Workspace> workspace).workspace.scratch_bytes for workspace in self.free_list], default=0)
+
+    cdef int64_t buffer_bytes(self, int index, int64_t rows, dict externals) except -1:
+        """Bytes of a buffer that a run over so many rows can reach at most; 0 where nobody knows."""
+        cdef _c.fnn_buffer *buffer = &self.program.buffers[index]
+        if buffer.kind != _c.FNN_BUFFER_EXTERNAL:
+            return _c.fnn_affine_at(buffer.bytes, rows)
+        array = self.bound.get(index, externals.get(index))
+        return 0 if array is None else (<cnp.ndarray> array).nbytes
+
+    def op_buffers(self, int64_t rows, dict externals):
+        """Per op {buffer id: bytes of the buffer}."""
+        report = []
+        cdef int index
+        for n in range(self.program.node_count):
+            used = {}
+            for i in range(_c.FNN_MAX_POINTERS):
+                index = self.program.nodes[n].operand[i].buffer
+                if index >= 0:
+                    used[index] = self.buffer_bytes(index, rows, externals)
+            report.append(used)
+        return report
+
     def op_report(self, int64_t rows):
         """One dict per op for so many rows: name, sizes, FLOPs, bytes, estimated ns on one thread, threads and why."""
         cdef _Workspace workspace = self.take()
@@ -278,6 +308,8 @@ cdef class Program:
 
     def profile(self, int64_t rows, dict externals, scalars=(), int repeats=10):
         """Mean seconds per op over `repeats` runs after one warm-up; a barrier's wait counts with the op after it."""
+        if <Py_ssize_t> len(scalars) < self.program.slot_count:
+            raise ValueError(f"this program takes {self.program.slot_count} scalars, got {len(scalars)}")
         cdef _Workspace workspace = self.take()
         cdef _c.fnn_workspace *w = workspace.workspace
         cdef bytearray values = bytearray((len(scalars) + 1) * sizeof(double))

@@ -60,6 +60,29 @@ def threads_forced():
     return bool(_c.fnn_threads_forced())
 
 
+def probe_flops(int dtype_code, int threads, double seconds):
+    """Measured floating-point operations per second of so many threads, multiply-adds in registers."""
+    if threads < 1 or not 0 < seconds < 10:
+        raise ValueError("a probe takes at least one thread and a time of less than 10 seconds")
+    cdef double rate
+    with nogil:
+        rate = _c.fnn_probe_flops(dtype_code, threads, seconds)
+    return rate
+
+
+def probe_bandwidth(int dtype_code, int threads, cnp.ndarray memory not None, int64_t working_set, double seconds):
+    """Measured bytes per second over a working set, the first bytes of a writeable array."""
+    if threads < 1 or not 0 < seconds < 10:
+        raise ValueError("a probe takes at least one thread and a time of less than 10 seconds")
+    if not memory.flags.c_contiguous or not memory.flags.writeable or not 32768 <= working_set <= memory.nbytes:
+        raise ValueError("a probe needs a contiguous, writeable array of at least the working set, 32 KiB or more")
+    cdef double rate
+    cdef void *data = cnp.PyArray_DATA(memory)
+    with nogil:
+        rate = _c.fnn_probe_bandwidth(dtype_code, threads, data, working_set, seconds)
+    return rate
+
+
 def config():
     """How the library was built and what it found on this machine."""
     return {"compiler": _c.fnn_compiler().decode(), "openmp": _c.fnn_openmp_version(), "isa": get_isa(),

@@ -288,3 +288,30 @@ def test_reader_that_goes_away(folder):
     command = f"{sys.executable} -m fastnn predict digits.safetensors digits --probabilities | head -1"
     run = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert run.stdout.startswith("prediction") and "Traceback" not in run.stderr and "BrokenPipe" not in run.stderr
+
+
+def test_bench_of_a_network_and_of_a_file(folder, capsys, monkeypatch):
+    import json
+
+    monkeypatch.setattr("fastnn.graph.limits._SECONDS", 1e-4)
+    (folder / "flowers.csv").write_text(flowers()[0])
+    assert main(["train", "flowers.csv", "--target", "kind", "-o", "flowers.safetensors", *QUICK]) == 0
+    capsys.readouterr()
+    assert main(["bench", "flowers.safetensors", "--batch-size", "16", "-o", "figures.json"]) == 0
+    out = capsys.readouterr().out
+    for text in ("a training step of 16 rows with Adam", "of the roofline", "this machine (measured)", "memory:",
+                 "predict of 1 row:", "written to figures.json"):  # fmt: skip
+        assert text in out
+    figures = json.loads((folder / "figures.json").read_text())
+    assert figures["ops"] and figures["wall"] > 0 and [p["rows"] for p in figures["predict"]] == [1, 32, 128]
+    network = ["--inputs", "6", "--outputs", "1", "--layers", "8", "--batch-norm", "--optimizer", "sgd"]
+    assert main(["bench", *network]) == 0
+    out = capsys.readouterr().out
+    assert "loss mse" in out and "batch_norm" in out and "with SGD" in out
+    for arguments, message in (
+        (["bench"], "say what network"),
+        (["bench", "nothing.safetensors"], "there is no file"),
+        (["bench", "flowers.safetensors", "-o", "figures.json"], "--force"),
+    ):
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err

@@ -10,6 +10,12 @@ TRAIN_EXAMPLES = """examples:
 """
 
 
+BENCH_EXAMPLES = """examples:
+  fastnn bench digits.safetensors                      a model that fastnn train or fastnn.save wrote
+  fastnn bench --inputs 784 --layers 256,128 --outputs 10 --batch-norm --dropout 0.2 --batch-size 64
+"""
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse with errors of one line; unknown options come with the nearest known one."""
 
@@ -94,6 +100,23 @@ def _add_data(parser, meaning):
     parser.add_argument("--idx-dir", metavar="DIR", help="folder with MNIST's file names, plain or .gz")
 
 
+def _add_network_options(group, layers, dropout, batch_norm):
+    """What `cli.network.make_model` builds from; the texts say the defaults."""
+    group.add_argument("--layers", type=_layers, metavar="N,…", help=f"hidden layers ({layers})")
+    group.add_argument("--activation", default="relu", metavar="NAME", help="default relu")
+    group.add_argument("--dropout", type=_share, metavar="P", help=f"share dropped after each hidden layer ({dropout})")
+    group.add_argument("--batch-norm", action=argparse.BooleanOptionalAction, default=None,
+                       help=f"batch normalisation before each activation ({batch_norm})")  # fmt: skip
+    group.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+
+
+def _add_optimizer_options(group):
+    group.add_argument("--optimizer", default="adam", metavar="NAME", help="default adam")
+    group.add_argument("--lr", type=_positive, metavar="RATE", help="learning rate (default 0.001; sgd 0.01)")
+    group.add_argument("--momentum", type=_share, metavar="M", help="of sgd (default 0.9)")
+    group.add_argument("--weight-decay", type=_not_negative, default=0.0, metavar="L2", help="default 0")
+
+
 def _add_train(commands):
     parser = commands.add_parser("train", help="train a network and write it to one file", epilog=TRAIN_EXAMPLES,
                                  usage="fastnn train (digits | TABLE --target COL | --idx-dir DIR) [options]",
@@ -112,21 +135,13 @@ def _add_train(commands):
     _add_table_options(table)
 
     model = parser.add_argument_group("model")
-    model.add_argument("--layers", type=_layers, metavar="N,…", help="hidden layers (default 256,128; tables 128,64)")
-    model.add_argument("--activation", default="relu", metavar="NAME", help="default relu")
-    model.add_argument("--dropout", type=_share, metavar="P", help="share dropped after each hidden layer (default 0.2;"
-                       " digits 0.3, regressions 0)")  # fmt: skip
-    model.add_argument("--batch-norm", action=argparse.BooleanOptionalAction, default=None,
-                       help="batch normalisation before each activation (default: only for digits)")  # fmt: skip
-    model.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    _add_network_options(model, "default 256,128; tables 128,64", "default 0.2; digits 0.3, regressions 0",
+                         "default: only for digits")  # fmt: skip
 
     fit = parser.add_argument_group("training")
     fit.add_argument("--epochs", type=_whole(1), metavar="N", help="default by the size of the data")
     fit.add_argument("--batch-size", type=_whole(1), metavar="N", help="default 32, from 10,000 rows on 128")
-    fit.add_argument("--optimizer", default="adam", metavar="NAME", help="default adam")
-    fit.add_argument("--lr", type=_positive, metavar="RATE", help="learning rate (default 0.001; sgd 0.01)")
-    fit.add_argument("--momentum", type=_share, metavar="M", help="of sgd (default 0.9)")
-    fit.add_argument("--weight-decay", type=_not_negative, default=0.0, metavar="L2", help="default 0")
+    _add_optimizer_options(fit)
     fit.add_argument("--patience", type=_whole(0), metavar="N",
                      help="stop after N epochs without a better validation loss and keep the best weights; 0: never"
                      " (default: 20 for tables, else 0)")  # fmt: skip
@@ -162,6 +177,24 @@ def _add_evaluate(commands):
     _add_run_options(parser)
 
 
+def _add_bench(commands):
+    parser = commands.add_parser("bench", help="where the time of a training step and of predictions goes",
+                                 epilog=BENCH_EXAMPLES, usage="fastnn bench (MODEL | --inputs N --outputs N) [options]",
+                                 formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)  # fmt: skip
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="model file; else the options say what network")
+    network = parser.add_argument_group("network")
+    network.add_argument("--inputs", type=_whole(1), metavar="N", help="features of a row (default: the file's)")
+    network.add_argument("--outputs", type=_whole(1), metavar="N", help="classes; 1: a number to predict")
+    _add_network_options(network, "default 128,64", "default 0", "default: none")
+    step = parser.add_argument_group("step")
+    step.add_argument("--batch-size", type=_whole(2), default=128, metavar="N", help="default 128")
+    _add_optimizer_options(step)
+    step.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="of weights and data (default 0)")
+    _add_run_options(step)
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the figures to a JSON file too")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
+
+
 def make_parser():
     """The parser of the whole command line."""
     from fastnn import __version__
@@ -172,6 +205,7 @@ def make_parser():
     _add_train(commands)
     _add_predict(commands)
     _add_evaluate(commands)
+    _add_bench(commands)
     commands.add_parser("info", help="instruction set, threads, versions", allow_abbrev=False)
     return parser, commands.choices
 
@@ -196,7 +230,7 @@ def parse(argv=None):
     command = commands[options.command]
     if rest:
         _unknown(command, rest)
-    if options.command != "info":
+    if hasattr(options, "data"):
         if options.data is None and options.idx_dir is None:
             command.error("say what data: digits, a table, or --idx-dir DIR")
         if options.data is not None and options.idx_dir is not None:

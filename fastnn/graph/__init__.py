@@ -20,6 +20,7 @@ _NAMES = {
     "CompiledModel": "build",
     "TrainingProgram": "build",
     "Program": "program",
+    "Profile": "profile",
     "compile": "transforms",
     "grad": "transforms",
     "value_and_grad": "transforms",

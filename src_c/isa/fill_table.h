@@ -23,6 +23,7 @@
 #include "../kernels/noise.h"
 #include "../kernels/optimizers.h"
 #include "../kernels/pointwise_loss.h"
+#include "../kernels/probe.h"
 #include "../kernels/reduce.h"
 #include "../kernels/softmax.h"
 

@@ -1,0 +1,176 @@
+"""A trainer's whole step under the clock: gradients, then the update, and the memory that they need."""
+
+import time
+from contextlib import contextmanager
+
+import numpy as np
+
+from ..graph.errors import shape_text
+from ..graph.limits import limits
+from ..graph.profile import Profile, profile_plan, profile_program
+from ..nn.arrays import split_inputs
+from ..threads import num_threads as thread_limit
+from .engine import find_engine
+from .targets import prepare_target, prepare_weight
+
+_SPAN = 0.03  # seconds of steps that are timed as one call
+_SPANS = 7
+
+
+class MemoryUse:
+    """Bytes that a training step needs while it runs, data sets not counted.
+
+    Attributes
+    ----------
+    weights, gradients, state : int
+        Parameters and buffers; all gradients; the optimizer's moments and averaged weights.
+    activations : int
+        The planned memory of everything between input and gradients.
+    scratch : int
+        What single ops work in: packed panels, partial sums.
+    least_activations : int
+        The most that is alive at one op: no plan can be smaller.
+    """
+
+    def __init__(self, weights, gradients, state, activations, scratch, least_activations):
+        self.weights, self.gradients, self.state = weights, gradients, state
+        self.activations, self.scratch, self.least_activations = activations, scratch, least_activations
+
+    @property
+    def total(self):
+        """All of it."""
+        return self.weights + self.gradients + self.state + self.activations + self.scratch
+
+    @property
+    def least(self):
+        """Weights, gradients, state and the activations that must live."""
+        return self.weights + self.gradients + self.state + self.least_activations
+
+    @property
+    def ratio(self):
+        """total / least."""
+        return self.total / max(self.least, 1)
+
+    def to_dict(self):
+        """For JSON."""
+        return {**self.__dict__, "total": self.total, "least": self.least, "ratio": self.ratio}
+
+    def __str__(self):
+        return (
+            f"memory: {_bytes(self.total)} = weights {_bytes(self.weights)} + gradients {_bytes(self.gradients)} + "
+            f"optimizer state {_bytes(self.state)} + activations {_bytes(self.activations)} + scratch "
+            f"{_bytes(self.scratch)}; {self.ratio:.2f} times the lower bound (activations at least "
+            f"{_bytes(self.least_activations)})"
+        )
+
+
+def _bytes(count):
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
+        count /= 1024
+
+
+def profile(trainer, x, y, batch_size, sample_weight, repeats):
+    """See `Trainer.profile`."""
+    names, arrays = split_inputs(x)
+    total = len(arrays[0])
+    rows = total if batch_size == "full" else min(int(batch_size), total)
+    if rows < 1 or int(repeats) < 1:
+        raise ValueError(
+            f"profile needs rows, a batch size and repeats of at least 1; got {total}, {batch_size}, {repeats}"
+        )
+    target, spec = prepare_target(y, trainer.loss, trainer._output_shape(names, arrays), total, trainer.model.dtype)
+    weight = None if sample_weight is None else prepare_weight(sample_weight, total, trainer.model.dtype, trainer.loss)
+    engine = find_engine(trainer, names, arrays, target, spec, weight is not None, rows)
+    trainer._check_rows(engine, rows)
+    externals = engine.externals(arrays, target, weight)
+    order = np.random.default_rng(trainer.seed).permutation(total)[: total // rows * rows]
+    guard = trainer.model._guard
+    guard.start_writing()
+    try:
+        with thread_limit(trainer.num_threads), _unchanged(engine):
+            ops = _gradient_ops(engine, externals, order[:rows], rows, repeats) + _update_ops(trainer, engine, repeats)
+            wall = _wall(engine, externals, order, rows, repeats)
+            machine = limits(trainer.model.dtype)
+    finally:
+        guard.stop_writing()
+    what = f"a training step of {rows} rows with {type(trainer.optimizer).__name__}"
+    return Profile(what, ops, machine, wall, memory_of(trainer, engine))
+
+
+def _programs(engine):
+    plan = engine.training.plan
+    return [segment.program for segment in plan.segments if segment.program is not None]
+
+
+@contextmanager
+def _unchanged(engine):
+    """Whatever the programs write is as before when the block ends."""
+    bound = {}
+    for program in [*_programs(engine), engine.update.program]:
+        bound.update((id(array), array) for array in program.bound_arrays().values())
+    kept = [(array, array.copy()) for array in bound.values() if array.flags.writeable]
+    try:
+        yield
+    finally:
+        for array, before in kept:
+            array[...] = before
+
+
+def _gradient_ops(engine, externals, index, rows, repeats):
+    training = engine.training
+    given = dict(externals)
+    if training.index_id is not None:
+        given[training.index_id] = np.ascontiguousarray(index, np.int64)
+    return profile_plan(training.plan, rows, {}, given, tuple(engine.gradient_rows(1)[0]), repeats)
+
+
+def _update_ops(trainer, engine, repeats):
+    program = engine.update.program
+    names = {id(parameter.storage): (name, parameter.shape) for name, parameter, _ in engine.items}
+    arrays = program.bound_arrays()
+    described = []
+    for entry, used in zip(program.op_report(0), program.op_buffers(0, {}), strict=True):
+        name, shape = names.get(id(arrays.get(next(iter(used)))), ("gradients", ()))
+        what = trainer.optimizer.kind if entry["name"] == "optimizer" else entry["name"]
+        described.append({**entry, "label": f"{name} {what}", "shape": shape_text(shape) if shape else ""})
+    scalars = tuple(engine.update.rows(1, trainer._rate())[0])
+    return profile_program(program, described, trainer.model.dtype, 0, {}, scalars, repeats)
+
+
+def _wall(engine, externals, order, rows, repeats):
+    """Median seconds of a step among several native calls of many steps."""
+    trainer, training, update = engine.trainer, engine.training, engine.update
+
+    def run(count):
+        index = np.ascontiguousarray(np.resize(order, count * rows), np.int64)
+        offsets = np.arange(count + 1, dtype=np.int64) * rows
+        scalars, losses = engine.gradient_rows(count), np.empty(count)
+        start = time.perf_counter()
+        training.run_steps(
+            update.program, externals, index, offsets, scalars, update.rows(count, trainer._rate()), 1, losses, None,
+            0.0, False,
+        )  # fmt: skip
+        return (time.perf_counter() - start) / count
+
+    run(2)
+    count = max(2, min(10_000, int(_SPAN / max(run(5), 1e-7)), 1 + int(2e7 / rows)))
+    return float(np.median([run(count) for _ in range(max(3, min(_SPANS, repeats)))]))
+
+
+def memory_of(trainer, engine):
+    """The MemoryUse of an engine's step."""
+    programs = _programs(engine)
+    tensors = {id(t): t for _, t in trainer.model._all_named_tensors()}
+    slots = trainer._optimizer_state.slots.values()
+    state = sum(array.nbytes for slot in slots for array in slot.arrays.values())
+    state += sum(average.array.nbytes for _, average, _ in engine.update.slots if average is not None)
+    return MemoryUse(
+        weights=sum(t.storage.nbytes for t in tensors.values()),
+        gradients=engine.training.arena.nbytes,
+        state=state,
+        activations=sum(program.workspace_bytes for program in programs),
+        scratch=sum(program.scratch_bytes for program in [*programs, engine.update.program]),
+        least_activations=sum(program.lower_bound_bytes for program in programs),
+    )
