@@ -134,6 +134,19 @@ class Forward:
     def allow(self, guard: Guard | None, version: int) -> None: ...
     def run(self, x: Any, out: Any) -> NDArray[Any] | None: ...
 
+class Call:
+    def __init__(
+        self,
+        program: Program,
+        structure: Any,
+        result_structure: Any,
+        inputs: Sequence[tuple[int, tuple[int, ...], np.dtype[Any], type | None, tuple[int, int] | None]],
+        outputs: Sequence[tuple[int, tuple[int, ...]]],
+        cells: Sequence[tuple[Any, Any]],
+        dtype: np.dtype[Any],
+    ) -> None: ...
+    def run(self, args: tuple[Any, ...]) -> Any: ...
+
 def run_steps(
     gradient: Program,
     update: Program | None,

@@ -7,6 +7,7 @@ code ever frees or keeps NumPy memory; every reference that a program needs is h
 
 cimport cython
 cimport numpy as cnp
+from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free
@@ -22,5 +23,6 @@ include "_native_ops.pxi"
 include "_native_eager.pxi"
 include "_native_program.pxi"
 include "_native_forward.pxi"
+include "_native_call.pxi"
 
 check_environment()

@@ -4,7 +4,7 @@ import numpy as np
 
 from .lower.plan import Plan
 from .passes import run_passes
-from .rules.losses import validate_labels
+from .rules.losses import NO_IGNORE, validate_labels
 
 
 class Executable:
@@ -36,6 +36,28 @@ class Executable:
         ]
         self._keys = [id(t) for t in inputs]
         self._shapes = {id(t): t.shape for t in self.outputs}
+
+    def call(self, structure, result_structure, number_types, cells):
+        """A `_native.Call` for arguments of these structures and kinds, None if only `__call__` can run this.
+
+        number_types: per leaf the type of a plain number, or None for an array.
+        """
+        segment = self.plan.segments[0]
+        outputs = [id(t) for t in self.outputs]
+        if not self.plan.simple or segment.program is None or self._casts or len(set(outputs)) < len(outputs):
+            return None
+        labels = {i: (classes, NO_IGNORE if ignore is None else ignore) for i, classes, ignore in self._checks}
+        if len(labels) < len(self._checks) or segment.program.slot_count > 2:
+            return None
+        if max((len(t.shape) for t in (*self.inputs, *self.outputs)), default=0) > 8:
+            return None
+        inputs = [
+            (segment.feeds.get(id(t), -1), t.shape, t.dtype, number, labels.get(i))
+            for i, (t, number) in enumerate(zip(self.inputs, number_types, strict=True))
+        ]
+        results = [(segment.results[id(t)], t.shape) for t in self.outputs]
+        native = self.plan.native
+        return native.Call(segment.program, structure, result_structure, inputs, results, cells, self.dtype)
 
     def bind(self, arrays):
         """{id(tensor): array} of the inputs, labels checked."""

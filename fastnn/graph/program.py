@@ -54,7 +54,7 @@ class Program:
             y = self._forward.run(inputs[0], out)
             if y is not None:
                 return y
-        if not self._is_module:
+        if self._function is not None:
             if out is not None:
                 raise TypeError("out= is for compiled modules")
             return self._function(*inputs)

@@ -25,6 +25,8 @@ from .structure import describe, flatten, unflatten
 from .trace import Graph, current, tracing
 
 CACHE_SIZE = 32
+_FAST = 4  # signatures of a function that are tried natively, the latest first
+_NUMBERS = (float, int, np.float64, np.float32)  # that may stand for an array of no axes
 
 
 def _is_symbolic(value):
@@ -78,6 +80,7 @@ class Compiled:
         self.effects = effects
         self.disabled = tuple(disabled)
         self.last = None
+        self._fast = ()
         self._cache = OrderedDict()
         self._lock = threading.RLock()
 
@@ -90,7 +93,8 @@ class Compiled:
         for i, arg in enumerate(args):
             real += [self.real_args is None or i in self.real_args] * len(flatten(arg)[0])
         arrays, kinds, dtype = _arrays(leaves, real)
-        closed_over = _closed_over(self.watch)
+        cells = _closed_over(self.watch)
+        closed_over = [content for _, content in cells]
         key = (
             describe(structure), tuple(a.shape for a in arrays), tuple(kinds), dtype, _native.get_isa(),
             graph_version(), tuple(map(id, closed_over)),
@@ -99,14 +103,20 @@ class Compiled:
             entry = self._cache.get(key)
             if entry is None:
                 # the closure's values are kept with the program: their ids in the key stay theirs
-                entry = (*self._trace(arrays, kinds, dtype, structure), closed_over)
+                entry = _Entry(*self._trace(arrays, kinds, dtype, structure), closed_over)
                 self._cache[key] = entry
                 while len(self._cache) > CACHE_SIZE:
                     self._cache.popitem(last=False)
             else:
                 self._cache.move_to_end(key)
-            self.last = entry[0]
-        return entry[0], arrays, entry[1]
+            self.last = entry.executable
+            self._remember(entry.call(leaves, structure, cells))
+        return entry.executable, arrays, entry.structure
+
+    def _remember(self, call):
+        """Try this native call first from now on."""
+        if call is not None:
+            self._fast = (call, *(other for other in self._fast if other is not call))[:_FAST]
 
     def _trace(self, arrays, kinds, dtype, structure):
         graph = Graph(dtype)
@@ -120,15 +130,42 @@ class Compiled:
         return Executable(graph, inputs, outputs, self.disabled, effects), result_structure
 
     def __call__(self, *args):
+        for call in self._fast:
+            result = call.run(args)
+            if result is not None:
+                return result
         if any(_is_symbolic(leaf) for leaf in flatten(args)[0]):
             return self.fn(*args)
         executable, arrays, structure = self.prepare(args)
         return unflatten(structure, [array if array.ndim else array[()] for array in executable(arrays)])
 
 
+class _Entry:
+    """The program of one signature."""
+
+    __slots__ = ("calls", "closed_over", "executable", "structure")
+
+    def __init__(self, executable, structure, closed_over):
+        self.executable, self.structure, self.closed_over = executable, structure, closed_over
+        self.calls = {}
+
+    def call(self, leaves, structure, cells):
+        """The `_native.Call` for leaves of these types, None for those that need converting."""
+        numbers = tuple(None if type(leaf) is np.ndarray else type(leaf) for leaf in leaves)
+        if any(number is not None and number not in _NUMBERS for number in numbers):
+            return None
+        if (describe(structure), numbers) not in self.calls:
+            made = self.executable.call(structure, self.structure, numbers, cells)
+            self.calls[describe(structure), numbers] = made
+        return self.calls[describe(structure), numbers]
+
+
 def _closed_over(fn):
-    """What a function, and functions that it closes over, close over now: another object means another trace."""
-    contents, functions = [], [fn]
+    """[(cell, content)] of what a function, and functions that it closes over, close over now.
+
+    Another object in a cell means another trace.
+    """
+    found, functions = [], [fn]
     for fn in functions:  # grows
         while isinstance(fn, Compiled):
             fn = fn.watch
@@ -137,10 +174,10 @@ def _closed_over(fn):
                 value = cell.cell_contents
             except ValueError:  # not assigned yet
                 value = None
-            contents.append(value)
+            found.append((cell, value))
             if (isinstance(value, Compiled) or hasattr(value, "__closure__")) and value not in functions:
                 functions.append(value)
-    return contents
+    return found
 
 
 def _not_none(leaf):
