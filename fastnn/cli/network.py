@@ -47,8 +47,9 @@ def make_optimizer(options):
     """An optimizer by name; options that it does not have are refused."""
     from fastnn import optim
 
-    classes = {key.lower(): getattr(optim, key) for key in optim.__all__ if key not in ("Optimizer", "lr_scheduler")}
-    known = {key: value for key, value in classes.items() if issubclass(value, optim.Optimizer)}
+    public = [getattr(optim, key) for key in optim.__all__]
+    kinds = [kind for kind in public if isinstance(kind, type) and issubclass(kind, optim.Optimizer)]
+    known = {kind.__name__.lower(): kind for kind in kinds if kind is not optim.Optimizer}
     name, kind = _choose(options.optimizer, known, "--optimizer")
     values = {"lr": options.lr if options.lr is not None else _DEFAULT_RATES.get(name, 1e-3)}
     if options.weight_decay:

@@ -17,6 +17,8 @@ _NAMES = {
     "LARS": "layerwise",
     "LAMB": "layerwise",
     "EWMA": "ewma",
+    "l1": "penalties",
+    "l2": "penalties",
     "ConstantLR": "lr_scheduler",
     "StepLR": "lr_scheduler",
     "MultiStepLR": "lr_scheduler",
