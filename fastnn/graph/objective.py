@@ -93,8 +93,11 @@ class Objective:
 
     def gradients(self):
         """dJ at the point, one array per examined array."""
-        program = Executable(self.graph, self.tensors, [self.loss, *self._slopes()], self._disabled)
-        return program(self.arrays)[1:]
+        return self.with_slopes()(self.arrays)[1:]
+
+    def with_slopes(self):
+        """A function of the arrays: [J, dJ per array]."""
+        return Executable(self.graph, self.tensors, [self.loss, *self._slopes()], self._disabled)
 
     def with_kinks(self):
         """A function of the arrays: [J, then what jumps where J has no derivative]."""

@@ -16,6 +16,7 @@ _NAMES = {
     "NAdam": "adam",
     "LARS": "layerwise",
     "LAMB": "layerwise",
+    "LBFGS": "lbfgs",
     "EWMA": "ewma",
     "l1": "penalties",
     "l2": "penalties",
