@@ -24,8 +24,8 @@ _NAMES = {
     "CrossEntropyLoss": "losses",
     "PointwiseLoss": "losses",
     "from_config": "config",
-    "probe": "probe",
-    "signal_report": "signal_report",
+    "probe": "probing",
+    "signal_report": "signals",
     "predict_mc": "predict",
     "estimate_population": "population",
 }

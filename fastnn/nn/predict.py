@@ -38,13 +38,13 @@ def with_names(module, names):
     return module if names is None else NamedInputs(module, names)
 
 
-def _find_compiled(module, names, arrays, training):
+def _find_compiled(module, names, arrays, training, seed=0):
     """(compiled program for these specs, graph version it holds for): from the module's cache, or planned now."""
     cache = module._compiled
     if cache is None:
         cache = module.__dict__.setdefault("_compiled", {})
     version = graph_version()
-    key = (training, names, _native.get_isa(), *[array.shape[1:] for array in arrays])
+    key = (training, seed, names, _native.get_isa(), *[array.shape[1:] for array in arrays])
     entry = cache.get(key)
     if entry is not None and entry[0] == version:
         return entry[2], version
@@ -55,7 +55,7 @@ def _find_compiled(module, names, arrays, training):
     else:
         specs = tuple((array.shape[1:], array.dtype) for array in arrays)
         try:
-            compiled = graph.build_inference(with_names(module, names), specs, dtype, training=training)
+            compiled = graph.build_inference(with_names(module, names), specs, dtype, training=training, seed=seed)
         except ValueError as error:
             if any(array.ndim == 1 for array in arrays):
                 hint = "the input has one dimension; models take (rows, features), x.reshape(1, -1) is one row"
@@ -134,16 +134,16 @@ def predict_mc(module, x, n=100, *, function=None, keep=False, seed=0):
     """
     if isinstance(n, bool) or int(n) != n or n < 1:
         raise ValueError(f"predict_mc: n must be an integer >= 1, got {n!r}")
-    if int(seed) != seed or not 0 <= seed < 2**32:
-        raise ValueError(f"predict_mc: seed must be an integer from 0 to 2**32 - 1, got {seed!r}")
+    if isinstance(seed, bool) or int(seed) != seed or not 0 <= seed < 2**63:
+        raise ValueError(f"predict_mc: seed must be an integer from 0 to 2**63 - 1, got {seed!r}")
     names, arrays = split_inputs(x)
-    compiled, _ = _find_compiled(module, names, arrays, "sampling")
+    compiled, _ = _find_compiled(module, names, arrays, "sampling", int(seed))
     samples, mean, squares = [], 0.0, 0.0
     guard = module._guard
     guard.start_reading()
     try:
         for i in range(int(n)):
-            y = compiled.run(arrays, step=int(seed) * 2**20 + i)
+            y = compiled.run(arrays, step=i)
             if not isinstance(y, np.ndarray):
                 raise ValueError("predict_mc: the model must have one output")
             y = y if function is None else function(y)

@@ -11,7 +11,7 @@ def summary(module, x=None):
     """See `Module.summary`."""
     shapes = None
     if x is not None:
-        from .probe import output_shapes
+        from .probing import output_shapes
 
         shapes = output_shapes(module, x)
     rows, counted, totals = [], set(), {True: 0, False: 0}

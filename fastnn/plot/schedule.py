@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_RATE, _MOMENTUM = "#1f77b4", "#d1495b"
+from .figure import TRAINING, VALIDATION, new_axes, tidy
 
 
 class ScheduleDisplay:
@@ -73,12 +73,14 @@ class ScheduleDisplay:
             Itself.
         """
         if axes is None:
-            axes = self._new_axes()
+            panels, width = 1 if self.momenta is None else 2, 5.2 if len(self.rates) == 1 else 6.8
+            options = {"height": 2.4, "sharex": True, "height_ratios": (2, 1)[:panels]}
+            axes = new_axes(rows=panels, width=width, **options)
         axes = list(axes) if hasattr(axes, "__iter__") else [axes]
         # a rate that holds for a whole epoch is a stair; few points are not a curve
         style = "steps-post" if self.unit == "epoch" or len(self.steps) < 50 else "default"
         for name, rates in self.rates.items():
-            colour = _RATE if len(self.rates) == 1 else None
+            colour = TRAINING if len(self.rates) == 1 else None
             axes[0].plot(self.steps, rates, color=colour, label=name, linewidth=1.6, drawstyle=style)
         axes[0].set_ylabel("learning rate")
         if log:
@@ -88,25 +90,10 @@ class ScheduleDisplay:
         if len(self.rates) > 1:
             axes[0].legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
         if self.momenta is not None and len(axes) > 1:
-            axes[1].plot(self.steps, self.momenta, color=_MOMENTUM, linewidth=1.6, drawstyle=style)
+            axes[1].plot(self.steps, self.momenta, color=VALIDATION, linewidth=1.6, drawstyle=style)
             axes[1].set_ylabel("momentum")
         for axis in axes:
-            axis.grid(alpha=0.25)
-            axis.spines[["top", "right"]].set_visible(False)
+            tidy(axis)
         axes[-1].set_xlabel(self.unit)
         self.figure_, self.axes_ = axes[0].figure, axes
         return self
-
-    def _new_axes(self):
-        try:
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise ImportError('drawing needs matplotlib: pip install "fastnn[plot]"') from None
-
-        panels = 1 if self.momenta is None else 2
-        # Not pyplot: it would choose a window system and keep every figure alive.
-        figure = Figure(figsize=(5.2 if len(self.rates) == 1 else 6.8, 2.4 + 1.6 * (panels - 1)), layout="constrained")
-        FigureCanvasAgg(figure)
-        heights = [2, 1][:panels]
-        return list(figure.subplots(panels, 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0])

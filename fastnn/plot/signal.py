@@ -1,5 +1,7 @@
 """Signals before training: variance of activations and of gradients through the layers."""
 
+from .figure import as_list, new_axes, tidy
+
 
 class SignalDisplay:
     """Variance of activations and of gradients, layer by layer, of one model or of several side by side.
@@ -44,7 +46,7 @@ class SignalDisplay:
         SignalDisplay
             Itself.
         """
-        axes = self._new_axes() if axes is None else list(axes)
+        axes = new_axes(2) if axes is None else as_list(axes, 2, "SignalDisplay")
         titles = (("variance", "variance of activations"), ("gradient_variance", "variance of gradients"))
         for axis, (key, title) in zip(axes, titles, strict=True):
             for name, curve in self.curves.items():
@@ -53,8 +55,7 @@ class SignalDisplay:
             axis.set_yscale("log")
             axis.set_ylabel(title)
             axis.set_xlabel("layer")
-            axis.grid(alpha=0.25)
-            axis.spines[["top", "right"]].set_visible(False)
+            tidy(axis)
             names = next(iter(self.curves.values()))["name"]
             if len(names) <= 12:
                 axis.set_xticks(range(len(names)), names)
@@ -62,15 +63,3 @@ class SignalDisplay:
                 axis.legend(frameon=False)
         self.figure_, self.axes_ = axes[0].figure, axes
         return self
-
-    def _new_axes(self):
-        try:
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise ImportError('drawing needs matplotlib: pip install "fastnn[plot]"') from None
-
-        # Not pyplot: it would choose a window system and keep every figure alive.
-        figure = Figure(figsize=(9.2, 3.4), layout="constrained")
-        FigureCanvasAgg(figure)
-        return list(figure.subplots(1, 2))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .probe import probe
+from .probing import probe
 from .summary import table
 
 _TOO_MUCH = 10.0  # a variance that changes by more than this from the first layer to the last is worth a word
