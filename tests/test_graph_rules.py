@@ -35,6 +35,9 @@ def test_jvp_and_vjp_are_transposed(name):
     assert abs(left - right) <= 1e-11 * (np.linalg.norm(u) * np.linalg.norm(dy) + 1e-3)
     if name in NOT_SMOOTH_TWICE or "greater" in name or name in ("sign", "heaviside"):
         return
+    if "hinge" in name:  # targets other than -1 and 1 are refused
+        v = (v[0], *(0 * t for t in v[1:]))
+        _, dy = fastnn.jvp(function, inputs, v)
     h = 1e-6
     moved = [function_value(function, [x + s * h * t for x, t in zip(inputs, v, strict=True)]) for s in (1, -1)]
     np.testing.assert_allclose(dy, (moved[0] - moved[1]) / (2 * h), rtol=2e-6, atol=2e-8)

@@ -242,6 +242,25 @@ def test_bad_targets_are_refused_before_any_write(name, reduction, dtype, isa, r
         assert all(array is None or np.all(array == 7) for array in out)
 
 
+def test_compiled_functions_refuse_bad_targets():
+    """What eager calls refuse, by the same message; a view of an argument is judged as the loss sees it."""
+    x = np.full((4, 3), 0.5, np.float32)
+    target = np.ones((4, 5), np.float32)
+    target[:, 0], target[2, 4] = -3, np.nan
+    bce = F.binary_cross_entropy
+    assert fastnn.compile(lambda x, t: bce(x, t[::-1, 3:0:-1]))(x, target) == pytest.approx(np.log(2))
+    for seen in (lambda t: t[:, 2:], lambda t: t[::-1, :1:-1].transpose(1, 0)[::-1].T[::-1]):
+        with pytest.raises(ValueError, match=r"target\[2, 2\] is nan: expected in \[0, 1\]"):
+            fastnn.compile(lambda x, t, seen=seen: bce(x, seen(t)))(x, target)
+    for function in (fastnn.grad(bce), fastnn.compile(lambda x, t: bce(x, t.reshape(4, 3)))):
+        with pytest.raises(ValueError, match=r"target\[0, 1\] is 2\.0: expected in \[0, 1\]"):
+            function(x, np.tile([0, 2, 1], (4, 1)))
+    with pytest.raises(ValueError, match=r"target\[2, 2\] is nan"):  # constants already while tracing
+        fastnn.compile(lambda x: bce(x, target[:, 2:]))(x)
+    with pytest.raises(ValueError, match="expected -1 or 1; labels 0 and 1 become"):
+        fastnn.compile(F.hinge_loss)(x, np.zeros_like(x))
+
+
 def test_messages():
     x = np.zeros((3, 1), np.float32)
     with pytest.raises(

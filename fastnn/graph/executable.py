@@ -5,6 +5,7 @@ import numpy as np
 from .lower.plan import Plan
 from .passes import run_passes
 from .rules.losses import NO_IGNORE, validate_labels
+from .rules.target_checks import validate_target
 
 
 class Executable:
@@ -34,6 +35,11 @@ class Executable:
             for node, classes, ignore in graph.label_checks
             if id(node.outputs[0]) in position
         ]
+        self._target_checks = [
+            (position[id(node.outputs[0])], views, domain)
+            for node, views, domain in graph.target_checks
+            if id(node.outputs[0]) in position
+        ]
         self._keys = [id(t) for t in inputs]
         self._shapes = {id(t): t.shape for t in self.outputs}
 
@@ -45,6 +51,8 @@ class Executable:
         segment = self.plan.segments[0]
         outputs = [id(t) for t in self.outputs]
         if not self.plan.simple or segment.program is None or self._casts or len(set(outputs)) < len(outputs):
+            return None
+        if self._target_checks:
             return None
         labels = {i: (classes, NO_IGNORE if ignore is None else ignore) for i, classes, ignore in self._checks}
         if len(labels) < len(self._checks) or segment.program.slot_count > 2:
@@ -58,6 +66,11 @@ class Executable:
         results = [(segment.results[id(t)], t.shape) for t in self.outputs]
         native = self.plan.native
         return native.Call(segment.program, structure, result_structure, inputs, results, cells, self.dtype)
+
+    def check_targets(self, arrays):
+        """Raise ValueError if a loss cannot take a target among the inputs; a difference quotient's may lie outside."""
+        for i, views, domain in self._target_checks:
+            validate_target(arrays[i], views, domain)
 
     def bind(self, arrays):
         """{id(tensor): array} of the inputs, labels checked."""

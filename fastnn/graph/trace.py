@@ -86,6 +86,7 @@ class Graph:
         self._scope = []
         self._constants = {}
         self.label_checks = []  # (input node, classes, ignore_index): to check before each run
+        self.target_checks = []  # (input node, views of it, Domain): the same for float targets
 
     # --- recording --------------------------------------------------------------------------------------------
     def apply(self, name, inputs, attrs):

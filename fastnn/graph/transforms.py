@@ -137,6 +137,7 @@ class Compiled:
         if any(_is_symbolic(leaf) for leaf in flatten(args)[0]):
             return self.fn(*args)
         executable, arrays, structure = self.prepare(args)
+        executable.check_targets(arrays)
         return unflatten(structure, [array if array.ndim else array[()] for array in executable(arrays)])
 
 

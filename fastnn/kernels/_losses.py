@@ -9,9 +9,7 @@ from ._arrays import (
     FLOAT32,
     FLOAT64,
     READY,
-    READY_OUT,
     finish,
-    may_share_memory,
     outputs,
     plain_array,
     probability,
@@ -24,6 +22,7 @@ from ._elementwise import named, source_line
 from ._labels import DOMAINS, NO_IGNORE, check_labels, check_target, class_labels, ignored_label, reduction_code
 
 _run_op = _native.run_op
+_plain_out = _native.plain_out
 _empty = np.empty
 _NONE = 2
 _INT64 = np.dtype(np.int64)
@@ -221,21 +220,12 @@ def _pointwise(row, x, target, sample_weight, reduction, gradient, out, *paramet
     return _pointwise_any(row, x, target, sample_weight, reduction, gradient, out, parameters)
 
 
-def _simple_gradient(out, x, *others):
+def _simple_gradient(out, x, other, gradient):
     """The array for the gradient in ``out`` if it needs no special care, else None; it may be ``x`` itself."""
-    if type(out) is not tuple or len(out) != 2 or out[0] is not None or not others[-1]:
+    if type(out) is not tuple or len(out) != 2 or out[0] is not None or not gradient:
         return None
     dx = out[1]
-    if (
-        type(dx) is ndarray
-        and dx.dtype is x.dtype
-        and dx.flags.num & READY_OUT == READY_OUT
-        and dx.shape == x.shape
-        and (dx is x or not may_share_memory(dx, x))
-        and not any(may_share_memory(dx, other) for other in others[:-1])
-    ):
-        return dx
-    return None
+    return dx if _plain_out(dx, x.shape, x.dtype, (other,) if dx is x else (x, other)) else None
 
 
 def _pointwise_any(row, x, target, sample_weight, reduction, gradient, out, parameters):

@@ -30,6 +30,12 @@ FNN_INLINE vec v_log1p_below_1(vec e) {
     return v_add(v_select(large, v_set1(FNN_LN2_HIGH), v_zero()), v_sub(f, v_sub(half_square, low)));
 }
 
+/* log(1 - x) for 0 <= x <= 1, as v_log1p, but without its quotient of what may be denormal; NaN for x > 1. */
+FNN_INLINE vec v_log_1_minus(vec x) {
+    const vec u = v_sub(v_set1(1), x), lost = v_sub(v_sub(v_set1(1), u), x);
+    return v_fma(lost, v_inverse(v_abs(u)), v_log(u));
+}
+
 /* Stirling's approximation of log(t!), t log t - t + log(2 pi t) / 2, where t > 1, else 0. */
 FNN_INLINE vec v_log_factorial(vec t) {
     const vec log_t = v_log(t), constant = v_set1(REAL(0.91893853320467274178)); /* log(2 pi) / 2 */

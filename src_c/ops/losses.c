@@ -49,6 +49,9 @@ enum { LOGITS, LABELS, TARGET, CLASS_WEIGHT, SAMPLE_WEIGHT, LOSS, DLOGITS, WEIGH
 enum { ROWS, COLS, LOGITS_ROW, TARGET_ROW, DLOGITS_ROW, REDUCTION, IGNORE_INDEX };
 enum { SMOOTHING };
 
+/* Rows of a block. Few where they are long, so that a batch of 64 has work for more than one thread. */
+static int64_t cross_entropy_rows(const fnn_args *args) { return args->dim[COLS] > 128 ? 16 : FNN_CROSS_ENTROPY_ROWS; }
+
 static fnn_cross_entropy cross_entropy_block(const fnn_args *args, int64_t row, int64_t rows) {
     const int64_t *d = args->dim;
     void *const *p = args->pointer;
@@ -77,7 +80,7 @@ static int weighs_rows(const fnn_args *args) {
 }
 
 void fnn_op_cross_entropy_run(const fnn_args *args, const fnn_team *team) {
-    const int64_t rows = args->dim[ROWS], blocks = ceil_div(rows, FNN_CROSS_ENTROPY_ROWS);
+    const int64_t rows = args->dim[ROWS], most = cross_entropy_rows(args), blocks = ceil_div(rows, most);
     const int reduction = (int)args->dim[REDUCTION];
     /* Every member adds the weights itself, in the same order: cheaper than a barrier, and the gradient needs it. */
     const fnn_cross_entropy all = cross_entropy_block(args, 0, rows);
@@ -86,8 +89,8 @@ void fnn_op_cross_entropy_run(const fnn_args *args, const fnn_team *team) {
     int64_t begin, end;
     fnn_team_range(team, blocks, 1, &begin, &end);
     for (int64_t block = begin; block < end; block++) {
-        int64_t row = block * FNN_CROSS_ENTROPY_ROWS;
-        fnn_cross_entropy piece = cross_entropy_block(args, row, smaller(FNN_CROSS_ENTROPY_ROWS, rows - row));
+        int64_t row = block * most;
+        fnn_cross_entropy piece = cross_entropy_block(args, row, smaller(most, rows - row));
         if (reduction == MEAN)
             piece.scale = mean_scale(divisor);
         sums[block] = args->table->cross_entropy(&piece);
@@ -126,7 +129,7 @@ fnn_work fnn_op_cross_entropy_work(const fnn_args *args) {
 
 int64_t fnn_op_cross_entropy_scratch(const fnn_args *args, int team_size) {
     (void)team_size;
-    return ceil_div(args->dim[ROWS], FNN_CROSS_ENTROPY_ROWS) * (int64_t)sizeof(double);
+    return ceil_div(args->dim[ROWS], cross_entropy_rows(args)) * (int64_t)sizeof(double);
 }
 
 /* ---- pointwise ---- */

@@ -91,6 +91,7 @@ def _vocabulary():
         "v_inverse": lambda x: 0.0 if isinstance(x, float) and x == 0.0 else 1.0 / x,  # 0: where nothing is selected
         "v_if": lambda condition, a, b: a if condition else b,
         "v_log1p": _call("log1p"),
+        "v_log_1_minus": lambda x: _call("log1p")(-x),
         "v_erf": _call("erf"),
         "v_softplus": _call("softplus"),
         "v_softsign": _call("softsign"),

@@ -8,12 +8,14 @@ import math
 
 import numpy as np
 
+from ...kernels._labels import DOMAINS
 from ...kernels._losses import PointwiseRow
 from ..errors import shape_text
 from ..symbols import product
 from .base import RECORDERS, Rule, full_like, records, register, scaled
 from .formula import loss_from_list
 from .lists import losses
+from .target_checks import note_target
 
 REDUCTIONS = {"mean": 0, "sum": 1, "none": 2}
 NO_IGNORE = -(2**63)
@@ -283,6 +285,8 @@ def pointwise_loss(graph, x, target, sample_weight=None, *, name, reduction="mea
         if not _same_but_ones(x.shape, target.shape):
             raise ValueError(f"the target has shape {target.shape}, the prediction {x.shape}")
         target = target.reshape(x.shape)
+    if row["target"] in DOMAINS:
+        note_target(graph, target, DOMAINS[row["target"]])
     parameter, params = _parameters(graph, row, options, x)
     given = {"x": x, "target": target}
     if sample_weight is not None:
