@@ -19,6 +19,9 @@ PRODUCTS = (
 )  # fmt: skip
 PRODUCT_KINDS = ("linear", "linear_plain", "layer", "matmul", "linear_backward")
 
+#: rows x columns of the normalisations: in L2, in L3, beyond
+MATRICES = ((64, 256), (256, 1024), (4096, 1024))
+
 #: layers and batch of the training steps
 NETS = (
     ((30, 64, 32, 2), 32),
@@ -51,6 +54,10 @@ def product(rows, in_features, out_features, kind="linear", **more):
     return {"kind": kind, "name": kind, **sizes, "activation": "relu" if relu else None, **more}
 
 
+def images(name, count=6000, size=28):
+    return {"kind": "augment", "name": name, "images": count, "size": size, "dtype": "float32"}
+
+
 def optimizer(name, n):
     return {"kind": "optimizer", "name": name, "n": n, "dtype": "float32"}
 
@@ -81,7 +88,8 @@ def op_cases():
     cases += [matrix("binary", name) for name in list_names("binary")]
     cases += [matrix("softmax", name) for name in ("softmax", "log_softmax")]
     cases += [matrix(kind) for kind in ("batch_norm", "batch_norm_inference", "batch_norm_backward")]
-    cases += [matrix(kind, p=0.2) for kind in ("dropout", "dropout_backward")]
+    cases += [matrix(kind) for kind in ("layer_norm", "layer_norm_backward", "gaussian_noise")]
+    cases += [matrix(kind, p=0.2) for kind in ("dropout", "dropout_backward", "alpha_dropout")]
     cases += [matrix("cross_entropy"), *(matrix("pointwise_loss", name) for name in list_names("losses"))]
     cases += [optimizer(name, 1 << 18) for name in list_names("optimizers")]
     cases += [network("train_step", *NETS[2]), network("predict", *NETS[2])]
@@ -101,7 +109,9 @@ def suites(fashion_dir=None):
     """What the report measures: dictionaries of ``key``, ``title``, ``unit``, ``note`` and ``cases``."""
     memory = [matrix("unary", name, 4096, 1024) for name in ("relu", "sigmoid", "tanh")]
     memory += [matrix("softmax", "softmax", 4096, 1000), matrix("dropout", rows=4096, cols=1024, p=0.2)]
-    memory += [matrix(kind, rows=4096, cols=1024) for kind in ("batch_norm", "batch_norm_backward")]
+    norms = ("batch_norm", "batch_norm_backward", "layer_norm", "layer_norm_backward")
+    memory += [matrix(kind, rows=rows, cols=cols) for kind in norms for rows, cols in MATRICES]
+    memory += [matrix("alpha_dropout", rows=4096, cols=1024, p=0.2), matrix("gaussian_noise", rows=4096, cols=1024)]
     memory += [matrix("cross_entropy", rows=4096, cols=cols) for cols in (10, 1000)]
     memory += [optimizer("adam", n) for n in (1 << 16, 1 << 20, 25_000_000)]
     memory += [optimizer(name, 1 << 20) for name in ("rmsprop", "sgd")]
@@ -160,6 +170,15 @@ def suites(fashion_dir=None):
             "note": "Bytes that the operation must move (each operand once), per second, at the stated size.",
             "cases": memory,
         },
+        {
+            "key": "augmentation",
+            "title": "Augmentation",
+            "unit": "us",
+            "note": "Images of 28x28 float32, each with a transformation of its own, bilinear: `kernels.affine` with "
+            "given angles, shifts and magnifications, `kernels.elastic` with random displacements (deviation 4, "
+            "34 pixels). SciPy: `ndimage.affine_transform`, `gaussian_filter` and `map_coordinates` image by image.",
+            "cases": [images(name) for name in ("affine", "elastic")],
+        },
     ]
     if fashion_dir:
         run = {"epochs": 10, "folder": str(fashion_dir)}
@@ -186,7 +205,8 @@ def layer_products(case):
 # Reals read plus reals written per element of the rows x cols matrix (labels and per-column vectors do not count).
 ELEMENT_PASSES = {
     "unary": 2, "unary_backward": 3, "binary": 3, "softmax": 2, "dropout": 2, "dropout_backward": 2, "batch_norm": 2,
-    "batch_norm_inference": 2, "batch_norm_backward": 3, "cross_entropy": 2, "pointwise_loss": 3,
+    "batch_norm_inference": 2, "batch_norm_backward": 3, "layer_norm": 2, "layer_norm_backward": 3,
+    "alpha_dropout": 2, "gaussian_noise": 2, "cross_entropy": 2, "pointwise_loss": 3,
 }  # fmt: skip
 
 
@@ -234,4 +254,6 @@ def label(case):
         return _sizes(case["layers"]) + extras + f", batch {case['batch']}"
     if case["kind"] == "optimizer":
         return f"{case['name']} {case['n']:,}"
+    if case["kind"] == "augment":
+        return f"{case['name']} {case['images']:,}x{case['size']}x{case['size']}"
     return f"{case_name(case)} {case['rows']}x{case['cols']}"

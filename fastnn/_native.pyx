@@ -10,7 +10,7 @@ cimport numpy as cnp
 from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdint cimport int32_t, int64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from fastnn cimport _c
@@ -21,6 +21,7 @@ include "_native_runtime.pxi"
 include "_native_arrays.pxi"
 include "_native_ops.pxi"
 include "_native_eager.pxi"
+include "_native_eager_norms.pxi"
 include "_native_program.pxi"
 include "_native_forward.pxi"
 include "_native_call.pxi"

@@ -5,6 +5,7 @@ fastnn/kernels can do everything. Each case runs twice on equal memory: as it is
 """
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,10 @@ from helpers.array_forms import F4, FORMS, frozen, outcome, outs
 
 from fastnn import _native, kernels
 
-SHORT = ("linear", "matmul", "linear_backward", "unary", "unary_backward", "binary")
+SHORT = (
+    "linear", "matmul", "linear_backward", "unary", "unary_backward", "binary", "batch_norm", "batch_norm_inference",
+    "batch_norm_backward", "layer_norm", "layer_norm_backward", "stream",
+)  # fmt: skip
 
 
 def relu_layer(x, w, b, out):
@@ -26,7 +30,7 @@ def calls(rng, dtype):
         return rng.standard_normal(shape).astype(dtype)
 
     x, w, b, square, grad = real(5, 6), real(4, 6), real(4), real(6, 6), real(5, 4)
-    return {
+    return norm_calls(real) | {
         "linear": (lambda x, w, b, out: kernels.linear(x, w, b, out=out), (x, w, b), (5, 4)),
         "linear, no bias": (lambda x, w, out: kernels.linear(x, w, activation="tanh", out=out), (x, w), (5, 4)),
         "one row": (relu_layer, (x[:1], w, b), (1, 4)),
@@ -50,6 +54,26 @@ def calls(rng, dtype):
         "subtract a number": (lambda a, out: kernels.subtract(a, 2.5, out=out), (x,), (5, 6)),
         "divide a number": (lambda a, out: kernels.divide(3, a, out=out), (x,), (5, 6)),
     }  # fmt: skip
+
+
+def norm_calls(real):
+    def first(function):
+        return lambda *arrays: function(*arrays[:-1], out=None if arrays[-1] is None else (arrays[-1], None, None))
+
+    x, grad, w, b, mean, var, of_rows = real(5, 6), real(5, 6), real(6), real(6), real(6), real(6) ** 2, real(5)
+    inference = kernels.batch_norm_inference
+    return {
+        "batch_norm": (first(kernels.batch_norm), (x, w, b), (5, 6)),
+        "batch_norm, one column": (first(kernels.batch_norm), (x[:, :1],), (5, 1)),
+        "batch_norm_inference": (lambda *v: inference(*v[:-1], out=v[-1]), (x, mean, var, w, b), (5, 6)),
+        "batch_norm_backward": (first(kernels.batch_norm_backward), (grad, x, mean, var, w), (5, 6)),
+        "layer_norm": (first(kernels.layer_norm), (x, w, b), (5, 6)),
+        "layer_norm, one row": (first(kernels.layer_norm), (x[:1], w, b), (1, 6)),
+        "layer_norm_backward": (first(kernels.layer_norm_backward), (grad, x, of_rows, of_rows**2, w), (5, 6)),
+        "dropout": (lambda x, out: kernels.dropout(x, 0.3, seed=1, offset=3, out=out), (x,), (5, 6)),
+        "alpha_dropout": (lambda x, out: kernels.alpha_dropout(x, 0.3, seed=1, out=out), (x,), (5, 6)),
+        "gaussian_noise": (lambda x, out: kernels.gaussian_noise(x, 0.3, seed=2**63, out=out), (x,), (5, 6)),
+    }
 
 
 CALLS = sorted(calls(np.random.default_rng(0), F4))
@@ -206,3 +230,35 @@ def test_sums_of_a_huge_and_a_tiny_call_release_the_interpreter_or_not_with_the_
     whole = kernels.linear(x, w)
     for row in (0, 17, 4088):  # eight rows: fewer may be dot products
         assert kernels.linear(x[row : row + 8], w).tobytes() == whole[row : row + 8].tobytes()
+
+
+def test_norms_with_every_kind_of_eps_and_of_outputs(dtype, rng, monkeypatch):
+    x, small = rng.standard_normal((5, 6)).astype(dtype), np.arange(6, dtype=dtype)
+    for eps in (1e-5, 0.0, 0, 1, np.float32(1e-3), -1e-9, float("nan"), "1", None, np.inf):
+        for function in (kernels.batch_norm, kernels.layer_norm):
+            assert_the_same(
+                monkeypatch, lambda x, out, f=function, e=eps: f(x, eps=e), lambda: ((x,), None, [x]), eps
+            )  # fmt: skip
+    for function, size in ((kernels.batch_norm, 6), (kernels.layer_norm, 5)):
+        room = np.zeros(40, dtype)
+        y, mean, var = room[:30].reshape(5, 6), room[30 : 30 + size], room[33 : 33 + size]
+        for out in ((y, mean, mean), (y, mean, var), (y, y[0, :size], var), (None, small[:size], None), [y, None, None],
+                    (y, None), (y, mean, var, None), (x, mean, None), (y, x[0, :size], None), y, ()):  # fmt: skip
+            assert_the_same(
+                monkeypatch, lambda x, out, f=function: f(x, out=out), partial(on_copies, (x, small, room), out), out
+            )
+
+
+def on_copies(arrays, out):
+    """((the first array,), out, the arrays), all on copies: what `make` returns, out lying in the arrays' memory."""
+    copies = [a.copy() for a in arrays]
+
+    def own(view):
+        if view is None:
+            return None
+        base = view if view.base is None else view.base
+        where = (view.ctypes.data - base.ctypes.data) // view.itemsize
+        copy = next(c for a, c in zip(arrays, copies, strict=True) if a is base)
+        return copy.ravel()[where : where + view.size].reshape(view.shape)
+
+    return (copies[0],), own(out) if isinstance(out, np.ndarray) else type(out)(map(own, out)), copies

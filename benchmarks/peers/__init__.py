@@ -6,7 +6,7 @@ factory returns None for a case it cannot do.
 
 import importlib
 
-ORDER = ("fastnn", "numpy", "numpy_skylakex", "torch", "jax", "onnxruntime", "sklearn")
+ORDER = ("fastnn", "numpy", "numpy_skylakex", "torch", "jax", "onnxruntime", "sklearn", "scipy")
 
 
 def load(name):

@@ -139,6 +139,39 @@ def batch_norm_backward(case):
     return lambda: kernels.batch_norm_backward(grad, x, mean, var, weight, out=out)
 
 
+def layer_norm(case):
+    x, weight, bias = _batch_norm_inputs(case)
+    out = kernels.layer_norm(x, weight, bias)
+    return lambda: kernels.layer_norm(x, weight, bias, out=out)
+
+
+def layer_norm_backward(case):
+    x, weight, bias = _batch_norm_inputs(case)
+    grad, (_, mean, var) = inputs.matrix(case, 4), kernels.layer_norm(x, weight, bias)
+    out = kernels.layer_norm_backward(grad, x, mean, var, weight)
+    return lambda: kernels.layer_norm_backward(grad, x, mean, var, weight, out=out)
+
+
+def alpha_dropout(case):
+    x = inputs.matrix(case)
+    y = np.empty_like(x)
+    return lambda: kernels.alpha_dropout(x, case["p"], seed=SEED, out=y)
+
+
+def gaussian_noise(case):
+    x = inputs.matrix(case)
+    y = np.empty_like(x)
+    return lambda: kernels.gaussian_noise(x, 0.5, seed=SEED, out=y)
+
+
+def augment(case):
+    x, degrees, rows, columns, zoom = inputs.images_and_moves(case)
+    y = np.empty_like(x)
+    if case["name"] == "elastic":
+        return lambda: kernels.elastic(x, alpha=34.0, sigma=4.0, seed=SEED, out=y)
+    return lambda: kernels.affine(x, degrees=degrees, rows=rows, columns=columns, zoom=zoom, out=y)
+
+
 def optimizer(case):
     run = _function(case["name"])
     param, grad = inputs.optimizer(case)
@@ -207,6 +240,11 @@ FACTORIES = {
     "batch_norm": batch_norm,
     "batch_norm_inference": batch_norm_inference,
     "batch_norm_backward": batch_norm_backward,
+    "layer_norm": layer_norm,
+    "layer_norm_backward": layer_norm_backward,
+    "alpha_dropout": alpha_dropout,
+    "gaussian_noise": gaussian_noise,
+    "augment": augment,
     "optimizer": optimizer,
     "predict": predict,
     "train_step": train_step,

@@ -57,6 +57,13 @@ def optimizer(case):
     return normal(case["n"], 1, case["dtype"]), normal(case["n"], 2, case["dtype"], 0.01)
 
 
+def images_and_moves(case):
+    """x (images, size, size) in [0, 1), and per image degrees, rows, columns (pixels) and zoom."""
+    count, rng = case["images"], np.random.default_rng(1)
+    x = rng.random((count, case["size"], case["size"]), dtype=np.float32)
+    return x, rng.uniform(-15, 15, count), *rng.uniform(-3, 3, (2, count)), rng.uniform(0.9, 1.1, count)
+
+
 def batch(case):
     """x (batch, features) and integer labels of a network case."""
     x = normal((case["batch"], case["layers"][0]), 1, case["dtype"])

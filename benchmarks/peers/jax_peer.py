@@ -135,6 +135,32 @@ def batch_norm_backward(case):
     return _jit(backward, inputs.matrix(case, 4), x, mean, inverse, weight)
 
 
+def layer_norm(case):
+    def forward(x, weight, bias):
+        mean, var = x.mean(1, keepdims=True), x.var(1, keepdims=True)
+        return (x - mean) / jnp.sqrt(var + 1e-5) * weight + bias, mean, var
+
+    return _jit(forward, *_batch_norm_inputs(case))
+
+
+def layer_norm_backward(case):
+    x, weight, _ = _batch_norm_inputs(case)
+    mean, inverse = x.mean(axis=1, keepdims=True), 1 / np.sqrt(x.var(axis=1, keepdims=True) + np.float32(1e-5))
+
+    def backward(grad, x, mean, inverse, weight):
+        normal, g = (x - mean) * inverse, grad * weight
+        dx = inverse * (g - g.mean(1, keepdims=True) - normal * (g * normal).mean(1, keepdims=True))
+        return dx, (grad * normal).sum(0), grad.sum(0)
+
+    return _jit(backward, inputs.matrix(case, 4), x, mean, inverse, weight)
+
+
+def gaussian_noise(case):
+    x, key = jnp.asarray(inputs.matrix(case)), jax.random.key(0)
+    run = jax.jit(lambda x, key: x + 0.5 * jax.random.normal(key, x.shape))
+    return lambda: run(x, key).block_until_ready()
+
+
 def _adam(param, grad, m, v, step, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
     m = beta1 * m + (1 - beta1) * grad
     v = beta2 * v + (1 - beta2) * grad * grad
@@ -316,6 +342,9 @@ FACTORIES = {
     "dropout": dropout,
     "batch_norm": batch_norm,
     "batch_norm_backward": batch_norm_backward,
+    "layer_norm": layer_norm,
+    "layer_norm_backward": layer_norm_backward,
+    "gaussian_noise": gaussian_noise,
     "optimizer": optimizer,
     "predict": predict,
     "train_step": train_step,

@@ -271,6 +271,69 @@ def batch_norm_backward(case):
 # ---- optimizers, networks ---------------------------------------------------------------------------------------
 
 
+def layer_norm(case):
+    x, weight, bias = _batch_norm_inputs(case)
+    y = np.empty_like(x)
+
+    def run():
+        mean = x.mean(axis=1, keepdims=True)
+        np.subtract(x, mean, out=y)
+        var = np.einsum("ij,ij->i", y, y)[:, None] / x.shape[1]
+        np.divide(y, np.sqrt(var + np.float32(1e-5)), out=y)
+        np.multiply(y, weight, out=y)
+        np.add(y, bias, out=y)
+        return mean, var
+
+    return run
+
+
+def layer_norm_backward(case):
+    x, weight, _ = _batch_norm_inputs(case)
+    grad, mean = inputs.matrix(case, 4), x.mean(axis=1, keepdims=True)
+    inverse = 1 / np.sqrt(x.var(axis=1, keepdims=True) + np.float32(1e-5))
+    dx, normal = np.empty_like(x), np.empty_like(x)
+
+    def run():
+        np.subtract(x, mean, out=normal)
+        np.multiply(normal, inverse, out=normal)
+        dweight, dbias = np.einsum("ij,ij->j", grad, normal), grad.sum(axis=0)
+        np.multiply(grad, weight, out=dx)
+        slope = np.einsum("ij,ij->i", dx, normal)[:, None] / x.shape[1]
+        np.subtract(dx, dx.mean(axis=1, keepdims=True), out=dx)
+        np.multiply(normal, slope, out=normal)
+        np.subtract(dx, normal, out=dx)
+        np.multiply(dx, inverse, out=dx)
+        return dweight, dbias
+
+    return run
+
+
+def alpha_dropout(case):
+    x, rng, p, alpha = inputs.matrix(case), np.random.default_rng(0), case["p"], -1.7580993408473766
+    y, a = np.empty_like(x), ((1 - p) * (1 + p * alpha**2)) ** -0.5
+    scale, shift, dropped = np.float32(a), np.float32(-a * p * alpha), np.float32(a * alpha * (1 - p))
+
+    def run():
+        mask = rng.random(x.shape, dtype=np.float32) < p
+        np.multiply(x, scale, out=y)
+        np.add(y, shift, out=y)
+        np.copyto(y, dropped, where=mask)
+
+    return run
+
+
+def gaussian_noise(case):
+    x, rng = inputs.matrix(case), np.random.default_rng(0)
+    y = np.empty_like(x)
+
+    def run():
+        rng.standard_normal(x.shape, dtype=np.float32, out=y)
+        np.multiply(y, np.float32(0.5), out=y)
+        np.add(y, x, out=y)
+
+    return run
+
+
 def adam_step(param, grad, m, v, work, step, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
     np.multiply(m, beta1, out=m)
     np.multiply(grad, 1 - beta1, out=work)
@@ -381,6 +444,10 @@ FACTORIES = {
     "batch_norm": batch_norm,
     "batch_norm_inference": batch_norm_inference,
     "batch_norm_backward": batch_norm_backward,
+    "layer_norm": layer_norm,
+    "layer_norm_backward": layer_norm_backward,
+    "alpha_dropout": alpha_dropout,
+    "gaussian_noise": gaussian_noise,
     "optimizer": optimizer,
     "predict": predict,
     "train_step": train_step,

@@ -141,6 +141,31 @@ def batch_norm_backward(case):
     )
 
 
+def layer_norm(case):
+    size = [case["cols"]]
+    x, weight, bias = _tensors(inputs.matrix(case), inputs.normal(size, 2), inputs.normal(size, 3))
+    return _inference(lambda: aten.native_layer_norm(x, size, weight, bias, 1e-5))
+
+
+def layer_norm_backward(case):
+    size, wanted = [case["cols"]], [True, True, True]
+    x, weight, bias, grad = _tensors(
+        inputs.matrix(case), inputs.normal(size, 2), inputs.normal(size, 3), inputs.matrix(case, 4)
+    )
+    _, mean, inverse = aten.native_layer_norm(x, size, weight, bias, 1e-5)
+    return _inference(lambda: aten.native_layer_norm_backward(grad, x, size, mean, inverse, weight, bias, wanted))
+
+
+def alpha_dropout(case):
+    (x,) = _tensors(inputs.matrix(case))
+    return _inference(lambda: functional.alpha_dropout(x, case["p"], training=True))
+
+
+def gaussian_noise(case):
+    (x,) = _tensors(inputs.matrix(case))
+    return _inference(lambda: torch.randn_like(x).mul_(0.5).add_(x))
+
+
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=1e-2, momentum=0.9, fused=True),
     "rmsprop": lambda p: torch.optim.RMSprop(p, foreach=True),
@@ -228,6 +253,10 @@ FACTORIES = {
     "dropout": dropout,
     "batch_norm": batch_norm,
     "batch_norm_backward": batch_norm_backward,
+    "layer_norm": layer_norm,
+    "layer_norm_backward": layer_norm_backward,
+    "alpha_dropout": alpha_dropout,
+    "gaussian_noise": gaussian_noise,
     "optimizer": optimizer,
     "predict": predict,
     "train_step": train_step,

@@ -7,6 +7,7 @@ from fastnn import _native
 from ._arrays import finish, integer, output, probability, reals, row_stride, rows_of
 
 _run_op = _native.run_op
+_CODES = _native.OP_CODES
 _ONE = 65536  # a keep threshold on 16 random bits
 _ALPHA = -1.7580993408473766  # SELU at minus infinity: -scale * alpha
 
@@ -33,6 +34,9 @@ def signed_seed(seed):
 def run_stream(op, x, seed, offset, out, option, scalars=()):
     """y = op(x) with the numbers offset, offset + 1, ... of a stream, in C order."""
     seed, offset = signed_seed(seed), integer("offset", offset, 1 << 62)
+    y = _native.stream(_CODES[op], x, seed, offset, option, scalars, out)
+    if y is not None:
+        return y
     (x,), dtype, code = reals(("x",), x)
     y = output(out, x.shape, dtype, (x,), same=x)
     if x.size:

@@ -37,6 +37,9 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5, out=None):
     Ba, Kiros & Hinton 2016. The mean is taken twice, the second time of what is left, so that a mean of 1e4 deviations
     costs nothing.
     """
+    results = _native.layer_norm(x, weight, bias, eps, out)
+    if results is not None:
+        return results
     (x, weight, bias), dtype, code = reals(("x", "weight?", "bias?"), x, weight, bias)
     rows, features = _check(x)
     weight, bias = vector("weight", weight, features, "feature"), vector("bias", bias, features, "feature")
@@ -75,6 +78,9 @@ def layer_norm_backward(grad, x, mean, var, weight=None, *, eps=1e-5, out=None):
     With xhat = (x - mean) / sqrt(var + eps) and g = grad * weight: ``dx = (g - mean(g) - xhat * mean(g * xhat)) /
     sqrt(var + eps)`` along rows, ``dweight = sum(grad * xhat)`` and ``dbias = sum(grad)`` over rows.
     """
+    results = _native.layer_norm_backward(grad, x, mean, var, weight, eps, out)
+    if results is not None:
+        return results
     (grad, x, weight), dtype, code = reals(("grad", "x", "weight?"), grad, x, weight)
     rows, features = _check(x)
     if grad.shape != x.shape:

@@ -37,6 +37,9 @@ def batch_norm(x, weight=None, bias=None, *, eps=1e-5, out=None):
     -----
     Ioffe & Szegedy 2015, algorithm 1.
     """
+    results = _native.batch_norm(x, weight, bias, eps, out)
+    if results is not None:
+        return results
     (x, weight, bias), dtype, code = reals(("x", "weight?", "bias?"), x, weight, bias)
     rows, features = _check_rows(x)
     if rows == 1:
@@ -89,6 +92,9 @@ def batch_norm_inference(x, running_mean, running_var, weight=None, bias=None, *
     -------
     ndarray, shape (rows, features)
     """
+    y = _native.batch_norm_inference(x, running_mean, running_var, weight, bias, eps, out)
+    if y is not None:
+        return y
     names = ("x", "running_mean", "running_var", "weight?", "bias?")
     (x, *vectors), dtype, code = reals(names, x, running_mean, running_var, weight, bias)
     rows, features = _check_rows(x)
@@ -125,6 +131,9 @@ def batch_norm_backward(grad, x, mean, var, weight=None, *, eps=1e-5, out=None):
     dweight, dbias : ndarray, shape (features,)
         ``sum(grad * xhat)`` and ``sum(grad)``, with ``xhat = (x - mean) / sqrt(var + eps)``
     """
+    results = _native.batch_norm_backward(grad, x, mean, var, weight, eps, out)
+    if results is not None:
+        return results
     (grad, x, weight), dtype, code = reals(("grad", "x", "weight?"), grad, x, weight)
     rows, features = _check_rows(x)
     if grad.shape != x.shape:

@@ -9,12 +9,12 @@
  * squares leave the range of a real, the block is taken again in double. Blocks are merged in order (Chan, Golub &
  * LeVeque 1983, eq. 2.1).
  *
- * Gradient sums: eight rows in reals, then double. The loops over columns of doubles are plain C, which compilers turn
- * into vectors; without reassociation a column's bits do not depend on their width.
+ * Gradient sums: a block's rows in reals, four at a time, and blocks in double. The loops over columns of doubles are
+ * plain C, which compilers turn into vectors; without reassociation a column's bits do not depend on their width.
  */
 #include "part.h"
 
-enum { BATCH_NORM_GROUP = 8, BATCH_NORM_TILE = FNN_BATCH_NORM_COLS };
+enum { BATCH_NORM_GROUP = 8, BATCH_NORM_FEW = 4, BATCH_NORM_TILE = FNN_BATCH_NORM_COLS };
 
 /* (x0 + x1 + x2 + x3) + (x4 + ...), pairs first */
 FNN_INLINE vec batch_norm_sum8(const vec *x) {
@@ -74,7 +74,8 @@ static void batch_norm_clear(int64_t cols, double *p, double *q) {
 }
 
 /* Elements before the first whole vector that lies at a multiple of its size in memory, if rows do not change that:
- * NumPy puts large arrays 16 bytes behind one, and vectors across two cache lines cost a third of the speed. */
+ * NumPy puts large arrays 16 bytes behind one, and vectors across two cache lines cost the statistics 15 % (the passes
+ * that also write gain nothing). */
 FNN_INLINE int64_t batch_norm_head(const void *p, int64_t row) {
     const uintptr_t size = VLEN * sizeof(real), address = (uintptr_t)p;
     return row % VLEN == 0 ? (int64_t)((size - address % size) % size / sizeof(real)) : 0;
@@ -149,47 +150,37 @@ static void batch_norm_add(int64_t blocks, int64_t cols, int64_t block_row, doub
 
 /* The arrays of the columns' constants. */
 typedef struct batch_norm_constants {
-    real *mean, *mean_low, *factor, *offset, *slope;
+    real *mean, *factor, *offset, *slope;
 } batch_norm_constants;
 
 FNN_INLINE batch_norm_constants batch_norm_reals(const fnn_batch_norm_columns *c) {
-    return (batch_norm_constants){c->mean, c->mean_low, c->factor, c->offset, c->slope};
+    return (batch_norm_constants){c->mean, c->factor, c->offset, c->slope};
 }
 
-/* Of eight rows of a vector of columns: sums of grad and of grad * (x - mean). */
-FNN_INLINE void batch_norm_gradient_part(const real *x, int64_t x_row, const real *grad, int64_t grad_row, int count,
-                                         vec mean, vec low, real *sums, real *products) {
-    vec g[BATCH_NORM_GROUP], even = v_zero(), odd = v_zero();
+/* Sums of grad and of grad * (x - mean) over `rows` rows (a constant) of a vector of columns join those of the block.
+ */
+FNN_INLINE void batch_norm_gradient_part(const real *x, int64_t x_row, const real *grad, int64_t grad_row,
+                                         const int rows, int count, const real *mean, real *sums, real *products) {
+    const vec m = part_load(mean, count);
+    vec g[BATCH_NORM_FEW], p[BATCH_NORM_FEW];
 #pragma GCC unroll 4
-    for (int r = 0; r < BATCH_NORM_GROUP; r += 2) {
+    for (int r = 0; r < rows; r++) {
         g[r] = part_load(grad + r * grad_row, count);
-        g[r + 1] = part_load(grad + (r + 1) * grad_row, count);
-        even = v_fma(v_sub(v_sub(part_load(x + r * x_row, count), mean), low), g[r], even);
-        odd = v_fma(v_sub(v_sub(part_load(x + (r + 1) * x_row, count), mean), low), g[r + 1], odd);
+        p[r] = v_sub(part_load(x + r * x_row, count), m);
     }
-    v_store(sums, batch_norm_sum8(g));
-    v_store(products, v_add(even, odd));
+    const int four = rows == BATCH_NORM_FEW;
+    const vec sum = four ? v_add(v_add(g[0], g[1]), v_add(g[2], g[3])) : g[0];
+    const vec product =
+        four ? v_add(v_fma(p[1], g[1], v_mul(p[0], g[0])), v_fma(p[3], g[3], v_mul(p[2], g[2]))) : v_mul(p[0], g[0]);
+    part_store(sums, v_add(part_load(sums, count), sum), count);
+    part_store(products, v_add(part_load(products, count), product), count);
 }
 
-/* The same of a tile, added to the sums of the block. */
-FNN_INLINE void batch_norm_gradient_group(const fnn_batch_norm *b, int64_t row, int64_t j, int64_t cols,
-                                          const real *high, const real *low, double *restrict grad_sum,
-                                          double *restrict product_sum) {
-    const real *x = (const real *)b->x + row * b->x_row + j, *grad = (const real *)b->grad + row * b->grad_row + j;
-    _Alignas(64) real sums[BATCH_NORM_TILE], products[BATCH_NORM_TILE];
-    FOR_PARTS(cols, batch_norm_gradient_part(x + i, b->x_row, grad + i, b->grad_row, count, part_load(high + i, count),
-                                             part_load(low + i, count), sums + i, products + i));
-    for (int64_t i = 0; i < cols; i++) {
-        grad_sum[i] += (double)sums[i];
-        product_sum[i] += (double)products[i];
-    }
-}
-
-/* Rows [begin, end) one by one. */
-FNN_INLINE void batch_norm_gradient_rows(const fnn_batch_norm *b, int64_t begin, int64_t end, int64_t j, int64_t cols,
-                                         const double *restrict mean, double *restrict grad_sum,
-                                         double *restrict product_sum) {
-    for (int64_t row = begin; row < end; row++) {
+/* The same of `cols` columns in double, all rows. */
+FNN_INLINE void batch_norm_gradient_rows(const fnn_batch_norm *b, int64_t j, int64_t cols, const double *restrict mean,
+                                         double *restrict grad_sum, double *restrict product_sum) {
+    batch_norm_clear(cols, grad_sum, product_sum);
+    for (int64_t row = 0; row < b->rows; row++) {
         const real *restrict x = (const real *)b->x + row * b->x_row + j;
         const real *restrict grad = (const real *)b->grad + row * b->grad_row + j;
         for (int64_t i = 0; i < cols; i++) {
@@ -199,30 +190,37 @@ FNN_INLINE void batch_norm_gradient_rows(const fnn_batch_norm *b, int64_t begin,
     }
 }
 
-/* grad_sum[cols] = sum of grad; product_sum[cols] = sum of grad * (x - mean). */
+/* grad_sum[cols] = sum of grad; product_sum[cols] = sum of grad * (x - mean). What rounding the mean loses is taken
+ * from the product's sum as a whole. */
 static void batch_norm_gradient_sums(const fnn_batch_norm *b, const double *restrict mean, double *restrict grad_sum,
                                      double *restrict product_sum) {
-    const int64_t rows = b->rows, grouped = rows - rows % BATCH_NORM_GROUP, head = batch_norm_head(b->x, b->x_row);
-    real high[FNN_BATCH_NORM_SPAN], low[FNN_BATCH_NORM_SPAN];
+    const int64_t few = b->rows - b->rows % BATCH_NORM_FEW;
+    const real *x = b->x, *grad = b->grad;
+    _Alignas(64) real high[FNN_BATCH_NORM_SPAN], sums[FNN_BATCH_NORM_SPAN], products[FNN_BATCH_NORM_SPAN];
     for (int64_t j = 0; j < b->cols; j++) {
         high[j] = (real)mean[j];
-        low[j] = (real)(mean[j] - (double)high[j]);
+        sums[j] = products[j] = 0;
     }
-    batch_norm_clear(b->cols, grad_sum, product_sum);
-    for (int64_t row = 0; row < grouped; row += BATCH_NORM_GROUP)
-        BATCH_NORM_TILES(head, b->cols,
-                         batch_norm_gradient_group(b, row, j, width, high + j, low + j, grad_sum + j, product_sum + j));
-    batch_norm_gradient_rows(b, grouped, rows, 0, b->cols, mean, grad_sum, product_sum);
-    BATCH_NORM_TILES(head, b->cols, {
-        int fine = 1; /* finite: no sum of eight can have left the range of a real */
+    for (int64_t row = 0; row < few; row += BATCH_NORM_FEW)
+        FOR_PARTS(b->cols,
+                  batch_norm_gradient_part(x + row * b->x_row + i, b->x_row, grad + row * b->grad_row + i, b->grad_row,
+                                           BATCH_NORM_FEW, count, high + i, sums + i, products + i));
+    for (int64_t row = few; row < b->rows; row++)
+        FOR_PARTS(b->cols, batch_norm_gradient_part(x + row * b->x_row + i, 0, grad + row * b->grad_row + i, 0, 1,
+                                                    count, high + i, sums + i, products + i));
+    for (int64_t j = 0; j < b->cols; j++) {
+        grad_sum[j] = (double)sums[j];
+        product_sum[j] = (double)products[j] - grad_sum[j] * (mean[j] - (double)high[j]);
+    }
+    BATCH_NORM_TILES(0, b->cols, {
+        int fine = 1; /* finite: no sum can have left the range of a real */
         for (int64_t i = j; i < j + width; i++)
             fine &= (grad_sum[i] - grad_sum[i] == 0) & (product_sum[i] - product_sum[i] == 0);
-        if (!fine) {
-            batch_norm_clear(width, grad_sum + j, product_sum + j);
-            batch_norm_gradient_rows(b, 0, rows, j, width, mean + j, grad_sum + j, product_sum + j);
-        }
+        if (!fine)
+            batch_norm_gradient_rows(b, j, width, mean + j, grad_sum + j, product_sum + j);
     });
 }
+
 /* weight / sqrt(var + eps), and the identity's weight and bias where they are missing */
 static void batch_norm_factors(int64_t cols, const double *restrict var, double eps, const real *restrict weight,
                                double *restrict factor) {
@@ -263,6 +261,7 @@ static void batch_norm_finish(const fnn_batch_norm_finish *f, const fnn_batch_no
     const double rows = (double)f->rows, unbiased = f->unbiased && f->rows > 1 ? rows / (rows - 1) : 1;
     const int64_t cols = f->cols;
     double mean[FNN_BATCH_NORM_COLS], low[FNN_BATCH_NORM_COLS], var[FNN_BATCH_NORM_COLS], factor[FNN_BATCH_NORM_COLS];
+    const real *restrict bias = f->bias;
     for (int64_t j = 0; j < cols; j++) {
         const double shift = (double)first[j], sum = shift + deviation[j], part = sum - shift;
         mean[j] = sum; /* shift + deviation = sum + this, exactly: */
@@ -271,9 +270,9 @@ static void batch_norm_finish(const fnn_batch_norm_finish *f, const fnn_batch_no
     }
     batch_norm_factors(cols, var, f->eps, f->weight, factor);
     batch_norm_round(cols, mean, k.mean);
-    batch_norm_round(cols, low, k.mean_low);
     batch_norm_round(cols, factor, k.factor);
-    batch_norm_offsets(cols, f->bias, k.offset);
+    for (int64_t j = 0; j < cols; j++)
+        k.offset[j] = (real)((bias ? (double)bias[j] : 0) - low[j] * factor[j]);
     if (f->running_mean)
         batch_norm_running(cols, f->momentum, 1, mean, f->running_mean);
     if (f->running_var)
@@ -292,7 +291,6 @@ static void batch_norm_finish_inference(int64_t cols, const void *mean, const vo
     batch_norm_round(cols, factor, k.factor);
     batch_norm_offsets(cols, bias, k.offset);
     batch_norm_offsets(cols, mean, k.mean);
-    batch_norm_fill(cols, 0, k.mean_low);
 }
 
 /* dx = weight * istd * (grad - mean(grad) - xhat * mean(grad * xhat)), xhat = (x - mean) * istd */
@@ -301,18 +299,16 @@ static void batch_norm_finish_gradient(const fnn_batch_norm_finish_gradient *f, 
     const double *restrict grad_sum = f->grad_sum, *restrict product_sum = f->product_sum, *restrict mean = f->mean;
     const double rows = (double)f->rows;
     const int64_t cols = f->cols;
-    double low[FNN_BATCH_NORM_COLS], istd[FNN_BATCH_NORM_COLS], factor[FNN_BATCH_NORM_COLS];
+    double istd[FNN_BATCH_NORM_COLS], factor[FNN_BATCH_NORM_COLS];
     double offset[FNN_BATCH_NORM_COLS], slope[FNN_BATCH_NORM_COLS], dweight[FNN_BATCH_NORM_COLS];
     batch_norm_factors(cols, f->var, f->eps, NULL, istd);
     for (int64_t j = 0; j < cols; j++) {
         factor[j] = f->weight ? istd[j] * (double)((const real *)f->weight)[j] : istd[j];
-        low[j] = mean[j] - (double)(real)mean[j];
-        offset[j] = grad_sum[j] / rows;
         dweight[j] = product_sum[j] * istd[j];
         slope[j] = istd[j] * istd[j] * (product_sum[j] / rows);
+        offset[j] = grad_sum[j] / rows - (mean[j] - (double)(real)mean[j]) * slope[j];
     }
     batch_norm_round(cols, mean, k.mean);
-    batch_norm_round(cols, low, k.mean_low);
     batch_norm_round(cols, factor, k.factor);
     batch_norm_round(cols, offset, k.offset);
     batch_norm_round(cols, slope, k.slope);
@@ -322,43 +318,35 @@ static void batch_norm_finish_gradient(const fnn_batch_norm_finish_gradient *f, 
         batch_norm_round(cols, grad_sum, f->dbias);
 }
 
-/* Runs the statement that follows over vectors of columns, with j and count in scope; head as above. */
-#define BATCH_NORM_PARTS(head, cols, ...)                                                                              \
-    do {                                                                                                               \
-        const int64_t start = (head) < (cols) ? (head) : (cols);                                                       \
-        if (start) {                                                                                                   \
-            const int64_t j = 0;                                                                                       \
-            const int count = (int)start;                                                                              \
-            __VA_ARGS__;                                                                                               \
-        }                                                                                                              \
-        FOR_PARTS((cols)-start, {                                                                                      \
-            const int64_t j = start + i;                                                                               \
-            __VA_ARGS__;                                                                                               \
-        });                                                                                                            \
-    } while (0)
+/* Rows that are written at once, so that the columns' constants are loaded once for all: one, if rows lie so far apart
+ * that all of them fall into one set of L1, which three arrays of four rows would overflow. */
+static int64_t batch_norm_visit(const fnn_batch_norm *b) {
+    const int64_t bytes = b->y_row * (int64_t)sizeof(real);
+    return bytes % 2048 == 0 || b->rows < BATCH_NORM_FEW ? 1 : BATCH_NORM_FEW;
+}
 
-/* y = (x - mean) * factor + offset for `rows` rows (a constant: the columns' constants are loaded once for all) */
+/* y = (x - mean) * factor + offset for `rows` rows (a constant) */
 FNN_INLINE void batch_norm_apply_part(const fnn_batch_norm *b, const batch_norm_constants *k, int64_t row,
                                       const int rows, int64_t j, int count) {
     const real *x = (const real *)b->x + row * b->x_row + j;
     real *y = (real *)b->y + row * b->y_row + j;
-    const vec mean = part_load(k->mean + j, count), low = part_load(k->mean_low + j, count);
-    const vec factor = part_load(k->factor + j, count), offset = part_load(k->offset + j, count);
-#pragma GCC unroll 8
+    const vec mean = part_load(k->mean + j, count), factor = part_load(k->factor + j, count);
+    const vec offset = part_load(k->offset + j, count);
+#pragma GCC unroll 4
     for (int r = 0; r < rows; r++) {
-        const vec centred = v_sub(v_sub(part_load(x + r * b->x_row, count), mean), low);
+        const vec centred = v_sub(part_load(x + r * b->x_row, count), mean);
         part_store(y + r * b->y_row, v_fma(centred, factor, offset), count);
     }
 }
 
 static void batch_norm_apply(const fnn_batch_norm *b, const fnn_batch_norm_columns *columns) {
     const batch_norm_constants k = batch_norm_reals(columns);
-    const int64_t head = batch_norm_head(b->y, b->y_row);
     int64_t row = 0;
-    for (; row + BATCH_NORM_GROUP <= b->rows; row += BATCH_NORM_GROUP)
-        BATCH_NORM_PARTS(head, b->cols, batch_norm_apply_part(b, &k, row, BATCH_NORM_GROUP, j, count));
+    if (batch_norm_visit(b) > 1)
+        for (; row + BATCH_NORM_FEW <= b->rows; row += BATCH_NORM_FEW)
+            FOR_PARTS(b->cols, batch_norm_apply_part(b, &k, row, BATCH_NORM_FEW, i, count));
     for (; row < b->rows; row++)
-        BATCH_NORM_PARTS(head, b->cols, batch_norm_apply_part(b, &k, row, 1, j, count));
+        FOR_PARTS(b->cols, batch_norm_apply_part(b, &k, row, 1, i, count));
 }
 
 /* dx = factor * (grad - offset - (x - mean) * slope) */
@@ -366,12 +354,11 @@ FNN_INLINE void batch_norm_input_part(const fnn_batch_norm *b, const batch_norm_
                                       const int rows, int64_t j, int count) {
     const real *x = (const real *)b->x + row * b->x_row + j, *grad = (const real *)b->grad + row * b->grad_row + j;
     real *dx = (real *)b->y + row * b->y_row + j;
-    const vec mean = part_load(k->mean + j, count), low = part_load(k->mean_low + j, count);
-    const vec factor = part_load(k->factor + j, count), offset = part_load(k->offset + j, count);
-    const vec slope = part_load(k->slope + j, count);
-#pragma GCC unroll 8
+    const vec mean = part_load(k->mean + j, count), factor = part_load(k->factor + j, count);
+    const vec offset = part_load(k->offset + j, count), slope = part_load(k->slope + j, count);
+#pragma GCC unroll 4
     for (int r = 0; r < rows; r++) {
-        const vec centred = v_sub(v_sub(part_load(x + r * b->x_row, count), mean), low);
+        const vec centred = v_sub(part_load(x + r * b->x_row, count), mean);
         const vec shifted = v_sub(part_load(grad + r * b->grad_row, count), offset);
         part_store(dx + r * b->y_row, v_mul(factor, v_fnma(centred, slope, shifted)), count);
     }
@@ -379,12 +366,11 @@ FNN_INLINE void batch_norm_input_part(const fnn_batch_norm *b, const batch_norm_
 
 static void batch_norm_input_gradient(const fnn_batch_norm *b, const fnn_batch_norm_columns *columns) {
     const batch_norm_constants k = batch_norm_reals(columns);
-    const int64_t head = batch_norm_head(b->y, b->y_row);
     int64_t row = 0;
-    for (; row + BATCH_NORM_GROUP <= b->rows; row += BATCH_NORM_GROUP)
-        BATCH_NORM_PARTS(head, b->cols, batch_norm_input_part(b, &k, row, BATCH_NORM_GROUP, j, count));
+    if (batch_norm_visit(b) > 1)
+        for (; row + BATCH_NORM_FEW <= b->rows; row += BATCH_NORM_FEW)
+            FOR_PARTS(b->cols, batch_norm_input_part(b, &k, row, BATCH_NORM_FEW, i, count));
     for (; row < b->rows; row++)
-        BATCH_NORM_PARTS(head, b->cols, batch_norm_input_part(b, &k, row, 1, j, count));
+        FOR_PARTS(b->cols, batch_norm_input_part(b, &k, row, 1, i, count));
 }
-#undef BATCH_NORM_PARTS
 #undef BATCH_NORM_TILES

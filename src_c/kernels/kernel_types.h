@@ -127,10 +127,10 @@ typedef struct fnn_batch_norm {
     int64_t x_row, grad_row, y_row;
 } fnn_batch_norm;
 
-/* Constants of the columns, reals[cols] each: forward y = (x - mean - mean_low) * factor + offset, backward dx = factor
- * * (grad - offset - (x - mean - mean_low) * slope). The low part keeps what rounding the mean loses. */
+/* Constants of the columns, reals[cols] each: forward y = (x - mean) * factor + offset, backward dx = factor * (grad -
+ * offset - (x - mean) * slope). What rounding the mean loses is part of the offset. */
 typedef struct fnn_batch_norm_columns {
-    void *mean, *mean_low, *factor, *offset, *slope;
+    void *mean, *factor, *offset, *slope;
 } fnn_batch_norm_columns;
 
 /* From the statistics of all rows to the outputs and the constants of at most FNN_BATCH_NORM_COLS columns. */

@@ -86,7 +86,7 @@ int fnn_op_batch_norm_region(const fnn_args *args, const fnn_team *team, int slo
 
 fnn_work fnn_op_batch_norm_work(const fnn_args *args) {
     const double n = (double)args->dim[ROWS] * (double)args->dim[COLS], size = args->table->item_size;
-    return fnn_work_of(9 * n, 2 * n * size, n * (0.03 * size + 2.5 / args->table->lanes) + 5 * (double)args->dim[COLS]);
+    return fnn_work_of(9 * n, 2 * n * size, n * (0.03 * size + 2.0 / args->table->lanes) + 3 * (double)args->dim[COLS]);
 }
 
 int64_t fnn_op_batch_norm_scratch(const fnn_args *args, int team_size) {
@@ -100,10 +100,9 @@ enum { I_X, I_MEAN, I_VAR, I_WEIGHT, I_BIAS, I_Y };
 enum { I_ROWS, I_COLS, I_X_ROW, I_Y_ROW, I_ACTIVATION };
 enum { I_EPS, I_P0, I_P1 };
 
-static fnn_batch_norm_columns columns_of(const fnn_args *args, double constants[5][FNN_BATCH_NORM_SPAN], int64_t j) {
+static fnn_batch_norm_columns columns_of(const fnn_args *args, double constants[4][FNN_BATCH_NORM_SPAN], int64_t j) {
     return (fnn_batch_norm_columns){item(args, constants[0], j), item(args, constants[1], j),
-                                    item(args, constants[2], j), item(args, constants[3], j),
-                                    item(args, constants[4], j)};
+                                    item(args, constants[2], j), item(args, constants[3], j)};
 }
 
 void fnn_op_batch_norm_inference_run(const fnn_args *args, const fnn_team *team) {
@@ -115,7 +114,7 @@ void fnn_op_batch_norm_inference_run(const fnn_args *args, const fnn_team *team)
     else
         fnn_team_range(team, d[I_COLS], FNN_BATCH_NORM_UNIT, &col_begin, &col_end);
     for (int64_t col = col_begin; col < col_end; col += FNN_BATCH_NORM_SPAN) {
-        _Alignas(64) double constants[5][FNN_BATCH_NORM_SPAN];
+        _Alignas(64) double constants[4][FNN_BATCH_NORM_SPAN];
         const int64_t cols = fnn_smaller(FNN_BATCH_NORM_SPAN, col_end - col);
         for (int64_t j = 0; j < cols; j += FNN_BATCH_NORM_COLS) {
             const fnn_batch_norm_columns columns = columns_of(args, constants, j);

@@ -11,8 +11,8 @@ static fnn_batch_norm_shared lay_out(void *scratch, int64_t rows, int64_t cols, 
     fnn_batch_norm_shared s;
     for (int i = 0; i < 2; i++)
         s.sums[i] = fnn_arena_take(&arena, (size_t)((rows + BLOCK - 1) / BLOCK * cols), sizeof(double));
-    void **columns[] = {&s.columns.mean, &s.columns.mean_low, &s.columns.factor, &s.columns.offset, &s.columns.slope};
-    for (int i = 0; i < 5; i++)
+    void **columns[] = {&s.columns.mean, &s.columns.factor, &s.columns.offset, &s.columns.slope};
+    for (int i = 0; i < 4; i++)
         *columns[i] = fnn_arena_take(&arena, (size_t)cols, (size_t)item_size);
     if (bytes)
         *bytes = arena.used;
@@ -36,9 +36,8 @@ typedef struct walk {
 static fnn_batch_norm_columns columns_from(const walk *w, int64_t col) {
     const fnn_batch_norm_columns *c = &w->shared.columns;
     return (fnn_batch_norm_columns){
-        fnn_batch_norm_item(w->args, c->mean, col), fnn_batch_norm_item(w->args, c->mean_low, col),
-        fnn_batch_norm_item(w->args, c->factor, col), fnn_batch_norm_item(w->args, c->offset, col),
-        fnn_batch_norm_item(w->args, c->slope, col)};
+        fnn_batch_norm_item(w->args, c->mean, col), fnn_batch_norm_item(w->args, c->factor, col),
+        fnn_batch_norm_item(w->args, c->offset, col), fnn_batch_norm_item(w->args, c->slope, col)};
 }
 
 static void sum_block(const walk *w, int64_t block, int64_t begin, int64_t end) {
