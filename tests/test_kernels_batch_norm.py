@@ -7,6 +7,7 @@ from reference import batch_norm as twin
 from reference.precision import wider_than
 
 from fastnn import kernels
+from fastnn.threads import num_threads
 
 SHAPES = [(2, 1), (3, 5), (64, 16), (65, 33), (67, 130), (300, 7)]
 
@@ -140,6 +141,69 @@ def test_layouts_give_the_same_bits(dtype, isa, rng):
         assert same_bits(a, c)
     assert np.isnan(padded[:, :3]).all()
     assert np.isnan(padded[:, 20:]).all()
+
+
+def test_rows_far_apart_give_the_same_bits(dtype, isa, rng):
+    """Rows that lie a multiple of 2 KB apart are visited one by one, others by four."""
+    x, grad = rng.standard_normal((2, 71, 1040)).astype(dtype)
+    weight, bias = vectors(rng, 1024, dtype)
+    near, far = x[:, :1024], np.ascontiguousarray(x[:, :1024])
+    results = []
+    for a, g in ((near, grad[:, :1024]), (far, np.ascontiguousarray(grad[:, :1024]))):
+        for n in (1, 2, 3):
+            with num_threads(n, force=True):
+                y, dx = (np.empty((71, a.strides[0] // a.itemsize), dtype)[:, :1024] for _ in range(2))
+                y, mean, var = kernels.batch_norm(a, weight, bias, out=(y, None, None))
+                gradients = kernels.batch_norm_backward(g, a, mean, var, weight, out=(dx, None, None))
+                results.append((y, mean, var, *gradients, kernels.batch_norm_inference(a, mean, var, weight, bias)))
+    for result in results[1:]:
+        assert all(same_bits(a, b) for a, b in zip(result, results[0], strict=True))
+
+
+def kinds(x):
+    """Where a float32 or float64 array is not finite, and how."""
+    return np.where(np.isnan(x), 2, np.where(np.isinf(x), np.sign(x), 0))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("rows", [5, 70, 200])
+def test_not_finite_where_numpys_is(rows, dtype, isa, rng):
+    bad = [np.nan, np.inf, -np.inf]
+    for place in ("x", "grad", "weight", "bias"):
+        given = {"x": rng.standard_normal((rows, 21)), "grad": rng.standard_normal((rows, 21))}
+        given["weight"], given["bias"] = vectors(rng, 21, np.float64)
+        for i, value in enumerate(bad):
+            given[place][..., 7 * i] = value if given[place].ndim == 1 else given[place][..., 7 * i]
+            if given[place].ndim == 2:
+                given[place][rows // 2, 7 * i] = value
+        x, grad, weight, bias = (given[name].astype(dtype) for name in ("x", "grad", "weight", "bias"))
+        exact = twin.batch_norm(x, weight, bias)
+        got = kernels.batch_norm(x, weight, bias)
+        for a, b in zip(got, exact, strict=True):
+            np.testing.assert_array_equal(kinds(a), kinds(b))
+        mean, var = rng.standard_normal(21), rng.uniform(0.5, 2, 21)
+        inference = kernels.batch_norm_inference(x, mean.astype(dtype), var.astype(dtype), weight, bias)
+        np.testing.assert_array_equal(kinds(inference), kinds(twin.batch_norm_inference(x, mean, var, weight, bias)))
+        exact = twin.batch_norm_backward(grad, x, mean, var, weight)
+        for a, b in zip(kernels.batch_norm_backward(grad, x, mean, var, weight), exact, strict=True):
+            np.testing.assert_array_equal(kinds(a), kinds(b))
+
+
+@pytest.mark.parametrize("rows", [7, 64, 150])
+def test_far_ends_of_the_range(rows, isa, rng):
+    """Sums and squares that leave the range of float32 are taken in double."""
+    scale = np.array([1e-40, 1e-30, 1e-18, 1, 1e18, 1e30, 3e37])
+    x, grad = ((rng.standard_normal((rows, 7)) * scale).clip(-3e38, 3e38).astype(np.float32) for _ in range(2))
+    exact = twin.batch_norm(x, eps=1e-99)
+    y, mean, _ = kernels.batch_norm(x, eps=1e-99)
+    assert_within(mean, exact[1], 1e-45 + 3e-7 * np.abs(x).max(axis=0))
+    assert_within(y, exact[0], 2e-6 * np.maximum(1, np.abs(exact[0])))
+    got = kernels.batch_norm_backward(grad, x, exact[1], exact[2], eps=1e-99)
+    exact = twin.batch_norm_backward(grad, x, exact[1], exact[2], eps=1e-99)
+    for a, b in zip(got, exact, strict=True):
+        size = np.abs(b).max(axis=0) if b.ndim == 2 else np.abs(b) + scale
+        fits = size < 3e38
+        assert_within(a[..., fits], b[..., fits], (1e-45 + 1e-5 * size)[fits])
 
 
 def test_errors():
