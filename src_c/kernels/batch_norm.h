@@ -247,6 +247,12 @@ static void batch_norm_offsets(int64_t cols, const real *bias, real *offset) {
         batch_norm_fill(cols, 0, offset);
 }
 
+/* What rounding the mean loses, times the factor of x - mean; an infinite factor's place is there, not here. */
+FNN_INLINE double batch_norm_rest(double low, double factor) {
+    const double rest = low * factor;
+    return rest - rest == 0 ? rest : 0;
+}
+
 /* running = (1 - momentum) * running + momentum * scale * batch */
 static void batch_norm_running(int64_t cols, double momentum, double scale, const double *restrict batch,
                                real *restrict running) {
@@ -272,7 +278,7 @@ static void batch_norm_finish(const fnn_batch_norm_finish *f, const fnn_batch_no
     batch_norm_round(cols, mean, k.mean);
     batch_norm_round(cols, factor, k.factor);
     for (int64_t j = 0; j < cols; j++)
-        k.offset[j] = (real)((bias ? (double)bias[j] : 0) - low[j] * factor[j]);
+        k.offset[j] = (real)((bias ? (double)bias[j] : 0) - batch_norm_rest(low[j], factor[j]));
     if (f->running_mean)
         batch_norm_running(cols, f->momentum, 1, mean, f->running_mean);
     if (f->running_var)
@@ -306,7 +312,7 @@ static void batch_norm_finish_gradient(const fnn_batch_norm_finish_gradient *f, 
         factor[j] = f->weight ? istd[j] * (double)((const real *)f->weight)[j] : istd[j];
         dweight[j] = product_sum[j] * istd[j];
         slope[j] = istd[j] * istd[j] * (product_sum[j] / rows);
-        offset[j] = grad_sum[j] / rows - (mean[j] - (double)(real)mean[j]) * slope[j];
+        offset[j] = grad_sum[j] / rows - batch_norm_rest(mean[j] - (double)(real)mean[j], slope[j]);
     }
     batch_norm_round(cols, mean, k.mean);
     batch_norm_round(cols, factor, k.factor);
