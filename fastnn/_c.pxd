@@ -40,6 +40,7 @@ cdef extern from "ops/lists.h" nogil:
         double *defaults
         const char *states
         const char *forward
+        const char *from_output
         const char *derivative
         const char *doc
         const char *citation

@@ -11,6 +11,7 @@ EAGER_DOT_ROWS = 8
 cdef int gemm_dim[GEMM_DIMS]
 cdef int gemm_code = OP_CODES["gemm"], sum_rows_code = OP_CODES["sum_rows"], unary_code = OP_CODES["unary"]
 cdef int unary_backward_code = OP_CODES["unary_backward"], binary_code = OP_CODES["binary"]
+cdef int where_code = OP_CODES["where"], reduce_cols_code = OP_CODES["reduce_cols"], max_rows_code = OP_CODES["max_rows"]
 cdef int optimizer_code = OP_CODES["optimizer"]
 cdef dict EPILOGUES = {row["name"]: (1 + row["code"], *(*row["defaults"], 0.0, 0.0)[:2])
                        for row in list_rows("activations")}
@@ -256,8 +257,8 @@ def unary(int64_t function, x, double p0, double p1, out):
     return y
 
 
-def unary_backward(int64_t function, grad, x, double p0, double p1, out):
-    """dx = grad f'(x)."""
+def unary_backward(int64_t function, grad, x, double p0, double p1, out, bint from_output=False):
+    """dx = grad f'(x), or from the output in the place of x."""
     cdef _c.fnn_args args
     cdef int kind = real_type(x)
     if kind < 0 or not is_block(x, kind) or not is_block(grad, kind):
@@ -275,6 +276,7 @@ def unary_backward(int64_t function, grad, x, double p0, double p1, out):
     args.dim[0] = 1
     args.dim[1] = args.dim[2] = args.dim[3] = args.dim[4] = size
     args.dim[5] = function
+    args.dim[6] = from_output
     args.scalar[0] = p0
     args.scalar[1] = p1
     call(unary_backward_code, dtype_code_of(kind), &args)
@@ -362,6 +364,46 @@ def binary(int64_t function, a, b, out):
     return y
 
 
+@cython.cdivision(True)
+def where(mask, a, b, out):
+    """y = mask ? a : b of a contiguous boolean mask and operands as in binary, of which one has the mask's shape."""
+    cdef _c.fnn_args args
+    cdef Operand left, right
+    if not cnp.PyArray_CheckExact(mask) or cnp.PyArray_TYPE(<cnp.ndarray> mask) != cnp.NPY_BOOL:
+        return None
+    cdef object large = a if cnp.PyArray_CheckExact(a) and same_shape(<cnp.ndarray> a, <cnp.ndarray> mask) else b
+    cdef int kind = real_type(large)
+    if kind < 0 or not is_block(large, kind) or not same_shape(<cnp.ndarray> large, <cnp.ndarray> mask):
+        return None
+    cdef cnp.ndarray block = <cnp.ndarray> large
+    if cnp.PyArray_NDIM(block) == 0 or not cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray> mask):
+        return None
+    cdef int64_t size = cnp.PyArray_SIZE(block), cols = cnp.PyArray_DIM(block, cnp.PyArray_NDIM(block) - 1)
+    if not operand_of(a, block, cols, &left) or not operand_of(b, block, cols, &right):
+        return None
+    y = like(out, block, a if large is b else b)
+    if y is None or (out is not None and not (spared(out, a, block) and spared(out, b, block)
+                                              and apart(<cnp.ndarray> out, <cnp.ndarray> mask))):
+        return None
+    memset(&args, 0, sizeof(args))
+    args.pointer[0] = cnp.PyArray_DATA(<cnp.ndarray> mask)
+    args.pointer[1] = left.data
+    args.pointer[2] = right.data
+    args.pointer[3] = cnp.PyArray_DATA(<cnp.ndarray> y)
+    if left.row == left.col * cols and right.row == right.col * cols:  # no row is read again: one long row
+        cols = size
+    args.dim[0] = size // cols
+    args.dim[1] = args.dim[2] = args.dim[8] = cols
+    args.dim[3] = 1
+    args.dim[4] = cols if left.row else 0
+    args.dim[5] = left.col
+    args.dim[6] = cols if right.row else 0
+    args.dim[7] = right.col
+    args.dim[9] = True
+    call(where_code, dtype_code_of(kind), &args)
+    return y
+
+
 cdef bint spared(object out, object value, cnp.ndarray block):
     """Whether writing out element by element spares value: a number, out itself, or apart."""
     if not cnp.PyArray_CheckExact(value):
@@ -369,6 +411,64 @@ cdef bint spared(object out, object value, cnp.ndarray block):
     if out is value and same_shape(<cnp.ndarray> value, block):
         return True
     return apart(<cnp.ndarray> out, <cnp.ndarray> value)
+
+
+@cython.cdivision(True)
+def reduce(x, axis, int64_t kind, bint mean, out):
+    """Sum (kind 0), mean or maximum (kind 1) of a contiguous block over everything, or over one end of its axes."""
+    cdef _c.fnn_args args
+    cdef int real = real_type(x)
+    if real < 0 or not is_block(x, real):
+        return None
+    cdef cnp.ndarray block = <cnp.ndarray> x
+    cdef int i, axes = cnp.PyArray_NDIM(block)
+    cdef int64_t size = cnp.PyArray_SIZE(block), cols = size
+    cdef cnp.npy_intp shape[8]
+    cdef bint over_rows = False
+    if axes == 0 or axes > 8:
+        return None
+    if axis is not None:
+        if type(axis) is not int:
+            return None
+        if axis == -1 or axis == axes - 1:
+            cols = cnp.PyArray_DIM(block, axes - 1)
+            for i in range(axes - 1):
+                shape[i] = cnp.PyArray_DIM(block, i)
+        elif axis == 0:
+            over_rows = True
+            cols = size // cnp.PyArray_DIM(block, 0)
+            for i in range(axes - 1):
+                shape[i] = cnp.PyArray_DIM(block, i + 1)
+        else:
+            return None
+        axes -= 1
+    else:
+        axes = 0
+    if out is None:
+        y = cnp.PyArray_SimpleNew(axes, shape, real)
+    else:
+        y = out
+        if (real_type(y) != real or cnp.PyArray_NDIM(<cnp.ndarray> y) != axes
+                or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> y) or not cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray> y)
+                or not apart(<cnp.ndarray> y, block)):
+            return None
+        for i in range(axes):
+            if cnp.PyArray_DIM(<cnp.ndarray> y, i) != shape[i]:
+                return None
+    memset(&args, 0, sizeof(args))
+    args.pointer[0] = cnp.PyArray_DATA(block)
+    args.pointer[1] = cnp.PyArray_DATA(<cnp.ndarray> y)
+    args.dim[0] = size // cols
+    args.dim[1] = args.dim[2] = cols
+    if over_rows:
+        args.dim[3] = args.dim[0] if mean else 0
+        call(max_rows_code if kind else sum_rows_code, dtype_code_of(real), &args)
+    else:
+        args.dim[3] = 1
+        args.dim[4] = kind
+        args.dim[5] = cols if mean else 0
+        call(reduce_cols_code, dtype_code_of(real), &args)
+    return y
 
 
 def optimizer_step(int64_t kind, tuple arrays, tuple scalars):

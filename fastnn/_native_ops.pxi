@@ -28,8 +28,8 @@ OP_CODES = {name: row[0] for name, row in ops().items()}
 def list_rows(name):
     """Rows of one of the lists: "activations", "elementwise", "binary", "losses" or "optimizers".
 
-    Each is a dict with name, code, cls, params, defaults, states, doc, citation and the texts of the formulas (forward
-    and derivative, over simd/vec.h); optimizers' params are the names of their scalars. Losses also have function (the
+    Each is a dict with name, code, cls, params, defaults, states, doc, citation and the texts of the formulas (forward,
+    derivative and, where the output is kept, from_output, over simd/vec.h); optimizers' params are the names of their scalars. Losses also have function (the
     functional name), target (what targets may be) and limits (of the parameters, an expression).
     """
     cdef int count = 0, first = 0
@@ -44,6 +44,7 @@ def list_rows(name):
                        "defaults": tuple(rows[i].defaults[k] for k in range(min(len(params), _c.FNN_LIST_PARAMETERS))),
                        "states": tuple(rows[i].states.decode().split()), "doc": rows[i].doc.decode(),
                        "forward": rows[i].forward.decode(), "derivative": rows[i].derivative.decode(),
+                       "from_output": rows[i].from_output.decode(),
                        "citation": rows[i].citation.decode(), "function": rows[i].function.decode(),
                        "target": rows[i].target.decode(), "limits": rows[i].limits.decode()})
     return result

@@ -104,12 +104,18 @@ def prelu(x, weight):
 
 
 def clamp(x, min=None, max=None):
-    """``x`` limited to [min, max]; None is no limit. The gradient is that of the nearer of the three."""
+    """``x`` limited to [min, max]; None is no limit. The gradient passes where x is inside or at a limit."""
     if min is None and max is None:
         raise ValueError("clamp needs min, max or both")
-    if min is not None:
-        x = maximum(x, min)  # noqa: F821 (from the lists)
-    return x if max is None else minimum(x, max)  # noqa: F821
+    tracer = _tracer(x, min, max)
+    for limit, lower in ((min, True), (max, False)):
+        if limit is None:
+            continue
+        if tracer is not None:
+            x = tracer._apply("clamp", (x, limit), {"lower": lower})
+        else:
+            x = (kernels.maximum if lower else kernels.minimum)(_array(x), _array(limit))
+    return x
 
 
 def power(x, exponent):

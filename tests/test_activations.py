@@ -47,7 +47,43 @@ def test_values_and_gradients_equal_pytorchs(name, options, torch, isa, rng):
     np.testing.assert_allclose(gradient, peer.grad.numpy(), rtol=1e-6 if single else 1e-10, atol=1e-13)
     if single:
         exact = grad * getattr(activations, name + "_derivative")(x, *options.values())
-        np.testing.assert_allclose(gradient, exact, rtol=1e-14)
+        np.testing.assert_allclose(gradient, exact, rtol=1e-14, atol=1e-15)  # celu's is taken from the output
+
+
+FROM_OUTPUT = [row["name"] for row in _native.list_rows("activations") if row["from_output"]]
+
+
+@pytest.mark.parametrize("name", FROM_OUTPUT)
+def test_derivatives_from_the_output_are_those_from_the_input(name, dtype, isa, rng):
+    forward, backward = getattr(kernels, name), getattr(kernels, name + "_backward")
+    x = np.concatenate([rng.uniform(-4, 4, 203), [-60.0, -0.0, 0.0, 60.0]]).astype(dtype)
+    grad, y = rng.standard_normal(x.size).astype(dtype), forward(x)
+    expected = backward(grad.astype(np.float64), x.astype(np.float64))
+    eps = np.finfo(dtype).eps
+    # the output is known to a few roundings (docs/accuracy.md): where it saturates, the derivative is absolute
+    np.testing.assert_array_less(np.abs(backward(grad, None, output=y) - expected), 8 * eps * (np.abs(grad) + 0.1))
+    out = grad.copy()
+    assert backward(out, None, output=y, out=out) is out
+    assert same_bits(out, backward(grad, x, output=y))
+    assert same_bits(out, backward(grad[::-1], None, output=y[::-1])[::-1])
+    parameters = fastnn.grad(lambda x: F.sum(getattr(F, name)(x) * grad))
+    assert same_bits(parameters(x), out)  # the graph keeps the output
+    nan = backward(grad[:1], None, output=np.array([np.nan], dtype))
+    assert np.isnan(nan[0]) == (name in ("sigmoid", "tanh", "elu", "selu", "celu"))
+
+
+def test_an_output_that_hides_the_sign_is_refused(rng):
+    x = rng.standard_normal(5)
+    for name, parameter in (("elu", "alpha"), ("leaky_relu", "negative_slope")):
+        backward, y = getattr(kernels, name + "_backward"), getattr(kernels, name)(x, -0.5)
+        with pytest.raises(ValueError, match=f"{parameter} >= 0, not -0.5"):
+            backward(x, None, -0.5, output=y)
+        gradient = fastnn.grad(lambda x, name=name: F.sum(getattr(F, name)(x, -0.5)))(x)
+        np.testing.assert_allclose(gradient, backward(np.ones(5), x, -0.5))
+    with pytest.raises(ValueError, match="output has"):
+        kernels.tanh_backward(x, None, output=x[:3])
+    with pytest.raises(TypeError, match="grad is float32 but output is float64"):
+        kernels.tanh_backward(x.astype(np.float32), None, output=x)
 
 
 @pytest.mark.parametrize("name", [name for name, options in PAIRS if not options])
@@ -86,6 +122,20 @@ def test_functions_refuse_what_they_cannot_do(rng):
         F.clamp(x)
     with pytest.raises(TypeError, match="ELU takes alpha"):
         nn.ELU(beta=1.0)
+
+
+@pytest.mark.parametrize("name", ["maximum", "minimum"])
+def test_equal_operands_share_the_gradient_as_in_pytorch(name, torch):
+    a, b = np.array([1.0, 2.0, 3.0, 0.0]), np.array([1.0, 3.0, 2.0, -0.0])
+    peers = [torch.from_numpy(v).requires_grad_() for v in (a, b)]
+    getattr(torch, name)(*peers).sum().backward()
+    got = fastnn.grad(lambda a, b: F.sum(getattr(F, name)(a, b)), argnums=(0, 1))(a, b)
+    for gradient, peer in zip(got, peers, strict=True):
+        assert np.array_equal(gradient, peer.grad.numpy())
+    x = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+    peer = torch.from_numpy(x).requires_grad_()
+    torch.clamp(peer, -0.5, 0.5).sum().backward()
+    assert np.array_equal(fastnn.grad(lambda x: F.sum(F.clamp(x, -0.5, 0.5)))(x), peer.grad.numpy())
 
 
 def test_clamp_is_numpys_clip(rng):

@@ -29,7 +29,7 @@ def _function(name):
 
 def unary(case):
     run = _function(case["name"])
-    x = inputs.positive(case) if case["name"] in ("log", "sqrt", "reciprocal") else inputs.matrix(case)
+    x = inputs.unary(case)
     y = np.empty_like(x)
     return lambda: run(x, out=y)
 
@@ -46,6 +46,30 @@ def binary(case):
     a, b = inputs.matrix(case), inputs.positive(case, 2)
     y = np.empty_like(a)
     return lambda: run(a, b, out=y)
+
+
+def where(case):
+    a, b = inputs.matrix(case), inputs.positive(case, 2)
+    mask, y = a > 0, np.empty_like(a)
+    return lambda: kernels.where(mask, a, b, out=y)
+
+
+def concatenate(case):
+    parts = inputs.matrix(case), inputs.matrix(case, 2)
+    return lambda: fastnn.functional.concatenate(parts, case["axis"])
+
+
+def reduce(case):
+    run, x = getattr(kernels, case["name"]), inputs.matrix(case)
+    y = np.asarray(run(x, case["axis"]))
+    return lambda: run(x, case["axis"], out=y)
+
+
+def softmax_backward(case):
+    run, forward = _function(case["name"] + "_backward"), _function(case["name"])
+    grad, y = inputs.matrix(case, 2), forward(inputs.matrix(case))
+    dx = np.empty_like(grad)
+    return lambda: run(grad, None, output=y, out=dx)
 
 
 def _parameter(weight_in_out):
@@ -227,6 +251,10 @@ FACTORIES = {
     "unary": unary,
     "unary_backward": unary_backward,
     "binary": binary,
+    "where": where,
+    "concatenate": concatenate,
+    "reduce": reduce,
+    "softmax_backward": softmax_backward,
     "matmul": matmul,
     "linear": linear,
     "linear_plain": linear_plain,

@@ -38,6 +38,11 @@ def positive(case, seed=1):
     return values.astype(case["dtype"])
 
 
+def unary(case):
+    """What a unary function takes: anything, or positive values."""
+    return (positive if case["name"] in ("log", "sqrt", "reciprocal", "power") else matrix)(case)
+
+
 def labels(rows, classes, seed=5):
     return np.random.default_rng(seed).integers(0, classes, rows)
 

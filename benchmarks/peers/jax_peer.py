@@ -27,12 +27,58 @@ def _jit(function, *arrays):
     return lambda: jax.block_until_ready(compiled(*operands))
 
 
-UNARY = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "identity": None}
+UNARY = {
+    "relu": jax.nn.relu, "shifted_relu": lambda x: jnp.maximum(x, -1), "leaky_relu": jax.nn.leaky_relu,
+    "elu": jax.nn.elu, "selu": jax.nn.selu, "celu": jax.nn.celu, "softplus": jax.nn.softplus,
+    "softsign": jax.nn.soft_sign, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh,
+    "gelu": partial(jax.nn.gelu, approximate=False), "gelu_tanh": partial(jax.nn.gelu, approximate=True),
+    "silu": jax.nn.silu, "mish": jax.nn.mish, "hardtanh": jax.nn.hard_tanh, "hardsigmoid": jax.nn.hard_sigmoid,
+    "hardswish": jax.nn.hard_swish, "erf": jax.lax.erf, "heaviside": lambda x: jnp.heaviside(x, 0),
+    "power": lambda x: x**2.5,
+}  # fmt: skip
 
 
 def unary(case):
+    function = UNARY.get(case["name"]) or getattr(jnp, case["name"], None)
+    return function and _jit(function, inputs.unary(case))
+
+
+def unary_backward(case):
+    """The pullback of one function: recomputes what it needs from x inside the same fused loop."""
     function = UNARY.get(case["name"])
-    return function and _jit(function, inputs.matrix(case))
+    return function and _jit(
+        lambda grad, x: jax.vjp(function, x)[1](grad)[0], inputs.matrix(case, 2), inputs.matrix(case)
+    )
+
+
+def binary(case):
+    function = getattr(jnp, case["name"], None)
+    return function and _jit(function, inputs.matrix(case), inputs.positive(case, 2))
+
+
+def where(case):
+    a = inputs.matrix(case)
+    return _jit(jnp.where, a > 0, a, inputs.positive(case, 2))
+
+
+def concatenate(case):
+    return _jit(lambda a, b: jnp.concatenate((a, b), case["axis"]), inputs.matrix(case), inputs.matrix(case, 2))
+
+
+def reduce(case):
+    return _jit(lambda x: getattr(jnp, case["name"])(x, case["axis"]), inputs.matrix(case))
+
+
+def softmax_backward(case):
+    def softmax_pullback(grad, y):
+        return y * (grad - (grad * y).sum(1, keepdims=True))
+
+    def log_softmax_pullback(grad, y):
+        return grad - jnp.exp(y) * grad.sum(1, keepdims=True)
+
+    function = {"softmax": jax.nn.softmax, "log_softmax": jax.nn.log_softmax}[case["name"]]
+    pullback = {"softmax": softmax_pullback, "log_softmax": log_softmax_pullback}[case["name"]]
+    return _jit(pullback, inputs.matrix(case, 2), function(inputs.matrix(case)))
 
 
 def linear(case):
@@ -333,6 +379,12 @@ def fit(case):
 
 FACTORIES = {
     "unary": unary,
+    "unary_backward": unary_backward,
+    "binary": binary,
+    "where": where,
+    "concatenate": concatenate,
+    "reduce": reduce,
+    "softmax_backward": softmax_backward,
     "linear": linear,
     "linear_plain": linear_plain,
     "linear_backward": linear_backward,

@@ -61,6 +61,7 @@ UNARY = {
     "sigmoid": _sigmoid,
     "tanh": lambda x, y: np.tanh(x, out=y),
     "heaviside": lambda x, y: np.heaviside(x, 0, out=y),
+    "power": lambda x, y: np.power(x, np.float32(2.5), out=y),
 }
 UNARY_BACKWARD = {
     "identity": lambda grad, x, dx: np.copyto(dx, grad),
@@ -87,7 +88,7 @@ def _by_name(table, name, twin_modules):
 
 def unary(case):
     run = _by_name(UNARY, case["name"], ("activations", "elementwise"))
-    x = inputs.positive(case) if case["name"] in ("log", "sqrt", "reciprocal") else inputs.matrix(case)
+    x = inputs.unary(case)
     y = np.empty_like(x)
     return lambda: run(x, y)
 
@@ -107,6 +108,24 @@ def binary(case):
     a, b = inputs.matrix(case), inputs.positive(case, 2)
     y = np.empty_like(a)
     return lambda: run(a, b, y)
+
+
+def where(case):
+    a, b = inputs.matrix(case), inputs.positive(case, 2)
+    mask = a > 0
+    return lambda: np.where(mask, a, b)
+
+
+def concatenate(case):
+    parts = inputs.matrix(case), inputs.matrix(case, 2)
+    y = np.concatenate(parts, case["axis"])
+    return lambda: np.concatenate(parts, case["axis"], out=y)
+
+
+def reduce(case):
+    run, x = getattr(np, case["name"]), inputs.matrix(case)
+    y = np.asarray(run(x, case["axis"]))
+    return lambda: run(x, case["axis"], out=y)
 
 
 # ---- products ---------------------------------------------------------------------------------------------------
@@ -432,6 +451,9 @@ FACTORIES = {
     "unary": unary,
     "unary_backward": unary_backward,
     "binary": binary,
+    "where": where,
+    "concatenate": concatenate,
+    "reduce": reduce,
     "matmul": matmul,
     "linear": linear,
     "linear_plain": linear_plain,

@@ -32,27 +32,102 @@ def _inference(run):
     return torch.inference_mode()(run)
 
 
+SELU = (1.6732632423543772, 1.0507009873554805)
+#: y = f(x) into y; names that are not here are torch.<name>(x, out=y)
+UNARY = {
+    "identity": lambda x, y: y.copy_(x),
+    "relu": lambda x, y: torch.clamp_min(x, 0, out=y),
+    "shifted_relu": lambda x, y: torch.clamp_min(x, -1, out=y),
+    "leaky_relu": lambda x, y: aten.leaky_relu.out(x, 0.01, out=y),
+    "elu": lambda x, y: aten.elu.out(x, 1.0, 1.0, 1.0, out=y),
+    "selu": lambda x, y: aten.elu.out(x, *SELU, 1.0, out=y),
+    "celu": lambda x, y: aten.elu.out(x, 1.0, 1.0, 1.0, out=y),
+    "softplus": lambda x, y: aten.softplus.out(x, 1, 20, out=y),
+    "softsign": lambda x, y: functional.softsign(x),
+    "gelu": lambda x, y: aten.gelu.out(x, approximate="none", out=y),
+    "gelu_tanh": lambda x, y: aten.gelu.out(x, approximate="tanh", out=y),
+    "silu": lambda x, y: aten.silu.out(x, out=y),
+    "mish": lambda x, y: aten.mish.out(x, out=y),
+    "hardtanh": lambda x, y: torch.clamp(x, -1, 1, out=y),
+    "hardsigmoid": lambda x, y: aten.hardsigmoid.out(x, out=y),
+    "hardswish": lambda x, y: aten.hardswish.out(x, out=y),
+    "heaviside": lambda x, y: aten.threshold_backward.grad_input(torch.ones(()).expand_as(x), x, 0, grad_input=y),
+    "power": lambda x, y: torch.pow(x, 2.5, out=y),
+}
 UNARY_BACKWARD = {
-    "relu": lambda grad, x, y: aten.threshold_backward(grad, x, 0),
-    "sigmoid": lambda grad, x, y: aten.sigmoid_backward(grad, y),
-    "tanh": lambda grad, x, y: aten.tanh_backward(grad, y),
+    "identity": lambda grad, x, y, dx: dx.copy_(grad),
+    "relu": lambda grad, x, y, dx: aten.threshold_backward.grad_input(grad, x, 0, grad_input=dx),
+    "shifted_relu": lambda grad, x, y, dx: aten.threshold_backward.grad_input(grad, x, -1, grad_input=dx),
+    "leaky_relu": lambda grad, x, y, dx: aten.leaky_relu_backward.grad_input(grad, x, 0.01, False, grad_input=dx),
+    "elu": lambda grad, x, y, dx: aten.elu_backward.grad_input(grad, 1, 1, 1, True, y, grad_input=dx),
+    "selu": lambda grad, x, y, dx: aten.elu_backward.grad_input(grad, *SELU, 1, True, y, grad_input=dx),
+    "celu": lambda grad, x, y, dx: aten.elu_backward.grad_input(grad, 1, 1, 1, True, y, grad_input=dx),
+    "softplus": lambda grad, x, y, dx: aten.softplus_backward.grad_input(grad, x, 1, 20, grad_input=dx),
+    "sigmoid": lambda grad, x, y, dx: aten.sigmoid_backward.grad_input(grad, y, grad_input=dx),
+    "tanh": lambda grad, x, y, dx: aten.tanh_backward.grad_input(grad, y, grad_input=dx),
+    "gelu": lambda grad, x, y, dx: aten.gelu_backward.grad_input(grad, x, approximate="none", grad_input=dx),
+    "gelu_tanh": lambda grad, x, y, dx: aten.gelu_backward.grad_input(grad, x, approximate="tanh", grad_input=dx),
+    "silu": lambda grad, x, y, dx: aten.silu_backward.grad_input(grad, x, grad_input=dx),
+    "mish": lambda grad, x, y, dx: aten.mish_backward(grad, x),
+    "hardtanh": lambda grad, x, y, dx: aten.hardtanh_backward.grad_input(grad, x, -1, 1, grad_input=dx),
+    "hardsigmoid": lambda grad, x, y, dx: aten.hardsigmoid_backward.grad_input(grad, x, grad_input=dx),
+    "hardswish": lambda grad, x, y, dx: aten.hardswish_backward(grad, x),
 }
 
 
 def unary(case):
-    (x,) = _tensors(inputs.matrix(case))
-    y = torch.empty_like(x)
-    if case["name"] == "relu":
-        return _inference(lambda: torch.clamp_min(x, 0, out=y))
+    (x,) = _tensors(inputs.unary(case))
+    y, run = torch.empty_like(x), UNARY.get(case["name"])
+    if run:
+        return _inference(lambda: run(x, y))
     run = getattr(torch, case["name"], None)
     return run and _inference(lambda: run(x, out=y))
 
 
 def unary_backward(case):
     grad, x = _tensors(inputs.matrix(case, 2), inputs.matrix(case))
-    run = UNARY_BACKWARD.get(case["name"])
-    y = getattr(torch, case["name"])(x)
-    return run and _inference(lambda: run(grad, x, y))
+    run, y, dx = UNARY_BACKWARD.get(case["name"]), torch.empty_like(x), torch.empty_like(x)
+    if run is None:
+        return None
+    forward = UNARY.get(case["name"], lambda x, y: getattr(torch, case["name"])(x, out=y))
+    forward(x, y)
+    return _inference(lambda: run(grad, x, y, dx))
+
+
+def binary(case):
+    a, b = _tensors(inputs.matrix(case), inputs.positive(case, 2))
+    y, run = torch.empty_like(a), getattr(torch, case["name"], None)
+    return run and _inference(lambda: run(a, b, out=y))
+
+
+def where(case):
+    a, b = _tensors(inputs.matrix(case), inputs.positive(case, 2))
+    y, mask = torch.empty_like(a), a > 0
+    return _inference(lambda: torch.where(mask, a, b, out=y))
+
+
+def concatenate(case):
+    parts, axis = _tensors(inputs.matrix(case), inputs.matrix(case, 2)), case["axis"]
+    y = torch.cat(parts, axis)
+    return _inference(lambda: torch.cat(parts, axis, out=y))
+
+
+def reduce(case):
+    (x,) = _tensors(inputs.matrix(case))
+    if case["axis"] is None:
+        run = {"sum": torch.sum, "mean": torch.mean, "max": torch.max}[case["name"]]
+        return _inference(lambda: run(x))
+    run = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax}[case["name"]]
+    y = run(x, case["axis"])
+    return _inference(lambda: run(x, case["axis"], out=y))
+
+
+def softmax_backward(case):
+    grad, x = _tensors(inputs.matrix(case, 2), inputs.matrix(case))
+    forward = {"softmax": torch.softmax, "log_softmax": torch.log_softmax}[case["name"]]
+    run = {"softmax": aten._softmax_backward_data.out, "log_softmax": aten._log_softmax_backward_data.out}[case["name"]]
+    y, dx, name = forward(x, 1), torch.empty_like(x), "grad_input" if case["name"] == "softmax" else "out"
+    return _inference(lambda: run(grad, y, 1, torch.float32, **{name: dx}))
 
 
 def linear(case):
@@ -244,6 +319,11 @@ def fit(case):
 FACTORIES = {
     "unary": unary,
     "unary_backward": unary_backward,
+    "binary": binary,
+    "where": where,
+    "concatenate": concatenate,
+    "reduce": reduce,
+    "softmax_backward": softmax_backward,
     "linear": linear,
     "linear_plain": linear,
     "linear_backward": linear_backward,

@@ -9,6 +9,7 @@ from fastnn import _native
 from ._arrays import finish, output, plain_array, reals, row_stride, rows_of
 
 _run_op = _native.run_op
+_FROM_OUTPUT = {row["name"]: row["from_output"] for row in _native.list_rows("activations")}
 _empty = np.empty
 
 
@@ -27,19 +28,20 @@ def _unary_any(kind, x, p0, p1, out):
     return finish(out, y)
 
 
-def unary_backward(kind, grad, x, p0, p1, out):
-    """dx = grad f'(x)."""
-    dx = _native.unary_backward(kind, grad, x, p0, p1, out)
+def unary_backward(kind, grad, x, p0, p1, out, from_output=False):
+    """dx = grad f'(x); with from_output, x is the forward output."""
+    dx = _native.unary_backward(kind, grad, x, p0, p1, out, from_output)
     if dx is not None:
         return dx
-    (grad, x), dtype, code = reals(("grad", "x"), grad, x)
+    name = "output" if from_output else "x"
+    (grad, x), dtype, code = reals(("grad", name), grad, x)
     if grad.shape != x.shape:
-        raise ValueError(f"grad has shape {grad.shape} but x has {x.shape}")
+        raise ValueError(f"grad has shape {grad.shape} but {name} has {x.shape}")
     dx = _unary_backward_out(out, grad, x, dtype)
     grad, grad_row = rows_of(grad)
     x, x_row = rows_of(x)
     rows, cols, strides = _rows_and_cols(x.shape, grad_row, x_row, row_stride(dx))
-    _run_op("unary_backward", (grad, x, dx), (rows, cols, *strides, kind), (p0, p1), code)
+    _run_op("unary_backward", (grad, x, dx), (rows, cols, *strides, kind, from_output), (p0, p1), code)
     return finish(out, dx)
 
 
@@ -127,6 +129,9 @@ def where(mask, a, b, *, out=None):
     -------
     ndarray of the dtype of ``a`` and ``b``
     """
+    y = _native.where(mask, a, b, out)
+    if y is not None:
+        return y
     (a, b), dtype, code = reals(("a", "b"), a, b)
     mask = plain_array("mask", mask)
     if mask.dtype is not dtype:
@@ -160,7 +165,7 @@ grad : array_like
     Gradient with respect to the output, of the shape of ``x``.
 x : array_like
     The forward input.
-{parameters}out : ndarray, optional
+{parameters}{output}out : ndarray, optional
     Where to write; may be ``grad`` or ``x`` itself.
 
 Returns
@@ -171,6 +176,19 @@ Notes
 -----
 y = {doc}.{source}
 """
+
+_OUTPUT_LINES = """output : array_like, optional
+    The forward output, if it was kept: ``x`` is then not read and may be None. Quicker, or as quick; where the
+    function saturates the derivative has an absolute error of a rounding of the output.
+"""
+
+#: a negative parameter gives outputs from which the sign of x cannot be told
+_SIGN_BY_PARAMETER = frozenset(("leaky_relu", "elu"))
+
+
+def derivative_from_output(name, params):
+    """Whether the derivative of an activation with these parameters can be told from its output."""
+    return bool(_FROM_OUTPUT.get(name)) and not (name in _SIGN_BY_PARAMETER and params[0] < 0)
 
 _BINARY_DOC = """{doc}, element by element with NumPy's broadcasting{note}.
 
@@ -200,7 +218,39 @@ def _unary_templates(kind):
     return plain, one, two
 
 
-def _backward_templates(kind):
+def _backward_from_output(row, grad, output, p0, p1, out):
+    if not derivative_from_output(row["name"], (p0, p1)):
+        name = row["params"][0]
+        raise ValueError(f"output= needs {name} >= 0, not {p0}: the sign of x cannot be told from the output; pass x")
+    return unary_backward(row["code"], grad, output, p0, p1, out, True)
+
+
+def _backward_or_output_templates(row):
+    kind = row["code"]
+
+    def plain(grad, x, *, output=None, out=None):
+        if output is None:
+            return unary_backward(kind, grad, x, 0.0, 0.0, out)
+        return unary_backward(kind, grad, output, 0.0, 0.0, out, True)
+
+    def one(grad, x, p0, *, output=None, out=None):
+        if output is None:
+            return unary_backward(kind, grad, x, p0, 0.0, out)
+        return _backward_from_output(row, grad, output, p0, 0.0, out)
+
+    def two(grad, x, p0, p1, *, output=None, out=None):
+        if output is None:
+            return unary_backward(kind, grad, x, p0, p1, out)
+        return _backward_from_output(row, grad, output, p0, p1, out)
+
+    return plain, one, two
+
+
+def _backward_templates(row):
+    if row.get("from_output"):
+        return _backward_or_output_templates(row)
+    kind = row["code"]
+
     def plain(grad, x, *, out=None):
         return unary_backward(kind, grad, x, 0.0, 0.0, out)
 
@@ -262,9 +312,10 @@ def make_backward(row, module):
     names = tuple(row["params"])
     defaults = tuple(row["defaults"])[: len(names)]
     doc = _BACKWARD_DOC.format(
-        name=row["name"], doc=row["doc"], source=source_line(row), parameters=parameter_lines(names, defaults)
-    )
-    return named(_backward_templates(row["code"])[len(names)], row["name"] + "_backward", names, defaults, doc, module)
+        name=row["name"], doc=row["doc"], source=source_line(row), parameters=parameter_lines(names, defaults),
+        output=_OUTPUT_LINES if row.get("from_output") else "",
+    )  # fmt: skip
+    return named(_backward_templates(row)[len(names)], row["name"] + "_backward", names, defaults, doc, module)
 
 
 def make_binary(row, module):

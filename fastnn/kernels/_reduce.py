@@ -68,6 +68,10 @@ def _axes(axis, ndim):
 
 
 def _reduce(x, axis, keepdims, out, kind, mean):
+    if not keepdims:
+        y = _native.reduce(x, axis, kind, mean, out)
+        if y is not None:
+            return y
     (x,), dtype, code = reals(("x",), x)
     axes = _axes(axis, x.ndim)
     kept = tuple(i for i in range(x.ndim) if i not in axes)
@@ -82,9 +86,9 @@ def _reduce(x, axis, keepdims, out, kind, mean):
         return finish(out, target)
     if length == 0:
         target.fill(0)
-    elif kind == _SUM and axes == tuple(range(len(axes))) and kept:
+    elif axes == tuple(range(len(axes))) and kept:
         x, stride = _as_matrix(x, length, count)
-        _run_op("sum_rows", (x, target), (length, count, stride, divisor, 0), (), code)
+        _run_op("sum_rows" if kind == _SUM else "max_rows", (x, target), (length, count, stride, divisor), (), code)
     else:
         if axes != tuple(range(len(kept), x.ndim)):
             x = x.transpose(kept + axes)

@@ -65,6 +65,14 @@ const fnn_table FNN_TABLE_SYMBOL(f64) = {
 #include "../kernels/activations.def"
 #undef FNN_ACTIVATION
         },
+    .unary_backward_output =
+        {
+#define FNN_ACTIVATION(name, cls, nparams, names, defaults, forward, derivative, doc, citation)
+#define FNN_ACTIVATION_OUTPUT(name, cls, nparams, names, defaults, forward, derivative, from_output, doc, citation)    \
+    [FNN_UNARY_##name] = unary_backward_output_##name,
+#include "../kernels/activations.def"
+#undef FNN_ACTIVATION
+        },
     .binary =
         {
 #define FNN_BINARY(name, formula, doc) binary_##name,

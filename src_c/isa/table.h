@@ -18,6 +18,8 @@ typedef struct fnn_table {
 #undef FNN_KERNEL
     fnn_unary_fn unary[FNN_UNARY_COUNT];                   /* y = f(x) */
     fnn_unary_backward_fn unary_backward[FNN_UNARY_COUNT]; /* NULL where the list has no derivative */
+    fnn_unary_backward_fn
+        unary_backward_output[FNN_UNARY_COUNT]; /* from the output; NULL where a row has no such formula */
     fnn_binary_fn binary[FNN_BINARY_COUNT];
     fnn_loss_fn loss[FNN_LOSS_COUNT]; /* pointwise losses */
     fnn_optimizer_fn optimizer[FNN_OPTIMIZER_COUNT];

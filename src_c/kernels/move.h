@@ -146,6 +146,19 @@ FNN_INLINE void copy_transposed(const copy_block *b, const int accumulate) {
         copy_strip(b, row, row + COPY_STRIP < b->rows ? row + COPY_STRIP : b->rows, accumulate);
 }
 
+/* y = x past the caches: what a result that they cannot hold is stored by, chunk after chunk */
+static void stream(int64_t n, const void *x, void *y) {
+    const real *from = x;
+    real *to = y;
+    const int64_t into = (int64_t)((uintptr_t)to / sizeof(real) % VLEN), head = into ? VLEN - into : 0;
+    int64_t i = head < n ? head : n;
+    v_store_n(to, v_load_n(from, (int)i), (int)i);
+    for (; i + VLEN <= n; i += VLEN)
+        v_stream(to + i, v_load(from + i));
+    v_store_n(to + i, v_load_n(from + i, (int)(n - i)), (int)(n - i));
+    v_stream_end();
+}
+
 static void copy_2d(int64_t rows, int64_t cols, const void *x, int64_t x_row, int64_t x_col, void *y, int64_t y_row,
                     int64_t y_col, int accumulate) {
     const copy_block b = {rows, cols, x_row, x_col, y_row, y_col, x, y};

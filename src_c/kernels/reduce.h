@@ -20,10 +20,20 @@ FNN_INLINE void column_sums_run(const int rows, int64_t cols, const real *x, int
         sums[j] += (double)run[j];
 }
 
+/* How many of `cols` columns are taken together. If all rows begin at the same place in a cache line, the first ones
+ * end where the next line begins: vectors across two lines would open each line twice. */
+FNN_INLINE int64_t reduce_width(const real *x, int64_t x_row, int64_t cols) {
+    enum { LINE = 64 / sizeof(real) };
+    const int64_t into = (int64_t)((uintptr_t)x / sizeof(real) % LINE);
+    if (into && x_row % LINE == 0 && cols > 4 * LINE)
+        return LINE - into;
+    return cols < REDUCE_STRIP ? cols : REDUCE_STRIP;
+}
+
 static void column_sums(int64_t rows, int64_t cols, const void *x, int64_t x_row, double *sums) {
-    for (int64_t start = 0; start < cols; start += REDUCE_STRIP) {
-        const int64_t width = cols - start < REDUCE_STRIP ? cols - start : REDUCE_STRIP;
+    for (int64_t start = 0, width; start < cols; start += width) {
         const real *strip = (const real *)x + start;
+        width = reduce_width(strip, x_row, cols - start);
         double *to = sums + start;
         int64_t row = 0;
         for (int64_t j = 0; j < width; j++)
@@ -32,6 +42,31 @@ static void column_sums(int64_t rows, int64_t cols, const void *x, int64_t x_row
             column_sums_run(REDUCE_RUN, width, strip + row * x_row, x_row, to);
         if (row < rows)
             column_sums_run((int)(rows - row), width, strip + row * x_row, x_row, to);
+    }
+}
+
+/* The larger of the two lanes; a NaN stays. */
+FNN_INLINE vec reduce_larger(vec maximum, vec x) { return v_select(v_isnan(maximum), maximum, v_max(maximum, x)); }
+
+/* maxima[cols] over at least one row */
+static void column_maxima(int64_t rows, int64_t cols, const void *x, int64_t x_row, double *maxima) {
+    for (int64_t start = 0, width; start < cols; start += width) {
+        const real *strip = (const real *)x + start;
+        width = reduce_width(strip, x_row, cols - start);
+        real largest[REDUCE_STRIP];
+        memcpy(largest, strip, (size_t)width * sizeof *largest);
+        for (int64_t row = 1; row < rows; row += REDUCE_RUN) {
+            const real *from = strip + row * x_row;
+            const int64_t run = rows - row < REDUCE_RUN ? rows - row : REDUCE_RUN;
+            FOR_PARTS(width, {
+                vec maximum = part_load(largest + i, count);
+                for (int64_t r = 0; r < run; r++)
+                    maximum = reduce_larger(maximum, part_load(from + r * x_row + i, count));
+                part_store(largest + i, maximum, count);
+            });
+        }
+        for (int64_t j = 0; j < width; j++)
+            maxima[start + j] = (double)largest[j];
     }
 }
 
@@ -63,9 +98,6 @@ static void row_totals(int64_t rows, int64_t cols, const void *x, int64_t x_row,
         sums[r] = sum;
     }
 }
-
-/* The larger of the two lanes; a NaN stays. */
-FNN_INLINE vec reduce_larger(vec maximum, vec x) { return v_select(v_isnan(maximum), maximum, v_max(maximum, x)); }
 
 /* maxima[rows] = maximum of each row, -infinity if cols is 0 */
 static void row_maxima(int64_t rows, int64_t cols, const void *x, int64_t x_row, double *maxima) {

@@ -1,5 +1,6 @@
 /* call.c: one op, now: what an eager kernel runs. */
 #include "call.h"
+#include "../base/cpu.h"
 #include "../base/memory.h"
 
 /* A region costs about a microsecond hot and tens when its threads have gone to sleep. */
@@ -19,7 +20,9 @@ static void run_member(void *context, const fnn_team *team) {
 
 double fnn_call_prepare(int op_code, int dtype, fnn_args *args) {
     args->table = fnn_table_for(dtype);
-    return fnn_ops[op_code].work(args).ns;
+    const fnn_work work = fnn_ops[op_code].work(args);
+    args->stream = work.bytes > (double)fnn_cache_size(3);
+    return work.ns;
 }
 
 fnn_status fnn_call_run(int op_code, fnn_args *args, double ns) {

@@ -1,7 +1,8 @@
 /* elementwise.c: unary, unary_backward, binary, where and fill.
  *
  * Rows that follow each other without a gap are one long row. Threads take whole pieces of ops/grid.h; an element's
- * value depends on its own inputs only.
+ * value depends on its own inputs only. A result that the caches cannot hold is made chunk by chunk in one and stored
+ * past them: a plain store would read every line first.
  */
 #include "grid.h"
 #include "share.h"
@@ -40,16 +41,35 @@ static fnn_grid grid_of(const fnn_args *args, const operand *operands, int count
     return gapless ? fnn_grid_of(rows * cols > 0, rows * cols) : fnn_grid_of(rows, cols);
 }
 
-/* Runs `call`, an expression of row, col and n, for every row of the member's pieces. */
-#define FOR_ROWS_OF_PIECES(grid, team, call)                                                                           \
+enum { STREAM_CHUNK = 1024 }; /* elements */
+
+/* Whether the last operand, which is written, goes past the caches; not if it is an input too: it is there already. */
+static int streams(const fnn_args *args, const operand *operands, int count) {
+    int apart = args->stream;
+    for (int i = 0; i < count - 1; i++)
+        apart &= operands[i].base != operands[count - 1].base;
+    return apart;
+}
+
+/* Runs `call`, an expression of row, col, n and of y, where to write, for every row of the member's pieces. */
+#define FOR_ROWS_OF_PIECES(operands, count, call)                                                                      \
     do {                                                                                                               \
+        const fnn_grid grid = grid_of(args, operands, count);                                                          \
+        const int past = streams(args, operands, count);                                                               \
+        _Alignas(64) char chunk[STREAM_CHUNK * sizeof(double)];                                                        \
         int64_t begin, end;                                                                                            \
-        fnn_team_range(team, (grid)->pieces, 1, &begin, &end);                                                         \
+        fnn_team_range(team, grid.pieces, 1, &begin, &end);                                                            \
         for (int64_t index = begin; index < end; index++) {                                                            \
-            const fnn_piece piece = fnn_grid_piece(grid, index);                                                       \
-            const int64_t col = piece.col, n = piece.cols;                                                             \
+            const fnn_piece piece = fnn_grid_piece(&grid, index);                                                      \
+            const int64_t limit = piece.col + piece.cols, most = past ? STREAM_CHUNK : piece.cols;                     \
             for (int64_t row = piece.row; row < piece.row + piece.rows; row++)                                         \
-                call;                                                                                                  \
+                for (int64_t col = piece.col; col < limit; col += most) {                                              \
+                    const int64_t n = fnn_smaller(limit - col, most);                                                  \
+                    void *const target = at(&(operands)[(count)-1], row, col, item), *const y = past ? chunk : target; \
+                    call;                                                                                              \
+                    if (past)                                                                                          \
+                        args->table->stream(n, chunk, target);                                                         \
+                }                                                                                                      \
         }                                                                                                              \
     } while (0)
 
@@ -89,11 +109,9 @@ static double unary_lane_ns(int64_t kind) {
 void fnn_op_unary_run(const fnn_args *args, const fnn_team *team) {
     enum { X_ROW = 2, Y_ROW, KIND };
     const operand o[] = {whole_rows(args, 0, X_ROW), whole_rows(args, 1, Y_ROW)};
-    const fnn_grid grid = grid_of(args, o, 2);
     const fnn_unary_fn f = args->table->unary[args->dim[KIND]];
     const int64_t item = args->table->item_size;
-    FOR_ROWS_OF_PIECES(&grid, team,
-                       f(n, at(&o[0], row, col, item), at(&o[1], row, col, item), args->scalar[0], args->scalar[1]));
+    FOR_ROWS_OF_PIECES(o, 2, f(n, at(&o[0], row, col, item), y, args->scalar[0], args->scalar[1]));
 }
 
 /* The member's pieces of a grid, as rows of an operand; pieces side by side: all columns of their rows. */
@@ -128,30 +146,27 @@ int fnn_op_unary_backward_region(const fnn_args *args, const fnn_team *team, int
 fnn_work fnn_op_unary_work(const fnn_args *args) { return elementwise_work(args, 2, unary_lane_ns(args->dim[4])); }
 
 void fnn_op_unary_backward_run(const fnn_args *args, const fnn_team *team) {
-    enum { GRAD_ROW = 2, X_ROW, DX_ROW, KIND };
+    enum { GRAD_ROW = 2, X_ROW, DX_ROW, KIND, OUTPUT };
     const operand o[] = {whole_rows(args, 0, GRAD_ROW), whole_rows(args, 1, X_ROW), whole_rows(args, 2, DX_ROW)};
-    const fnn_grid grid = grid_of(args, o, 3);
-    const fnn_unary_backward_fn f = args->table->unary_backward[args->dim[KIND]];
+    const fnn_unary_backward_fn f =
+        (args->dim[OUTPUT] ? args->table->unary_backward_output : args->table->unary_backward)[args->dim[KIND]];
     const int64_t item = args->table->item_size;
-    FOR_ROWS_OF_PIECES(&grid, team,
-                       f(n, at(&o[0], row, col, item), at(&o[1], row, col, item), at(&o[2], row, col, item),
-                         args->scalar[0], args->scalar[1]));
+    FOR_ROWS_OF_PIECES(o, 3,
+                       f(n, at(&o[0], row, col, item), at(&o[1], row, col, item), y, args->scalar[0], args->scalar[1]));
 }
 
 fnn_work fnn_op_unary_backward_work(const fnn_args *args) {
-    return elementwise_work(args, 3, unary_lane_ns(args->dim[5]));
+    return elementwise_work(args, 3, args->dim[6] ? 0 : unary_lane_ns(args->dim[5]));
 }
 
 void fnn_op_binary_run(const fnn_args *args, const fnn_team *team) {
     enum { A_ROW = 2, A_COL, B_ROW, B_COL, Y_ROW, KIND };
     const operand o[] = {broadcast(args, 0, A_ROW, A_COL), broadcast(args, 1, B_ROW, B_COL),
                          whole_rows(args, 2, Y_ROW)};
-    const fnn_grid grid = grid_of(args, o, 3);
     const fnn_binary_fn f = args->table->binary[args->dim[KIND]];
     const int64_t item = args->table->item_size;
-    FOR_ROWS_OF_PIECES(&grid, team,
-                       f(n, at(&o[0], row, col, item), o[0].col_step, at(&o[1], row, col, item), o[1].col_step,
-                         at(&o[2], row, col, item)));
+    FOR_ROWS_OF_PIECES(o, 3,
+                       f(n, at(&o[0], row, col, item), o[0].col_step, at(&o[1], row, col, item), o[1].col_step, y));
 }
 
 fnn_work fnn_op_binary_work(const fnn_args *args) {
@@ -159,15 +174,15 @@ fnn_work fnn_op_binary_work(const fnn_args *args) {
 }
 
 void fnn_op_where_run(const fnn_args *args, const fnn_team *team) {
-    enum { MASK_ROW = 2, MASK_COL, A_ROW, A_COL, B_ROW, B_COL, Y_ROW };
+    enum { MASK_ROW = 2, MASK_COL, A_ROW, A_COL, B_ROW, B_COL, Y_ROW, BYTES };
     const operand o[] = {broadcast(args, 0, MASK_ROW, MASK_COL), broadcast(args, 1, A_ROW, A_COL),
                          broadcast(args, 2, B_ROW, B_COL), whole_rows(args, 3, Y_ROW)};
-    const fnn_grid grid = grid_of(args, o, 4);
-    const int64_t item = args->table->item_size;
-    FOR_ROWS_OF_PIECES(&grid, team,
-                       args->table->where(n, at(&o[0], row, col, item), o[0].col_step, at(&o[1], row, col, item),
-                                          o[1].col_step, at(&o[2], row, col, item), o[2].col_step,
-                                          at(&o[3], row, col, item)));
+    const int64_t item = args->table->item_size, mask_item = args->dim[BYTES] ? 1 : item;
+    void (*f)(int64_t, const void *, int, const void *, int, const void *, int, void *) =
+        args->dim[BYTES] ? args->table->where_bytes : args->table->where;
+    FOR_ROWS_OF_PIECES(o, 4,
+                       f(n, at(&o[0], row, col, mask_item), o[0].col_step, at(&o[1], row, col, item), o[1].col_step,
+                         at(&o[2], row, col, item), o[2].col_step, y));
 }
 
 fnn_work fnn_op_where_work(const fnn_args *args) { return elementwise_work(args, 4, 0); }

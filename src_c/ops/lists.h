@@ -11,6 +11,7 @@ typedef struct fnn_list_row {
     double defaults[FNN_LIST_PARAMETERS];
     const char *states;               /* optimizers: their state arrays */
     const char *forward, *derivative; /* the formulas' texts, "" where the list has none */
+    const char *from_output; /* activations: the derivative in terms of the output y, "" where it is not kept */
     const char *doc, *citation;
     const char *function, *target, *limits; /* losses: the functional name, what targets may be, limits of parameters */
     int operations;                         /* losses: instructions per vector */

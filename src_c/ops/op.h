@@ -23,6 +23,7 @@ typedef struct fnn_args {
     void *pointer[FNN_MAX_POINTERS]; /* slots as named in ops.def */
     int64_t dim[FNN_MAX_DIMS];
     double scalar[FNN_MAX_SCALARS];
+    int stream;            /* an eager call that moves more than the caches hold: results may go past them */
     void *scratch;         /* shared by the team, 64-byte aligned: */
     int64_t scratch_bytes; /* at least scratch() for these sizes, or for more rows of the same program */
     const void *plan;      /* what plan() of share.h has worked out for these sizes, or NULL: run() does it itself */

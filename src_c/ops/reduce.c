@@ -1,8 +1,8 @@
-/* reduce.c: sum_rows and reduce_cols.
+/* reduce.c: sum_rows, max_rows and reduce_cols: sums and maxima over the rows, along the rows.
  *
- * Sums are cut into fixed blocks of SUM_ROWS rows or SUM_COLS columns; the sum of a block is a double, and blocks are
- * added in their order. Where there are too few columns (or rows) for the team, members take blocks instead, and the
- * sums of blocks wait in scratch for all of them: the same additions, so the same bits.
+ * Both are cut into fixed blocks of SUM_ROWS rows or SUM_COLS columns; the result of a block is a double, and blocks
+ * are combined in their order. Where there are too few columns (or rows) for the team, members take blocks instead, and
+ * the sums of blocks wait in scratch for all of them: the same additions, so the same bits.
  */
 #include <stddef.h>
 
@@ -18,49 +18,63 @@ static const char *element(const fnn_args *args, int64_t row, int64_t col) {
     return (const char *)args->pointer[0] + (row * args->dim[X_ROW] + col) * args->table->item_size;
 }
 
-/* sum_rows: the sums of one block of rows, for some columns */
-static void row_block_sums(const fnn_args *args, int64_t block, int64_t col, int64_t cols, double *sums) {
+enum { REDUCE_SUM, REDUCE_MAX };
+
+static double combine(int64_t kind, double a, double b) {
+    if (kind == REDUCE_SUM)
+        return a + b;
+    return a > b || a != a ? a : b; /* a NaN stays */
+}
+
+/* what a reduction begins with */
+static double nothing(int64_t kind) { return kind == REDUCE_SUM ? 0 : -__builtin_inf(); }
+
+enum { ROWS_DIVISOR = 3, ACCUMULATE }; /* of sum_rows; max_rows has none, they are 0 */
+
+/* sum_rows, max_rows: one block of rows, for some columns */
+static void row_block(const fnn_args *args, int64_t kind, int64_t block, int64_t col, int64_t cols, double *result) {
     const int64_t row = block * SUM_ROWS;
-    args->table->column_sums(fnn_smaller(args->dim[ROWS] - row, SUM_ROWS), cols, element(args, row, col),
-                             args->dim[X_ROW], sums);
+    (kind == REDUCE_MAX ? args->table->column_maxima : args->table->column_sums)(
+        fnn_smaller(args->dim[ROWS] - row, SUM_ROWS), cols, element(args, row, col), args->dim[X_ROW], result);
 }
 
 static int splits_rows(const fnn_args *args, int team_size) {
     return team_size > 1 && args->dim[ROWS] > SUM_ROWS && args->dim[COLS] < (int64_t)team_size * STRIP_UNIT;
 }
 
-/* y for columns [begin, end); partial[blocks, cols] holds the sums of the blocks, or is NULL */
-static void add_row_blocks(const fnn_args *args, int64_t begin, int64_t end, const double *partial) {
-    enum { DIVISOR = 3, ACCUMULATE };
+/* y for columns [begin, end); partial[blocks, cols] holds the results of the blocks, or is NULL */
+static void add_row_blocks(const fnn_args *args, int64_t kind, int64_t begin, int64_t end, const double *partial) {
     const int64_t blocks = ceil_div(args->dim[ROWS], SUM_ROWS);
-    const double divisor = args->dim[DIVISOR] ? (double)args->dim[DIVISOR] : 1;
+    const double divisor = args->dim[ROWS_DIVISOR] ? (double)args->dim[ROWS_DIVISOR] : 1;
     for (int64_t col = begin; col < end; col += STRIP) {
         const int64_t cols = fnn_smaller(end - col, STRIP);
-        double total[STRIP] = {0}, sums[STRIP];
+        double total[STRIP], sums[STRIP];
+        for (int64_t j = 0; j < cols; j++)
+            total[j] = nothing(kind);
         for (int64_t block = 0; block < blocks; block++) {
             const double *from = partial ? partial + block * args->dim[COLS] + col : sums;
             if (!partial)
-                row_block_sums(args, block, col, cols, sums);
+                row_block(args, kind, block, col, cols, sums);
             for (int64_t j = 0; j < cols; j++)
-                total[j] += from[j];
+                total[j] = combine(kind, total[j], from[j]);
         }
         args->table->store_doubles(cols, total, divisor, (char *)args->pointer[1] + col * args->table->item_size, 1,
                                    args->dim[ACCUMULATE] != 0);
     }
 }
 
-void fnn_op_sum_rows_run(const fnn_args *args, const fnn_team *team) {
+static void run_rows(const fnn_args *args, const fnn_team *team, int64_t kind) {
     const int64_t cols = args->dim[COLS];
     double *partial = splits_rows(args, team->size) ? args->scratch : NULL;
     int64_t begin, end;
     if (partial) {
         fnn_team_range(team, ceil_div(args->dim[ROWS], SUM_ROWS), 1, &begin, &end);
         for (int64_t block = begin; block < end; block++)
-            row_block_sums(args, block, 0, cols, partial + block * cols);
+            row_block(args, kind, block, 0, cols, partial + block * cols);
         fnn_team_barrier(team);
     }
     fnn_team_range(team, cols, STRIP_UNIT, &begin, &end);
-    add_row_blocks(args, begin, end, partial);
+    add_row_blocks(args, kind, begin, end, partial);
 }
 
 int fnn_op_sum_rows_region(const fnn_args *args, const fnn_team *team, int slot, fnn_region *region) {
@@ -75,11 +89,16 @@ int fnn_op_sum_rows_region(const fnn_args *args, const fnn_team *team, int slot,
     return 1;
 }
 
+void fnn_op_sum_rows_run(const fnn_args *args, const fnn_team *team) { run_rows(args, team, REDUCE_SUM); }
+void fnn_op_max_rows_run(const fnn_args *args, const fnn_team *team) { run_rows(args, team, REDUCE_MAX); }
+
 fnn_work fnn_op_sum_rows_work(const fnn_args *args) {
     const double n = (double)args->dim[ROWS] * (double)args->dim[COLS];
     const double bytes = (n + (double)args->dim[COLS]) * args->table->item_size;
     return fnn_work_of(n, bytes, 50 + 2 * (double)args->dim[COLS] + 0.02 * bytes);
 }
+
+fnn_work fnn_op_max_rows_work(const fnn_args *args) { return fnn_op_sum_rows_work(args); }
 
 int64_t fnn_op_sum_rows_scratch(const fnn_args *args, int team_size) {
     if (!splits_rows(args, team_size))
@@ -87,7 +106,10 @@ int64_t fnn_op_sum_rows_scratch(const fnn_args *args, int team_size) {
     return ceil_div(args->dim[ROWS], SUM_ROWS) * args->dim[COLS] * (int64_t)sizeof(double);
 }
 
-enum { REDUCE_SUM, REDUCE_MAX };
+int64_t fnn_op_max_rows_scratch(const fnn_args *args, int team_size) {
+    return fnn_op_sum_rows_scratch(args, team_size);
+}
+
 enum { Y_ROW = 3, KIND, DIVISOR };
 
 /* reduce_cols: one block of columns, for some rows */
@@ -97,12 +119,6 @@ static void col_block(const fnn_args *args, int64_t row, int64_t rows, int64_t b
         args->table->row_maxima(rows, cols, element(args, row, col), args->dim[X_ROW], result);
     else
         args->table->row_totals(rows, cols, element(args, row, col), args->dim[X_ROW], result);
-}
-
-static double combine(int64_t kind, double a, double b) {
-    if (kind == REDUCE_SUM)
-        return a + b;
-    return a > b || a != a ? a : b; /* a NaN stays */
 }
 
 static int64_t col_blocks(const fnn_args *args) { return ceil_div(args->dim[COLS], SUM_COLS); }
@@ -117,7 +133,7 @@ static void add_col_blocks(const fnn_args *args, int64_t row, int64_t rows, cons
     const double divisor = kind == REDUCE_SUM && args->dim[DIVISOR] ? (double)args->dim[DIVISOR] : 1;
     double total[ROW_GROUP], sums[ROW_GROUP];
     for (int64_t i = 0; i < rows; i++)
-        total[i] = kind == REDUCE_SUM ? 0 : -__builtin_inf();
+        total[i] = nothing(kind);
     for (int64_t block = 0; block < blocks; block++) {
         if (!partial)
             col_block(args, row, rows, block, sums);

@@ -15,6 +15,12 @@ static char *row_at(const fnn_args *args, int pointer, int row_dim, int64_t row)
     return (char *)args->pointer[pointer] + row * args->dim[row_dim] * args->table->item_size;
 }
 
+enum { STREAM_COLS = 2048 }; /* of a row that is made in a cache and stored past it, see elementwise.c */
+
+static int streams(const fnn_args *args, const void *y) {
+    return args->stream && args->dim[COLS] <= STREAM_COLS && y != args->pointer[0] && y != args->pointer[1];
+}
+
 void fnn_op_softmax_run(const fnn_args *args, const fnn_team *team) {
     enum { X_ROW = 2, Y_ROW, KIND };
     int64_t begin, end;
@@ -28,11 +34,17 @@ void fnn_op_softmax_run(const fnn_args *args, const fnn_team *team) {
 void fnn_op_softmax_backward_run(const fnn_args *args, const fnn_team *team) {
     enum { GRAD_ROW = 2, Y_ROW, DX_ROW, KIND };
     int64_t begin, end;
+    _Alignas(64) char made[STREAM_COLS * sizeof(double)];
+    const int past = streams(args, args->pointer[2]);
     rows_of(args, team, &begin, &end);
-    if (begin < end)
+    for (int64_t row = begin, rows; row < end; row += rows) {
+        rows = past ? 1 : end - begin;
         (args->dim[KIND] ? args->table->log_softmax_backward : args->table->softmax_backward)(
-            end - begin, args->dim[COLS], row_at(args, 0, GRAD_ROW, begin), args->dim[GRAD_ROW],
-            row_at(args, 1, Y_ROW, begin), args->dim[Y_ROW], row_at(args, 2, DX_ROW, begin), args->dim[DX_ROW]);
+            rows, args->dim[COLS], row_at(args, 0, GRAD_ROW, row), args->dim[GRAD_ROW], row_at(args, 1, Y_ROW, row),
+            args->dim[Y_ROW], past ? made : row_at(args, 2, DX_ROW, row), args->dim[DX_ROW]);
+        if (past)
+            args->table->stream(args->dim[COLS], made, row_at(args, 2, DX_ROW, row));
+    }
 }
 
 /* A row costs its reductions; an element an exponential in one lane, or half of that where there is none. */

@@ -4,8 +4,9 @@
  *
  *   real, vec, vmask, VLEN                     float or double; a vector of VLEN reals; one truth value per lane
  *   v_zero v_set1 v_load v_store               any alignment
- *   v_load_n(p, n) v_store_n(p, x, n)          0 <= n <= VLEN; other lanes read as 0, no byte past p[n - 1] is touched
- *   v_add v_sub v_mul v_div v_sqrt             correctly rounded
+ *   v_stream(p, x)                             past the caches where the ISA can; p is aligned to a vector;
+ * v_stream_end() orders such stores before all later ones v_load_n(p, n) v_store_n(p, x, n)          0 <= n <= VLEN;
+ * other lanes read as 0, no byte past p[n - 1] is touched v_add v_sub v_mul v_div v_sqrt             correctly rounded
  *   v_min v_max                                the SECOND operand if either is NaN (or if both are equal)
  *   v_abs v_neg v_copysign(magnitude, sign)
  *   v_fma(a, b, c) = a*b + c                   one rounding, except on scalar and SSE2 (two)

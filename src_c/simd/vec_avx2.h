@@ -25,6 +25,8 @@ FNN_INLINE vec v_zero(void) { return FNN_MM(setzero)(); }
 FNN_INLINE vec v_set1(real x) { return FNN_MM(set1)(x); }
 FNN_INLINE vec v_load(const real *p) { return FNN_MM(loadu)(p); }
 FNN_INLINE void v_store(real *p, vec x) { FNN_MM(storeu)(p, x); }
+FNN_INLINE void v_stream(real *p, vec x) { FNN_MM(stream)(p, x); }
+FNN_INLINE void v_stream_end(void) { _mm_sfence(); }
 
 /* A window of VLEN entries that starts VLEN - n entries before the first zero: n lanes of ones, then zeros. */
 FNN_INLINE __m256i fnn_first_lanes(int n) {

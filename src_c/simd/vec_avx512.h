@@ -30,6 +30,8 @@ FNN_INLINE vec v_zero(void) { return FNN_MM(setzero)(); }
 FNN_INLINE vec v_set1(real x) { return FNN_MM(set1)(x); }
 FNN_INLINE vec v_load(const real *p) { return FNN_MM(loadu)(p); }
 FNN_INLINE void v_store(real *p, vec x) { FNN_MM(storeu)(p, x); }
+FNN_INLINE void v_stream(real *p, vec x) { FNN_MM(stream)(p, x); }
+FNN_INLINE void v_stream_end(void) { _mm_sfence(); }
 FNN_INLINE vec v_load_n(const real *p, int n) { return FNN_MM(maskz_loadu)(fnn_first_lanes(n), p); }
 FNN_INLINE void v_store_n(real *p, vec x, int n) { FNN_MM(mask_storeu)(p, fnn_first_lanes(n), x); }
 

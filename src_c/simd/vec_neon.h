@@ -39,6 +39,8 @@ FNN_INLINE vec v_set1(real x) { return FNN_MM(vdupq_n)(x); }
 FNN_INLINE vec v_zero(void) { return v_set1(0); }
 FNN_INLINE vec v_load(const real *p) { return FNN_MM(vld1q)(p); }
 FNN_INLINE void v_store(real *p, vec x) { FNN_MM(vst1q)(p, x); }
+FNN_INLINE void v_stream(real *p, vec x) { v_store(p, x); }
+FNN_INLINE void v_stream_end(void) {}
 #if FNN_REAL == 32
 FNN_INLINE vec v_load_n(const real *p, int n) {
     switch (n) {

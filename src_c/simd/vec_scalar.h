@@ -19,6 +19,8 @@ FNN_INLINE vec v_zero(void) { return 0; }
 FNN_INLINE vec v_set1(real x) { return x; }
 FNN_INLINE vec v_load(const real *p) { return *p; }
 FNN_INLINE void v_store(real *p, vec x) { *p = x; }
+FNN_INLINE void v_stream(real *p, vec x) { v_store(p, x); }
+FNN_INLINE void v_stream_end(void) {}
 FNN_INLINE vec v_load_n(const real *p, int n) { return n ? *p : 0; }
 FNN_INLINE void v_store_n(real *p, vec x, int n) {
     if (n)

@@ -27,6 +27,8 @@ FNN_INLINE vec v_zero(void) { return FNN_MM(setzero)(); }
 FNN_INLINE vec v_set1(real x) { return FNN_MM(set1)(x); }
 FNN_INLINE vec v_load(const real *p) { return FNN_MM(loadu)(p); }
 FNN_INLINE void v_store(real *p, vec x) { FNN_MM(storeu)(p, x); }
+FNN_INLINE void v_stream(real *p, vec x) { FNN_MM(stream)(p, x); }
+FNN_INLINE void v_stream_end(void) { _mm_sfence(); }
 #if FNN_REAL == 32
 /* The first two lanes. The 64-bit integer load may alias floats; a double load may not. */
 FNN_INLINE vec fnn_load_pair(const real *p) {

@@ -6,6 +6,7 @@
  *
  *   normal tail   1 - Phi(a) = e^(-a^2/2) R(a), R(a) = T(t) / (a + K), t = (a - K) / (a + K), T a polynomial: a form of
  *                 erfc (after Shepherd & Laframboise 1981), because 1 + erf(x) has no digits left where x is negative.
+ *                 With w = a / (a + K), t = 2 w - 1 and a R(a) = w T(t), which is less sensitive to w than w itself.
  *   log(1 + e)    for 0 <= e <= 1: s = e / (2 + e), log1p(e) = e - s (e - R), as in v_log without a reduction.
  *
  * tests/c/remez.c prints the coefficients. Errors: docs/accuracy.md, measured by benchmarks/accuracy.py over all
@@ -83,7 +84,7 @@ FNN_INLINE vec fnn_log1p_small(vec e) {
 
 /* log(1 + e^x) */
 FNN_INLINE vec v_softplus(vec x) {
-    return v_add(v_max(v_zero(), x), fnn_log1p_small(v_exp_nonpositive(v_neg(v_abs(x)))));
+    return v_add(v_max(v_zero(), x), fnn_log1p_small(v_exp_nonpositive(v_neg(fnn_magnitude(x)))));
 }
 
 /* e^x - 1 below 0 and 0 above, for ELU and its relatives */
@@ -91,13 +92,14 @@ FNN_INLINE vec v_expm1_negative(vec x) { return fnn_expm1_nonpositive(v_min(v_ze
 FNN_INLINE vec v_exp_negative(vec x) { return v_exp_nonpositive(v_min(v_zero(), x)); }
 
 /* x / (1 + e^-v), where v has the sign of x and -|v| + low is its value to two reals; x_low = the most negative x that
- * counts. One exponential, which cannot overflow. */
+ * counts; x / 2 where x is tiny. One exponential, which cannot overflow. */
 FNN_INLINE vec fnn_gated(vec x, vec x_low, vec minus_v, vec low) {
     vec n;
-    const vec p = fnn_exp_parts(minus_v, low, &n), e = fnn_exp_coarse(n, p), x_cut = v_max(x_low, x);
-    const vmask negative = v_lt(x, v_zero());
-    const vec y = v_div(v_select(negative, v_fma(x_cut, p, x_cut), x), v_add(v_set1(1), e));
-    return v_scale2_near1(y, v_select(negative, n, v_zero()));
+    const vec p = fnn_exp_parts(minus_v, low, &n), e = fnn_exp_coarse(n, p);
+    const vmask negative = v_lt(x, v_zero()), tiny = v_lt(v_abs(x), v_set1(FNN_TINY));
+    const vec z = v_select(tiny, v_zero(), x), z_cut = v_max(x_low, z);
+    const vec y = v_div(v_select(negative, v_fma(z_cut, p, z_cut), z), v_add(v_set1(1), e));
+    return v_select(tiny, v_mul(v_set1(REAL(0.5)), x), v_scale2_near1(y, v_select(negative, n, v_zero())));
 }
 
 /* d/dx of x s(v(x)) = s + d s (1 - s), with d = x v'(x) >= 0 given for |x| */
@@ -113,10 +115,10 @@ FNN_INLINE vec fnn_gated_derivative(vec x, vec d, vec minus_v, vec low) {
 /* SiLU, x / (1 + e^-x). silu(-inf) = 0. */
 FNN_INLINE vec v_silu(vec x) {
     const vec low = v_set1(FNN_UNIT_LOW);
-    return fnn_gated(x, low, v_max(low, v_neg(v_abs(x))), v_zero());
+    return fnn_gated(x, low, v_max(low, v_neg(fnn_magnitude(x))), v_zero());
 }
 FNN_INLINE vec v_silu_derivative(vec x) {
-    const vec minus_v = v_max(v_set1(FNN_UNIT_LOW), v_neg(v_abs(x)));
+    const vec minus_v = v_max(v_set1(FNN_UNIT_LOW), v_neg(fnn_magnitude(x)));
     return fnn_gated_derivative(x, v_neg(minus_v), minus_v, v_zero());
 }
 
@@ -142,56 +144,59 @@ FNN_INLINE vec fnn_gelu_tanh_argument(vec a, vec *low) {
 FNN_INLINE vec v_gelu_tanh(vec x) {
     const vec limit = v_set1(FNN_GELU_TANH_LIMIT);
     vec low;
-    const vec minus_v = fnn_gelu_tanh_argument(v_min(limit, v_abs(x)), &low);
+    const vec minus_v = fnn_gelu_tanh_argument(v_min(limit, fnn_magnitude(x)), &low);
     return fnn_gated(x, v_neg(limit), minus_v, low);
 }
 FNN_INLINE vec v_gelu_tanh_derivative(vec x) {
-    const vec a = v_min(v_set1(FNN_GELU_TANH_LIMIT), v_abs(x));
+    const vec a = v_min(v_set1(FNN_GELU_TANH_LIMIT), fnn_magnitude(x));
     vec low;
     const vec minus_v = fnn_gelu_tanh_argument(a, &low);
     const vec slope = v_fma(v_mul(a, a), v_set1((real)(3 * FNN_GELU_C2)), v_set1((real)FNN_GELU_C1));
     return fnn_gated_derivative(x, v_mul(a, slope), minus_v, low);
 }
 
-/* R(a) of 1 - Phi(a) = e^(-a^2/2) R(a), 0 <= a <= FNN_TAIL_LIMIT, as u (t + t_low) (1 + low): what rounding a + K and
- * its reciprocal u loses is kept because R magnifies it, what rounding the polynomial loses for whoever needs it. */
-typedef struct fnn_tail {
-    vec u, t, t_low, low;
-} fnn_tail;
-FNN_INLINE fnn_tail fnn_normal_tail(vec a) {
+/* T(t) of 1 - Phi(a) = e^(-a^2/2) T(t) / (a + K) */
+FNN_INLINE vec fnn_normal_tail(vec t) {
     static const real c[FNN_TAIL_TERMS] = {FNN_TAIL_COEFFICIENTS};
-    const vec k = v_set1(FNN_TAIL_K), one = v_set1(1), d = v_add(a, k), u = v_div(one, d), part = v_sub(d, a);
-    const vec d_low = v_add(v_sub(a, v_sub(d, part)), v_sub(k, part)), ud = v_mul(u, d), twice = v_set1(2 * FNN_TAIL_K);
-    const vec low = v_fnma(u, d_low, v_sub(v_sub(one, ud), fnn_product_error(u, d, ud)));
-    const vec x = v_fnma(twice, v_mul(u, low), v_fnma(twice, u, one));
-    const vec q = fnn_polynomial(x, c + 1, FNN_TAIL_TERMS - 1), t = v_fma(x, q, v_set1(c[0]));
-    const fnn_tail tail = {u, t, v_fma(x, q, v_sub(v_set1(c[0]), t)), low};
-    return tail;
+    return fnn_polynomial(t, c, FNN_TAIL_TERMS);
+}
+/* R(a), 0 <= a <= FNN_TAIL_LIMIT */
+FNN_INLINE vec fnn_normal_tail_ratio(vec a) {
+    const vec u = v_div(v_set1(1), v_add(a, v_set1(FNN_TAIL_K)));
+    return v_mul(u, fnn_normal_tail(v_fnma(v_set1(2 * FNN_TAIL_K), u, v_set1(1))));
 }
 
 /* e^(-a^2 scale) = 2^n (1 + p); scale is a power of two */
 FNN_INLINE vec fnn_gauss_parts(vec a, real scale, vec *n) {
+#ifdef FNN_NO_FMA
     const vec square = v_mul(a, a), factor = v_set1(-scale);
     return fnn_exp_parts(v_mul(square, factor), v_mul(fnn_product_error(a, a, square), factor), n);
+#else
+    const vec b = v_mul(a, v_set1(scale)), rounder = v_set1(FNN_ROUNDER);
+    *n = v_sub(v_fma(v_mul(a, b), v_set1(REAL(-1.44269504088896340736)), rounder), rounder);
+    const vec r = v_fnma(a, b, v_mul(*n, v_set1(-FNN_LN2_HIGH))); /* the product's own rounding does not count */
+    return fnn_expm1_reduced(v_fnma(*n, v_set1(FNN_LN2_LOW), r));
+#endif
 }
 
-/* GELU, x Phi(x) = max(x, 0) - a (1 - Phi(a)), a = |x|. gelu(-inf) = 0. */
+/* GELU, x Phi(x) = max(x, 0) - a (1 - Phi(a)), a = |x|. What rounding d = a + K loses changes w by its 1 / d-th, the
+ * result by about 1 - w of that (all of it where a is small, a quarter at a = 6), and 1 / d = (1 - w) / K.
+ * a (1 - Phi(a)) <= a / 2, and = where x is tiny. gelu(-inf) = 0. */
 FNN_INLINE vec v_gelu(vec x) {
-    const vec a = v_min(v_set1(FNN_TAIL_LIMIT), v_abs(x));
-    const fnn_tail tail = fnn_normal_tail(a);
+    const vec k = v_set1(FNN_TAIL_K), a = v_min(v_set1(FNN_TAIL_LIMIT), fnn_magnitude(x)), d = v_add(a, k);
+    const vec w = v_div(a, d), rest = v_sub(v_set1(1), w);
+    const vec share = v_mul(w, fnn_normal_tail(v_fma(v_set1(2), w, v_set1(-1))));
+    const vec lost = v_mul(v_sub(a, v_sub(d, k)), v_set1(REAL(-1.0) / FNN_TAIL_K));
     vec n;
-    const vec p = fnn_gauss_parts(a, REAL(0.5), &n), w = v_mul(a, tail.u), high = v_mul(w, tail.t);
-    const vec low = v_fma(high, tail.low, v_fma(w, tail.t_low, fnn_product_error(w, tail.t, high)));
-    const vec product = v_add(high, v_fma(high, p, v_fma(low, p, low)));
-    return v_sub(v_max(v_zero(), x), v_scale2_near1(product, n));
+    const vec p = v_fma(lost, v_mul(rest, rest), fnn_gauss_parts(a, REAL(0.5), &n));
+    const vec y = v_scale2_near1(v_fma(share, p, share), n), half = v_mul(v_set1(REAL(0.5)), v_abs(x));
+    return v_sub(v_max(v_zero(), x), v_min(half, y));
 }
 /* Phi(x) + x phi(x): below 0 it is e^(-a^2/2) (R(a) - a / sqrt(2 pi)), above 0 one minus that. */
 FNN_INLINE vec v_gelu_derivative(vec x) {
-    const vec a = v_min(v_set1(FNN_TAIL_LIMIT), v_abs(x));
-    const fnn_tail tail = fnn_normal_tail(a);
+    const vec a = v_min(v_set1(FNN_TAIL_LIMIT), fnn_magnitude(x));
     vec n;
-    const vec r = v_mul(tail.u, tail.t);
-    const vec d = v_fma(r, tail.low, v_fnma(a, v_set1(REAL(0.39894228040143267794)), r));
+    const vec d = v_fnma(a, v_set1(REAL(0.39894228040143267794)), fnn_normal_tail_ratio(a));
     const vec p = fnn_gauss_parts(a, REAL(0.5), &n), below = v_scale2_near1(v_fma(d, p, d), n);
     return v_select(v_lt(x, v_zero()), below, v_sub(v_set1(1), below));
 }
@@ -199,12 +204,11 @@ FNN_INLINE vec v_gelu_derivative(vec x) {
 /* erf(x): odd; by a polynomial below 1, by the tail above. */
 FNN_INLINE vec v_erf(vec x) {
     static const real c[FNN_ERF_TERMS] = {FNN_ERF_COEFFICIENTS};
-    const vec a = v_min(v_set1(6), v_abs(x)), one = v_set1(1);
-    const vec near = v_mul(a, fnn_polynomial(v_mul(a, a), c, FNN_ERF_TERMS));
-    const fnn_tail tail = fnn_normal_tail(v_mul(a, v_set1(REAL(1.41421356237309504880))));
+    const vec a = v_min(v_set1(6), v_abs(x)), b = fnn_magnitude(a), one = v_set1(1);
+    const vec near = v_mul(a, fnn_polynomial(v_mul(b, b), c, FNN_ERF_TERMS));
     vec n;
-    const vec p = fnn_gauss_parts(a, 1, &n), e = fnn_exp_coarse(n, p);
-    const vec far = v_fnma(v_add(e, e), v_mul(tail.u, tail.t), one);
+    const vec p = fnn_gauss_parts(b, 1, &n), e = fnn_exp_coarse(n, p);
+    const vec far = v_fnma(v_add(e, e), fnn_normal_tail_ratio(v_mul(b, v_set1(REAL(1.41421356237309504880)))), one);
     return v_copysign(v_select(v_lt(a, one), near, far), x);
 }
 
@@ -240,8 +244,8 @@ FNN_INLINE vec v_mish_derivative(vec x) {
 
 /* x / (1 + |x|); softsign(+-inf) = +-1 */
 FNN_INLINE vec v_softsign(vec x) {
-    const vec cut = v_copysign(v_min(v_set1(REAL_MAX), v_abs(x)), x);
-    return v_div(cut, v_add(v_set1(1), v_abs(cut)));
+    const vec a = v_min(v_set1(REAL_MAX), fnn_magnitude(x)), y = v_div(a, v_add(v_set1(1), a));
+    return v_copysign(v_min(v_abs(x), y), x); /* y <= |x|, and = where x is tiny */
 }
 
 #endif

@@ -196,8 +196,8 @@ class Lowering:
             view = self.contiguous(x).reshape(shape)
         self.alias(node.outputs[0], view)
 
-    def elementwise(self, name, node, slots, output="y", kind=None, scalars=()):
-        """One pass over all operands, broadcast to the output's shape."""
+    def elementwise(self, name, node, slots, result="y", scalars=(), **options):
+        """One pass over all operands, broadcast to the output's shape; options are dims of the op."""
         tensor = node.outputs[0]
         y = self.result(tensor, flexible=True)
         broadcasts = name in ("binary", "where")
@@ -208,14 +208,12 @@ class Lowering:
             operands = [self.contiguous(x) for x in operands]
             axes = _walk([*operands, y], broadcasts)
         (rows, row_strides), (cols, col_strides) = axes
-        dims = {"rows": rows, "cols": cols, f"{output}_row": row_strides[-1]}
+        dims = {"rows": rows, "cols": cols, f"{result}_row": row_strides[-1], **options}
         for i, slot in enumerate(slots):
             dims[f"{slot}_row"] = row_strides[i]
             if broadcasts:
                 dims[f"{slot}_col"] = col_strides[i]
-        if kind is not None:
-            dims["kind"] = kind
-        self.op(name, {**dict(zip(slots, operands, strict=True)), output: y}, scalars=scalars, **dims)
+        self.op(name, {**dict(zip(slots, operands, strict=True)), result: y}, scalars=scalars, **dims)
         self.done(tensor, y)
 
     def rowwise(self, name, node, slots, output="y", **options):

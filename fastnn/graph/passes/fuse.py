@@ -1,13 +1,12 @@
 """Fuse an activation into the op that makes its input: linear, batch norm. Bitwise neutral.
 
-The fused kernel keeps y = f(z) only. That is enough if nothing reads z, or if the only readers are backward nodes of
-an activation whose derivative is the same from z and from y: for ReLU, z > 0 exactly where y > 0.
+The fused kernel keeps y = f(z) only, so nothing else may read z. Training does not where the derivative of f is taken
+from y (graph/rules/elementwise.py).
 """
 
 from .rebuild import clone, needed, rebuild, uses
 
 _HOSTS = frozenset(("linear", "batch_norm", "batch_norm_inference"))
-_SAME_FROM_OUTPUT = frozenset(("identity", "relu"))
 
 
 def _plan(outputs):
@@ -28,20 +27,9 @@ def _plan(outputs):
             continue
         if host.index in plan:
             continue
-        others = [user for user in users[id(z)] if user is not node]
-        if all(_reads_sign_only(user, z, name) for user in others):
+        if all(user is node for user in users[id(z)]):
             plan[host.index] = node
     return plan
-
-
-def _reads_sign_only(user, z, name):
-    return (
-        user.op == "unary_backward"
-        and name in _SAME_FROM_OUTPUT
-        and user.attrs["name"] == name
-        and user.inputs[1] is z
-        and user.inputs[0] is not z
-    )
 
 
 def fuse_activation(graph, outputs):

@@ -5,15 +5,23 @@ from .lists import binaries
 
 _COMPARISONS = frozenset(("greater", "greater_equal", "less", "less_equal", "equal"))
 
+
+def _share(wins, ties):
+    return wins + 0.5 * ties
+
+
 # (gradient of a, gradient of b) before broadcasting is undone, as functions made on demand
 _VJP = {
     "add": (lambda g, a, b, y: g, lambda g, a, b, y: g),
     "subtract": (lambda g, a, b, y: g, lambda g, a, b, y: -g),
     "multiply": (lambda g, a, b, y: g * b, lambda g, a, b, y: g * a),
     "divide": (lambda g, a, b, y: g / b, lambda g, a, b, y: -(g * y / b)),
-    # at ties the whole gradient goes to a
-    "maximum": (lambda g, a, b, y: g * (a >= b), lambda g, a, b, y: g * (a < b)),
-    "minimum": (lambda g, a, b, y: g * (a <= b), lambda g, a, b, y: g * (a > b)),
+    # equal operands share the gradient, as in PyTorch
+    "maximum": (lambda g, a, b, y: g * _share(a > b, a == b), lambda g, a, b, y: g * _share(a < b, a == b)),
+    "minimum": (lambda g, a, b, y: g * _share(a < b, a == b), lambda g, a, b, y: g * _share(a > b, a == b)),
+    # functional.clamp: a limit that is just reached lets the gradient pass
+    "clamp_min": (lambda g, a, b, y: g * (a >= b), lambda g, a, b, y: g * (a < b)),
+    "clamp_max": (lambda g, a, b, y: g * (a <= b), lambda g, a, b, y: g * (a > b)),
     "prelu": (
         lambda g, a, b, y: a._apply("where", (a > 0.0, g, g * b)),
         lambda g, a, b, y: a._apply("where", (a > 0.0, 0.0, g * a)),
@@ -34,7 +42,7 @@ class Binary(Rule):
         (g,), (a, b), y = grads, node.inputs, node.outputs[0]
         return [
             sum_to(rule(g, a, b, y), x.shape) if need else None
-            for rule, x, need in zip(_VJP[name], (a, b), needs, strict=True)
+            for rule, x, need in zip(_VJP[node.attrs["rule"]], (a, b), needs, strict=True)
         ]
 
     def jvp(self, node, tangents):
@@ -43,7 +51,9 @@ class Binary(Rule):
             return [None]
         (a, b), y = node.inputs, node.outputs[0]
         parts = [
-            rule(tangent, a, b, y) for rule, tangent in zip(_VJP[name], tangents, strict=True) if tangent is not None
+            rule(tangent, a, b, y)
+            for rule, tangent in zip(_VJP[node.attrs["rule"]], tangents, strict=True)
+            if tangent is not None
         ]
         total = add_all(parts)
         if total.shape != y.shape:
@@ -66,11 +76,12 @@ class Binary(Rule):
         return (node.inputs[0] > 0.0,) if name == "prelu" else ()
 
 
-def binary(graph, a, b, name, code):
-    """Record y = a (op) b."""
+def binary(graph, a, b, name, code, rule=None):
+    """Record y = a (op) b; `rule` names the gradient, where it is not the op's own."""
     a, b = graph.real(a), graph.real(b)
     shape = broadcast_shapes(a.shape, b.shape)
-    return graph.emit("binary", (a, b), {"name": name, "code": code}, [(shape, "real")]).outputs[0]
+    attrs = {"name": name, "code": code, "rule": rule or name}
+    return graph.emit("binary", (a, b), attrs, [(shape, "real")]).outputs[0]
 
 
 def _recorder(name, code):
@@ -79,6 +90,13 @@ def _recorder(name, code):
 
 for _name, _row in binaries().items():
     RECORDERS[_name] = _recorder(_name, _row["code"])
+
+
+@records("clamp")
+def clamp(graph, x, limit, lower=True):
+    """max(x, limit), or min where the limit is the upper one; where x is the limit its gradient passes."""
+    name = "maximum" if lower else "minimum"
+    return binary(graph, x, limit, name, binaries()[name]["code"], "clamp_min" if lower else "clamp_max")
 
 
 @register

@@ -1,11 +1,13 @@
 """y = f(x), element by element: the activations and the arithmetic of the native lists.
 
-First derivatives of activations are the native unary_backward(grad, x) = grad * f'(x). Second derivatives go through
-`derivative(name)`: f' in primitives, read from the list's own formula.
+First derivatives of activations are the native unary_backward(grad, saved) = grad * f'(x), where what is saved is the
+output y if the row has a formula for that, else x: an input that nobody reads may then vanish into the op before it.
+Second derivatives go through `derivative(name)`: f' in primitives, read from the list's own formula.
 """
 
 import math
 
+from ...kernels._elementwise import derivative_from_output
 from .base import RECORDERS, Rule, aligned_rows, full_like, records, register
 from .formula import derivative_from_list
 from .lists import activations, elementwise
@@ -32,9 +34,9 @@ _SMOOTH = frozenset("identity sigmoid tanh softsign gelu gelu_tanh silu mish".sp
 _JUMPS = frozenset(("sign", "heaviside"))
 
 
-def derivative(name, x, params):
-    """f'(x) in primitives."""
-    made = derivative_from_list(name, x, params)
+def derivative(name, saved, params, from_output=False):
+    """f'(x) in primitives, of the input x or of the output."""
+    made = derivative_from_list(name, saved, params, from_output)
     if made is None:
         raise ValueError(
             f"the second derivative of {name} is not known: its formula uses a word outside graph/rules/formula.py"
@@ -57,7 +59,10 @@ class Unary(Rule):
             raise ValueError(f"{name} has no derivative rule: add one to graph/rules/elementwise.py")
         if name == "identity":
             return g
-        return backward(g, x, name, node.attrs["params"])
+        params = node.attrs["params"]
+        if derivative_from_output(name, params):
+            return backward(g, y, name, params, True)
+        return backward(g, x, name, params)
 
     def vjp(self, node, grads, needs):
         return [self._pull(node, grads[0])]
@@ -84,49 +89,49 @@ class Unary(Rule):
 
 @register
 class UnaryBackward(Rule):
-    """dx = grad * f'(x): linear in grad."""
+    """dx = grad * f'(x): linear in grad. With attrs["output"] the second input is not x but f(x)."""
 
     op = "unary_backward"
 
     def vjp(self, node, grads, needs):
         (g,) = grads
-        grad, x = node.inputs
-        attrs = node.attrs
-        dgrad = backward(g, x, attrs["name"], attrs["params"]) if needs[0] else None
-        dx = None
+        grad, saved = node.inputs
+        what = node.attrs["name"], node.attrs["params"], node.attrs["output"]
+        dgrad = backward(g, saved, *what) if needs[0] else None
+        dsaved = None
         if needs[1]:
             from ..differentiate import gradients
 
-            slope = derivative(attrs["name"], x, attrs["params"])
-            (dx,) = gradients([slope], [g * grad], [x])
-        return [dgrad, dx]
+            name, *rest = what
+            (dsaved,) = gradients([derivative(name, saved, *rest)], [g * grad], [saved])
+        return [dgrad, dsaved]
 
     def jvp(self, node, tangents):
-        tangent_grad, tangent_x = tangents
-        grad, x = node.inputs
-        name, params = node.attrs["name"], node.attrs["params"]
-        first = None if tangent_grad is None else backward(tangent_grad, x, name, params)
-        if tangent_x is None:
+        tangent_grad, tangent_saved = tangents
+        grad, saved = node.inputs
+        name, params, output = node.attrs["name"], node.attrs["params"], node.attrs["output"]
+        first = None if tangent_grad is None else backward(tangent_grad, saved, name, params, output)
+        if tangent_saved is None:
             return [first]
         from ..differentiate import tangents_of
 
-        (slope,) = tangents_of([derivative(name, x, params)], {x: tangent_x})
+        (slope,) = tangents_of([derivative(name, saved, params, output)], {saved: tangent_saved})
         second = None if slope is None else grad * slope
         return [second if first is None else first if second is None else first + second]
 
     def lower(self, node, low):
-        low.elementwise(
-            "unary_backward", node, ("grad", "x"), output="dx", kind=node.attrs["code"], scalars=node.attrs["params"]
-        )
+        attrs, slots = node.attrs, ("grad", "x")
+        options = {"kind": attrs["code"], "output": int(attrs["output"])}
+        low.elementwise("unary_backward", node, slots, "dx", attrs["params"], **options)
 
     def keeps_rows(self, node, states):
         return aligned_rows(node, states)
 
 
-def backward(grad, x, name, params):
-    """grad * f'(x) as one node."""
-    attrs = {"name": name, "code": activations()[name]["code"], "params": params}
-    return x.graph.emit("unary_backward", (grad, x), attrs, [(x.shape, "real")]).outputs[0]
+def backward(grad, saved, name, params, output=False):
+    """grad * f'(x) as one node, from the input x or from the output."""
+    attrs = {"name": name, "code": activations()[name]["code"], "params": params, "output": output}
+    return saved.graph.emit("unary_backward", (grad, saved), attrs, [(saved.shape, "real")]).outputs[0]
 
 
 def unary(graph, x, name, code, params=()):

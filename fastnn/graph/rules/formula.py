@@ -133,11 +133,12 @@ def evaluate(text, names):
         return None
 
 
-def derivative_from_list(name, x, params):
-    """f'(x) of an activation from its row's formula, or None."""
+def derivative_from_list(name, saved, params, from_output=False):
+    """f'(x) of an activation from its row's formula of x, or of the output, or None."""
     row = activations().get(name, {})
-    value = evaluate(row.get("derivative"), {"x": x, **{f"p{i}": p for i, p in enumerate(params)}})
-    return None if value is None else _full(value, x)
+    text, variable = (row.get("from_output"), "y") if from_output else (row.get("derivative"), "x")
+    value = evaluate(text, {variable: saved, **{f"p{i}": p for i, p in enumerate(params)}})
+    return None if value is None else _full(value, saved)
 
 
 def loss_from_list(name, x, target, params, what="forward"):
