@@ -74,7 +74,7 @@ def test_split_of_arrays():
         ((), {}, "at least one array"),
         (([1, 2], [1]), {}, "equally many rows"),
         (([],), {}, "no rows"),
-        (([1, 2],), {"sizes": (0.5, 0.5)}, "three shares"),
+        (([1, 2],), {"sizes": (1.0,)}, "three shares"),
         (([1, 2],), {"sizes": (0.5, 0.6, 0.1)}, "sum is 1"),
         (([1, 2],), {"sizes": (0, 0.5, 0.5)}, "training share is 0"),
         (([1, 2],), {"sizes": "half"}, 'sizes must be "auto"'),

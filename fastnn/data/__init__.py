@@ -16,6 +16,10 @@ _NAMES = {
     "train_dev_test_split": "split",
     "split_indices": "split",
     "iterate_batches": "batches",
+    "compare_parts": "distribution",
+    "stream_csv": "stream",
+    "CsvStream": "stream",
+    "read_npy": "stream",
 }
 
 __all__ = list(_NAMES)

@@ -67,7 +67,8 @@ def describe_missing(counts, limit=10):
     return text + (f" … ({len(ordered) - limit} more columns)" if len(ordered) > limit else "")
 
 
-def _rows_to_keep(path, lacking, encoder, policy, rows):
+def rows_to_keep(path, lacking, encoder, policy, rows):
+    """(flags of the rows that stay under a policy for missing values, missing values by column)"""
     counts = {name: int(flags.sum()) for name, flags in lacking.items()}
     if policy == "error" and counts:
         raise ValueError(
@@ -79,8 +80,6 @@ def _rows_to_keep(path, lacking, encoder, policy, rows):
         # Nothing can stand for the answer itself: rows without a target go under every policy.
         if policy == "drop" or (encoder.target is not None and name == encoder.target["name"]):
             keep &= ~flags
-    if not keep.any():
-        raise ValueError(f"{path}: no row is left without missing values: {describe_missing(counts)}")
     return keep, counts
 
 
@@ -183,7 +182,9 @@ def _encode(table, encoder, missing, with_target, fitted_here, dtype):
     lacking = encoder.missing(table)
     if not with_target and encoder.target is not None:
         lacking.pop(encoder.target["name"], None)
-    keep, counts = _rows_to_keep(table.path, lacking, encoder, missing, len(table.lines))
+    keep, counts = rows_to_keep(table.path, lacking, encoder, missing, len(table.lines))
+    if not keep.any():
+        raise ValueError(f"{table.path}: no row is left without missing values: {describe_missing(counts)}")
     x, unknown = encoder.features(table, dtype)
     y = encoder.targets(table, dtype) if with_target else None
     rows = np.flatnonzero(keep)

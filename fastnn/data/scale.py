@@ -87,6 +87,44 @@ class StandardScale:
         self.features, self.mean, self.std = x.shape[1], mean, std
         return self
 
+    def fit_blocks(self, blocks):
+        """Measure over data that come in blocks, in one pass (Chan, Golub and LeVeque 1983, equation 2.1).
+
+        Parameters
+        ----------
+        blocks : iterable of arrays (rows, features), or of tuples whose first entry is such an array
+            ``stream.blocks()`` of a `CsvStream`, for example.
+
+        Returns
+        -------
+        StandardScale
+            Itself.
+        """
+        count = mean = squares = 0.0
+        features = None
+        for block in blocks:
+            block = _checked(block[0] if isinstance(block, tuple) else block)
+            features = block.shape[1] if features is None else features
+            if block.shape[1] != features:
+                raise ValueError(f"a block has {block.shape[1]} features, the first one {features}")
+            for start, part in _blocks(block):
+                present = self._present(part, start)
+                here = self._sum(present)
+                safe = np.maximum(here, 1)
+                own = self._sum(np.where(present, part, 0.0)) / safe
+                own_squares = self._sum(np.where(present, (part - own) ** 2, 0.0))
+                both = np.maximum(count + here, 1)
+                squares = squares + own_squares + (own - mean) ** 2 * count * here / both
+                mean = mean + (own - mean) * here / both
+                count = count + here
+        if features is None or not np.all(count):
+            raise ValueError("cannot scale: there are no values" + (" in some feature" if features else ""))
+        std = np.atleast_1d(np.sqrt(squares / count))
+        mean = np.atleast_1d(mean)
+        constant = std <= 10.0 * np.finfo(np.float64).eps * np.abs(mean)
+        self.features, self.mean, self.std = features, mean, np.where(constant, 1.0, std)
+        return self
+
     def _measure(self, x):
         total, count = 0.0, 0
         for start, block in _blocks(x):

@@ -25,11 +25,13 @@ def auto_sizes(rows):
 def _checked_sizes(sizes, rows):
     if isinstance(sizes, str):
         if sizes != "auto":
-            raise ValueError(f'sizes must be "auto" or three shares such as (0.6, 0.2, 0.2), not {sizes!r}')
+            raise ValueError(f'sizes must be "auto" or shares such as (0.6, 0.2, 0.2) or (0.8, 0.2), not {sizes!r}')
         return auto_sizes(rows)
     shares = tuple(float(s) for s in sizes)
-    if len(shares) != 3 or not all(0.0 <= s <= 1.0 for s in shares) or abs(sum(shares) - 1.0) > 1e-6:
-        raise ValueError(f"sizes must be three shares from 0 to 1 whose sum is 1, not {sizes!r}")
+    if len(shares) not in (2, 3) or not all(0.0 <= s <= 1.0 for s in shares) or abs(sum(shares) - 1.0) > 1e-6:
+        raise ValueError(f"sizes must be two or three shares from 0 to 1 whose sum is 1, not {sizes!r}")
+    if len(shares) == 2:
+        shares = (*shares, 0.0)
     if shares[0] == 0.0:
         raise ValueError("the training share is 0: nothing would be left to train on")
     return shares
@@ -90,8 +92,9 @@ def split_indices(rows, *, sizes="auto", seed=0, stratify=None, groups=None):
     ----------
     rows : int
         Number of rows.
-    sizes : "auto" or (float, float, float), default "auto"
-        Shares of training, development and test part; a share may be 0. "auto" follows `auto_sizes`.
+    sizes : "auto", (float, float, float) or (float, float), default "auto"
+        Shares of training, development and test part; a share may be 0. Two shares: there are two parts only. "auto"
+        follows `auto_sizes`.
     seed : int, default 0
         The same seed gives the same parts. NumPy's global state is neither read nor changed.
     stratify : array of shape (rows,), optional
@@ -103,7 +106,7 @@ def split_indices(rows, *, sizes="auto", seed=0, stratify=None, groups=None):
 
     Returns
     -------
-    train, dev, test : int64 arrays
+    train, dev, test : int64 arrays; or two of them
         In ascending order; disjoint; together every row.
 
     Raises
@@ -128,11 +131,15 @@ def split_indices(rows, *, sizes="auto", seed=0, stratify=None, groups=None):
         parts = _part_of_each(shares, int(codes.max()) + 1, rng)[codes]
     else:
         parts = _part_of_each(shares, rows, rng)
-    return tuple(np.flatnonzero(parts == part) for part in range(3))
+    count = 3 if isinstance(sizes, str) else len(tuple(sizes))
+    return tuple(np.flatnonzero(parts == part) for part in range(count))
 
 
 def train_dev_test_split(*arrays, sizes="auto", seed=0, stratify=None, groups=None):
-    """Cut arrays into a training, a development and a test part.
+    """Cut arrays into a training, a development and a test part, or into two parts.
+
+    With `groups`, which are not drawn row by row, parts whose distributions differ are warned about (see
+    `compare_parts`).
 
     Parameters
     ----------
@@ -147,6 +154,7 @@ def train_dev_test_split(*arrays, sizes="auto", seed=0, stratify=None, groups=No
         Each a tuple with one array for each of `arrays`; or just the array, if one was given::
 
             (x_train, y_train), (x_dev, y_dev), (x_test, y_test) = train_dev_test_split(x, y, stratify=True)
+            (x_train, y_train), (x_dev, y_dev) = train_dev_test_split(x, y, sizes=(0.8, 0.2))
 
     Raises
     ------
@@ -164,6 +172,9 @@ def train_dev_test_split(*arrays, sizes="auto", seed=0, stratify=None, groups=No
     elif stratify is False:
         stratify = None
     parts = split_indices(lengths[0], sizes=sizes, seed=seed, stratify=stratify, groups=groups)
-    if len(arrays) == 1:
-        return tuple(arrays[0][rows] for rows in parts)
-    return tuple(tuple(a[rows] for a in arrays) for rows in parts)
+    cut = tuple(tuple(a[rows] for a in arrays) for rows in parts)
+    if groups is not None and arrays[0].dtype.kind in "fiub":
+        from .distribution import compare_parts
+
+        compare_parts(*(part[:2] if len(part) > 1 else part[0] for part in cut))
+    return tuple(part[0] for part in cut) if len(arrays) == 1 else cut
