@@ -297,3 +297,16 @@ def test_joblib_processes_give_the_same_trials():
 def test_errors_say_what_to_do(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+def test_the_batch_size_goes_to_fit_and_to_a_factory_that_asks():
+    x, y = blobs()
+    seen = []
+
+    def make(lr, batch_size):
+        seen.append(batch_size)
+        return factory(lr)
+
+    search = RandomSearch(make, {"lr": 0.01, "batch_size": [10, 45]}, 4, n_jobs=1).fit(x, y, epochs=1)
+    assert {10, 45} == set(seen)
+    assert search.best_model.step == -(-144 // search.best_params["batch_size"])

@@ -56,6 +56,37 @@ _positive = _real("a number above 0", lambda v: 0.0 < v < float("inf"))
 _not_negative = _real("a number of at least 0", lambda v: 0.0 <= v < float("inf"))
 _share = _real("from 0 to below 1", lambda v: 0.0 <= v < 1.0)
 
+SCHEDULES = ("constant", "cosine", "onecycle", "exponential", "step", "inverse", "triangular", "plateau")
+
+# Augmentation -> (default, what the number is, allowed)
+AUGMENTS = {
+    "flip": (0.5, "probability", lambda v: 0 < v <= 1),
+    "shift": (2.0, "pixels", lambda v: v > 0),
+    "rotate": (10.0, "degrees", lambda v: 0 < v <= 180),
+    "zoom": (0.1, "share", lambda v: 0 < v < 1),
+    "elastic": (34.0, "pixels", lambda v: v > 0),
+    "noise": (0.1, "deviations", lambda v: v > 0),
+}
+
+
+def _augments(text):
+    chosen = []
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        if name not in AUGMENTS:
+            raise argparse.ArgumentTypeError(
+                f"must be some of {', '.join(AUGMENTS)}, each perhaps with =NUMBER, such as flip,shift=2; not {part!r}"
+            )
+        default, meaning, accepts = AUGMENTS[name]
+        try:
+            number = float(value) if value else default
+        except ValueError:
+            number = float("nan")
+        if not accepts(number):
+            raise argparse.ArgumentTypeError(f"{name}={value} is not possible: the number is in {meaning}")
+        chosen.append((name, number))
+    return chosen
+
 
 def _layers(text):
     if text in ("none", "0", ""):
@@ -114,7 +145,7 @@ def _add_optimizer_options(group):
     group.add_argument("--optimizer", default="adam", metavar="NAME", help="default adam")
     group.add_argument("--lr", type=_positive, metavar="RATE", help="learning rate (default 0.001; sgd 0.01)")
     group.add_argument("--momentum", type=_share, metavar="M", help="of sgd (default 0.9)")
-    group.add_argument("--weight-decay", type=_not_negative, default=0.0, metavar="L2", help="default 0")
+    group.add_argument("--weight-decay", type=_not_negative, metavar="L2", help="default 0")
 
 
 def _add_train(commands):
@@ -142,9 +173,23 @@ def _add_train(commands):
     fit.add_argument("--epochs", type=_whole(1), metavar="N", help="default by the size of the data")
     fit.add_argument("--batch-size", type=_whole(1), metavar="N", help="default 32, from 10,000 rows on 128")
     _add_optimizer_options(fit)
-    fit.add_argument("--patience", type=_whole(0), metavar="N",
+    fit.add_argument("--patience", "--early-stopping", dest="patience", type=_whole(0), metavar="N",
                      help="stop after N epochs without a better validation loss and keep the best weights; 0: never"
                      " (default: 20 for tables, else 0)")  # fmt: skip
+    fit.add_argument("--schedule", choices=SCHEDULES, default="constant", metavar="NAME",
+                     help=f"learning rate over the run: {', '.join(SCHEDULES)} (default constant)")  # fmt: skip
+    fit.add_argument("--lr-find", action="store_true", help="learning rate from a range test before training")
+    fit.add_argument("--augment", type=_augments, metavar="NAME[=X],…",
+                     help=f"change images at random in every epoch: {', '.join(AUGMENTS)}")  # fmt: skip
+    fit.add_argument("--ema", type=_share, metavar="B",
+                     help="average the weights with this decay, such as 0.999, and keep the average if it is better")
+    fit.add_argument("--max-time", type=_positive, metavar="SECONDS", help="end the training (or the search) then")
+    fit.add_argument("--search", type=_whole(1), metavar="N",
+                     help="choose rate, layers, batch size, dropout and decay, those that are not given, by N random"
+                     " trials on the validation part")  # fmt: skip
+    fit.add_argument("--ensemble", type=_whole(1), metavar="K", help="train K models on bootstrap samples, averaged")
+    fit.add_argument("--resume", metavar="FILE",
+                     help="checkpoint to go on from if it is there, and to write (with --search: the study)")
     fit.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="of split, weights, order (default 0)")
     fit.add_argument(
         "--validation-share", type=_share, metavar="S", help="default by the size of the data, 0.2 to 0.01"
@@ -155,6 +200,7 @@ def _add_train(commands):
     output = parser.add_argument_group("output")
     output.add_argument("-o", "--output", metavar="FILE", help="model file (default: a new name in this folder)")
     output.add_argument("--force", action="store_true", help="replace an existing model file")
+    output.add_argument("--report", metavar="DIR", help="write DIR/index.html with tables and pictures")
     output.add_argument("--no-plot", action="store_true", help="no picture of the learning curves")
 
 

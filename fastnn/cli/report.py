@@ -43,8 +43,8 @@ def _cell(name, value):
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
-def table(results):
-    """A text table with one line for each part.
+def result_lines(results):
+    """A header and one line of texts for each part.
 
     Parameters
     ----------
@@ -55,6 +55,12 @@ def table(results):
     lines = [["", "rows", *(_TITLES[name] for name in names)]]
     for part, (rows, values) in results.items():
         lines.append([part, f"{rows:,}", *(_cell(name, values[name]) for name in names)])
+    return lines
+
+
+def table(results):
+    """`result_lines` as a text table."""
+    lines = result_lines(results)
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join(
         line[0].ljust(widths[0])

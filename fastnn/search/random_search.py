@@ -26,7 +26,7 @@ class RandomSearch:
     factory : callable
         Takes the parameters of the space by name, and ``seed`` if it has an argument of that name; returns a new
         `Trainer`, or an estimator with ``fit`` and ``score``. ``batch_size``, ``class_weight`` and ``shuffle`` of the
-        space go to `Trainer.fit` unless they are arguments of the factory.
+        space go to `Trainer.fit`, and to the factory as well if it takes them.
     space : dict of str to distribution
         `log_uniform`, `uniform`, `int_uniform`, `one_minus_log_uniform`, `choice`; a list is a choice, any other value
         stands for itself.

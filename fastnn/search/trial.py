@@ -8,7 +8,7 @@ import numpy as np
 
 from ..training.callbacks import EarlyStopping, TerminateOnNaN
 
-# Parameters of this name go to Trainer.fit, unless the factory takes them itself.
+# Parameters of this name go to Trainer.fit, and to the factory too if it takes them.
 _FIT_PARAMETERS = ("batch_size", "class_weight", "shuffle")
 
 
@@ -75,8 +75,10 @@ class RunTrial:
         accepted = inspect.signature(self.factory).parameters
         takes_all = any(p.kind == p.VAR_KEYWORD for p in accepted.values())
         for name in _FIT_PARAMETERS:
-            if name in params and not takes_all and name not in accepted:
-                options[name] = params.pop(name)
+            if name in params:
+                options[name] = params[name]
+                if not takes_all and name not in accepted:
+                    del params[name]
         if "seed" in accepted and "seed" not in params:
             params["seed"] = self.seed
         return params, options
@@ -119,7 +121,7 @@ class RunTrial:
         return score, "time" if cut else "done"
 
     def _fit_estimator(self, estimator, options):
-        options = {name: value for name, value in options.items() if name not in ("callbacks",)}
+        options = {name: value for name, value in options.items() if name not in ("callbacks", *_FIT_PARAMETERS)}
         x, y = (self.x, self.y) if self.rows is None else (self.x[self.rows], self.y[self.rows])
         estimator.fit(x, y, **options)
         held, target = self.validation[:2]

@@ -1,0 +1,159 @@
+"""`fastnn train` with schedules, augmentation, averages, search, ensembles, checkpoints, reports."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from fastnn.cli import main
+from fastnn.io.model_file import load_model_file
+
+QUICK = ["--layers", "12", "--epochs", "3", "--no-plot"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "schedule", ["constant", "cosine", "onecycle", "exponential", "step", "inverse", "triangular", "plateau"]
+)
+def test_schedules_move_the_rate(folder, schedule):
+    assert main(["train", "digits", *QUICK, "--epochs", "9", "--schedule", schedule, "--lr", "0.01", "-o", "m"]) == 0
+    rates = load_model_file("m").training["history"]["lr"]
+    assert len(rates) == 9 and max(rates) <= 0.01 + 1e-12
+    if schedule == "constant":
+        assert rates == [0.01] * 9
+    elif schedule != "plateau":
+        assert rates[-1] < 0.2 * 0.01
+
+
+def test_augmentation_average_and_early_stopping(folder, capsys):
+    options = ["--augment", "flip=0.1,shift=1,rotate=5,zoom,noise=0.05", "--ema", "0.98", "--early-stopping", "2"]
+    assert main(["train", "digits", *QUICK, "--epochs", "30", *options, "-o", "a"]) == 0
+    out = capsys.readouterr().out
+    assert "average    of the weights: " in out
+    assert load_model_file("a").training["results"]["test"]["accuracy"] > 0.7
+    assert main(["train", "digits", *QUICK, "--epochs", "30", *options, "-o", "b"]) == 0
+    assert (folder / "a").read_bytes() == (folder / "b").read_bytes()
+    assert main(["train", "digits", *QUICK, "--epochs", "30", *options[2:], "-o", "c"]) == 0
+    assert (folder / "a").read_bytes() != (folder / "c").read_bytes()
+
+
+def test_an_ensemble_is_one_model_file(folder, capsys):
+    assert main(["train", "digits", *QUICK, "--ensemble", "3", "-o", "m"]) == 0
+    out = capsys.readouterr().out
+    assert "3 models on bootstrap samples; out of bag: loss" in out
+    accuracy = load_model_file("m").training["results"]["test"]["accuracy"]
+    assert main(["evaluate", "m", "digits"]) == 0
+    assert f"{100 * accuracy:.2f} %" in capsys.readouterr().out
+
+
+def test_the_average_model_averages():
+    from fastnn import nn
+    from fastnn.cli.tune import average_model
+
+    models = [nn.Sequential(nn.Linear(4, 7), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, 3), seed=s) for s in range(5)]
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    expected = np.mean([model.predict(x).astype(np.float64) for model in models], axis=0)
+    np.testing.assert_allclose(average_model(models, np.dtype(np.float32)).predict(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_search_chooses_what_was_not_given(folder, capsys):
+    command = ["train", "digits", "--epochs", "3", "--lr", "0.004", "--search", "4", "--no-plot", "--resume", "s.json"]
+    assert main([*command, "-o", "a"]) == 0
+    out = capsys.readouterr().out
+    assert "4 trials of up to 3 epochs" in out and "width" in out and " lr " not in out
+    best = min((t for t in json.loads((folder / "s.json").read_text())["trials"] if t["epochs"] == 3),
+               key=lambda trial: trial["score"])  # fmt: skip
+    settings = load_model_file("a").training["settings"]
+    assert settings["layers"] == [best["params"]["width"]] * best["params"]["depth"]
+    assert settings["batch_size"] == best["params"]["batch_size"]
+    history = load_model_file("a").training["history"]["val_loss"]
+    assert history == best["curve"]  # the final training is the winning trial's
+    assert main([*command, "-o", "b"]) == 0  # the study is finished: nothing is tried again
+    assert (folder / "a").read_bytes() == (folder / "b").read_bytes()
+
+
+def test_resume_goes_on_with_the_same_bits(folder, capsys, monkeypatch):
+    command = ["train", "digits", *QUICK, "--dropout", "0.2", "--epochs", "6"]
+    assert main([*command, "-o", "whole"]) == 0
+    from fastnn.training.callbacks import Callback
+
+    made = []
+
+    class Crash(Callback):
+        def on_epoch_begin(self, epoch):
+            if epoch == 4:
+                raise KeyboardInterrupt
+
+    from fastnn.cli import recipe
+
+    original = recipe.make_callbacks
+
+    def crashing(options, arrays):
+        made.append(1)
+        return [*original(options, arrays), *([Crash()] if len(made) == 1 else [])]
+
+    monkeypatch.setattr(recipe, "make_callbacks", crashing)
+    assert main([*command, "--resume", "c", "-o", "cut"]) == 130
+    assert main([*command, "--resume", "c", "-o", "rest"]) == 0
+    whole, rest = load_model_file("whole"), load_model_file("rest")
+    assert rest.training["history"]["loss"] == whole.training["history"]["loss"]
+    for name, array in whole.model.state_dict().items():
+        np.testing.assert_array_equal(rest.model.state_dict()[name], array)
+
+
+def test_report_is_one_page_without_a_network(folder, capsys):
+    pytest.importorskip("matplotlib")
+    assert main(["train", "digits", *QUICK, "--report", "out", "-o", "m"]) == 0
+    page = (folder / "out" / "index.html").read_text()
+    assert not re.search(r"(src|href)=\"(?!data:)", page) and "http" not in page.replace("http-equiv", "")
+    assert page.count("data:image/png;base64,") == 2
+    for words in ("Results", "Learning curves", "Confusion matrix, test part", "batch-size"):
+        assert words in page
+    accuracy = load_model_file("m").training["results"]["test"]["accuracy"]
+    assert f"{100 * accuracy:.2f} %" in page
+    assert main(["train", "digits", *QUICK, "--report", "out", "-o", "n"]) == 2
+    assert "exists; --force replaces it" in capsys.readouterr().err
+
+
+def test_lr_find_sets_the_rate(folder, capsys):
+    pytest.importorskip("fastnn.training.lr_finder")
+    assert main(["train", "digits", *QUICK, "--lr-find", "-o", "m"]) == 0
+    rate = float(re.search(r"lr-find    rate (\S+),", capsys.readouterr().out)[1])
+    assert load_model_file("m").training["history"]["lr"] == [rate] * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--augment", "blur"], "must be some of flip, shift, rotate, zoom, elastic, noise"),
+        (["--augment", "flip=2"], "flip=2 is not possible: the number is in probability"),
+        (["--schedule", "cos"], "invalid choice: 'cos'"),
+        (["--ema", "1"], "must be from 0 to below 1, not '1'"),
+        (["--search", "0"], "must be a whole number of at least 1"),
+        (["--lr-find", "--lr", "0.1"], "choose one of --lr-find and --lr"),
+        (["--lr-find", "--search", "2"], "choose one of --lr-find and --search"),
+        (["--ensemble", "2", "--resume", "x"], "--resume is not for --ensemble"),
+        (["--search", "2", "--validation-share", "0"], "--search needs a validation part"),
+        (["--schedule", "plateau", "--validation-share", "0"], "--schedule plateau needs a validation part"),
+        (["--resume", "missing-folder/x"], "there is no folder"),
+        (["--search", "2", "--lr", "1", "--layers", "3", "--batch-size", "9", "--dropout", "0", "--weight-decay", "0"],
+         "nothing to choose"),
+    ],
+)  # fmt: skip
+def test_errors_are_one_line_and_write_nothing(folder, capsys, options, words):
+    assert main(["train", "digits", "--epochs", "1", "--no-plot", *options]) == 2
+    err = capsys.readouterr().err.strip()
+    assert "\n" not in err and words in err
+    assert not list(folder.glob("*.safetensors"))
+
+
+def test_augmentation_is_for_images(folder, capsys):
+    (folder / "t.csv").write_text("a,b,y\n" + "1,2,x\n3,1,z\n" * 20)
+    assert main(["train", "t.csv", "--target", "y", "--augment", "flip"]) == 2
+    assert "--augment is for images; a table has none" in capsys.readouterr().err
