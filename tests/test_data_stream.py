@@ -84,7 +84,7 @@ def test_missing_values_and_errors_of_streams(tmp_path):
         list(stream_csv(path, "y", block_rows=2))
     with pytest.raises(FileNotFoundError, match="there is no file"):
         stream_csv(tmp_path / "none.csv", "y")
-    x, y = next(iter(stream_csv(path, "y", block_rows=2)))  # the error comes where the line does
+    x, y = next(iter(stream_csv(path, "y", block_rows=2, batch_size=2)))  # the error comes where the line does
     assert len(x) == 2
 
 
