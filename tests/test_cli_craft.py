@@ -157,3 +157,17 @@ def test_augmentation_is_for_images(folder, capsys):
     (folder / "t.csv").write_text("a,b,y\n" + "1,2,x\n3,1,z\n" * 20)
     assert main(["train", "t.csv", "--target", "y", "--augment", "flip"]) == 2
     assert "--augment is for images; a table has none" in capsys.readouterr().err
+
+
+def test_selftest_passes_here_and_notices_what_is_wrong(folder, capsys, monkeypatch):
+    import fastnn
+    from fastnn import kernels
+
+    assert main(["selftest"]) == 0
+    out = capsys.readouterr().out
+    assert "FAILED" not in out and all(f"products, {name}" in out for name in fastnn.available_isas())
+    right = kernels.linear
+    monkeypatch.setattr(kernels, "linear", lambda x, w, b: right(x, w, b) * 1.00001)
+    assert main(["selftest"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("FAILED  products") == len(fastnn.available_isas()) and "ok      training" in out

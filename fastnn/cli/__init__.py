@@ -1,4 +1,4 @@
-"""The command line: ``fastnn train | predict | evaluate | bench | info``.
+"""The command line: ``fastnn train | predict | evaluate | bench | info | selftest``.
 
 Exit codes: 0 done; 2 bad input or usage, named in one line on standard error, with nothing written; 130 interrupted.
 ``FASTNN_DEBUG=1`` shows the traceback of an error instead of the line.

@@ -253,6 +253,7 @@ def make_parser():
     _add_evaluate(commands)
     _add_bench(commands)
     commands.add_parser("info", help="instruction set, threads, versions", allow_abbrev=False)
+    commands.add_parser("selftest", help="is this installation sound? takes about a second", allow_abbrev=False)
     return parser, commands.choices
 
 
