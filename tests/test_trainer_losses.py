@@ -8,7 +8,7 @@ from helpers.training import blobs, classifier, trainer, weights
 from reference.cross_entropy import softmax_cross_entropy
 
 import fastnn.functional as F
-from fastnn import Trainer, nn, optim
+from fastnn import EarlyStopping, Trainer, nn, optim
 
 
 def test_any_function_is_a_loss():
@@ -111,13 +111,23 @@ def test_bad_labels_are_refused_before_the_first_write(target, error, message):
         ({"validation_split": 0.5, "validation_data": blobs(9)}, ValueError, "not both"),
         ({"validation_data": blobs(9)[0]}, TypeError, r"must be \(x, y\)"),
         ({"shuffle": "often"}, ValueError, "shuffle must be True, 'once' or False"),
-        ({"callbacks": [print]}, TypeError, "must be fastnn.Callback objects"),
+        ({"callbacks": [print]}, TypeError, "must be objects such as EarlyStopping"),
         ({"max_time": 0}, ValueError, "max_time must be a positive number"),
         ({"sample_weight": np.ones(3)}, ValueError, r"sample_weight has shape \(3,\), expected \(600,\)"),
         ({"sample_weight": np.where(np.arange(600) == 4, np.nan, 1)}, ValueError, "sample_weight nan of row 4"),
         ({"sample_weight": np.zeros(600)}, ValueError, "all sample weights are zero"),
         ({"class_weight": "equal"}, ValueError, "class_weight must be 'balanced'"),
         ({"class_weight": {5: 1.0}}, ValueError, "5 is not a class"),
+        ({"class_weight": {0: "a"}}, ValueError, "class_weight must be 'balanced'"),
+        ({"class_weight": 3}, ValueError, "class_weight must be 'balanced'"),
+        ({"class_weight": {0: -1.0}}, ValueError, "class_weight must hold finite numbers >= 0"),
+        ({"sample_weight": "a"}, TypeError, "sample_weight must be an array of numbers"),
+        ({"epochs": None}, ValueError, "epochs must be an integer >= 0, got None"),
+        ({"batch_size": True}, TypeError, "batch_size must be an integer or 'full', got True"),
+        ({"validation_split": "a"}, ValueError, "share between 0 and 1, got 'a'"),
+        ({"callbacks": EarlyStopping}, TypeError, "must be objects such as EarlyStopping"),
+        ({"max_time": "a"}, ValueError, "max_time must be a positive number of seconds or None, got 'a'"),
+        ({"curriculum": "easy"}, TypeError, "curriculum must be a Curriculum, an array of difficulties or a function"),
     ],
 )
 def test_bad_options(options, error, message):
@@ -156,6 +166,9 @@ def test_bad_data():
         (lambda m: Trainer(m, nn.MSELoss(), optim.Adam(), clip_grad_norm=0), ValueError, "clip_grad_norm must be"),
         (lambda m: Trainer(m, nn.MSELoss(), optim.Adam(), metrics="auc2"), ValueError, "unknown metric 'auc2'; known"),
         (lambda m: Trainer(m, nn.MSELoss(), optim.Adam(), ema=1.0), ValueError, "ema must be a decay"),
+        (lambda m: Trainer(m, nn.MSELoss(), optim.Adam(), clip_grad_value="a"), ValueError, "a positive number"),
+        (lambda m: Trainer(m, nn.MSELoss(), optim.Adam(), accumulate="x"), ValueError, "accumulate must be an integer"),
+        (lambda m: Trainer(m, nn.MSELoss(), optim.Adam(), gradient_hook=3), TypeError, "must be a function or None"),
     ],
 )
 def test_bad_trainers(make, error, message):

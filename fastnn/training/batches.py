@@ -43,7 +43,7 @@ def check_batch_size(batch_size, rows):
     if batch_size == "full":
         return rows
     try:
-        size = operator.index(batch_size)
+        size = operator.index("" if isinstance(batch_size, bool) else batch_size)
     except TypeError:
         raise TypeError(f"batch_size must be an integer or 'full', got {batch_size!r}") from None
     if size < 1:
@@ -73,7 +73,7 @@ def check_rows(rows, count):
 
 def split_rows(rows, share, seed, labels):
     """Row numbers (training, validation), each int64 and ascending; stratified by labels if given."""
-    if isinstance(share, bool) or not 0 < share < 1:
+    if isinstance(share, (bool, str)) or not 0 < share < 1:
         raise ValueError(f"validation_split must be a share between 0 and 1, got {share!r}")
     from ..data.split import split_indices
 

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from .checks import check_count
+
 
 class Curriculum:
     """Train on the easiest share of the rows, a share that grows over the first epochs to all of them.
@@ -31,14 +33,13 @@ class Curriculum:
         difficulty = np.asarray(difficulty, dtype=np.float64)
         if difficulty.ndim != 1 or np.isnan(difficulty).any():
             raise ValueError(f"Curriculum: difficulty must be one number per row, no NaN; got shape {difficulty.shape}")
-        if isinstance(epochs, bool) or int(epochs) != epochs or epochs < 1:
-            raise ValueError(f"Curriculum: epochs must be an integer >= 1, got {epochs!r}")
-        if not 0 < start <= 1:
+        epochs = check_count("Curriculum", "epochs", epochs, 1)
+        if isinstance(start, str) or not 0 < start <= 1:
             raise ValueError(f"Curriculum: start must be a share in (0, 1], got {start!r}")
         if pace not in ("linear", "root"):
             raise ValueError(f"Curriculum: pace must be 'linear' or 'root', got {pace!r}")
         self.difficulty = difficulty
-        self.epochs, self.start, self.pace, self.order = int(epochs), float(start), pace, bool(order)
+        self.epochs, self.start, self.pace, self.order = epochs, float(start), pace, bool(order)
 
     def share(self, epoch):
         """Share of the rows that epoch `epoch` (from 0) trains on."""
@@ -81,4 +82,6 @@ def as_curriculum(curriculum):
         return curriculum
     if callable(curriculum):
         return Chosen(curriculum)
+    if isinstance(curriculum, str):
+        raise TypeError(f"curriculum must be a Curriculum, an array of difficulties or a function, got {curriculum!r}")
     return Curriculum(curriculum, epochs=1, start=1.0, order=True)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .checks import check_count
 from .snapshot import preserved
 from .units import unit_statistics
 
@@ -180,8 +181,7 @@ def health(trainer, x, y, sample_weight=None, *, rows=256):
     Health
         Prints as a table with a sentence for each problem.
     """
-    if isinstance(rows, bool) or int(rows) != rows or rows < 2:
-        raise ValueError(f"health: rows must be an integer >= 2, got {rows!r}")
+    rows = check_count("health", "rows", rows, 2)
     x, y = first_rows(x, rows), first_rows(y, rows)
     weight = None if sample_weight is None else first_rows(sample_weight, rows)
     layers, kept, hook = unit_statistics(trainer.model, x, int(rows)), {}, trainer.gradient_hook

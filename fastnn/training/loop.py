@@ -9,6 +9,7 @@ from ..nn.guard import writing
 from ..threads import num_threads
 from .batches import check_shuffle
 from .callbacks.base import Callback
+from .checks import check_count, check_positive
 from .position import Position, restore_callbacks, resumed_fit
 from .progress import make_progress
 from .sources import ArraySource, BatchSource
@@ -26,10 +27,8 @@ def _is_batches(x):
 def fit(trainer, x, y, *, epochs, callbacks, progress, max_time, resume, **options):
     """See `Trainer.fit`."""
     trainer._stop_flag[0] = 0  # first of all: a stop() from now on ends this fit, even while it is being prepared
-    if isinstance(epochs, bool) or isinstance(epochs, str) or int(epochs) != epochs or epochs < 0:
-        raise ValueError(f"epochs must be an integer >= 0, got {epochs!r}")
-    if max_time is not None and (isinstance(max_time, str) or not max_time > 0):
-        raise ValueError(f"max_time must be a positive number of seconds, got {max_time!r}")
+    epochs = check_count("", "epochs", epochs, 0)
+    check_positive("", "max_time", max_time, "number of seconds")
     callbacks = _check_callbacks(callbacks)
     if isinstance(trainer.scheduler, Callback):  # ReduceLROnPlateau
         callbacks = (trainer.scheduler, *callbacks)
@@ -38,7 +37,7 @@ def fit(trainer, x, y, *, epochs, callbacks, progress, max_time, resume, **optio
     source = BatchSource if _is_batches(x) else ArraySource
     with num_threads(trainer.num_threads):
         source = source(trainer, x, y, epochs=epochs, **options)
-        run = Fit(trainer, source, int(epochs), callbacks, progress, max_time, continued)
+        run = Fit(trainer, source, epochs, callbacks, progress, max_time, continued)
         trainer._fit = run
         try:
             run.run()
@@ -48,10 +47,12 @@ def fit(trainer, x, y, *, epochs, callbacks, progress, max_time, resume, **optio
 
 
 def _check_callbacks(callbacks):
-    callbacks = (callbacks,) if isinstance(callbacks, Callback) else tuple(callbacks)
+    if callbacks is None or isinstance(callbacks, (Callback, type)) or not hasattr(callbacks, "__iter__"):
+        callbacks = () if callbacks is None else (callbacks,)
+    callbacks = tuple(callbacks)
     for callback in callbacks:
         if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks must be fastnn.Callback objects, got {type(callback).__name__}")
+            raise TypeError(f"callbacks must be objects such as EarlyStopping(patience=5), got {callback!r}")
     return callbacks
 
 

@@ -1,12 +1,11 @@
 """The range test: raise the learning rate exponentially from batch to batch and watch the loss (Smith 2017)."""
 
-import operator
-
 import numpy as np
 
 from ..nn.guard import writing
 from ..threads import num_threads
 from .batches import batch_offsets, check_batch_size, epoch_order
+from .checks import check_count
 from .engine import find_engine
 from .snapshot import preserved
 from .sources import Data, validation_part
@@ -147,12 +146,7 @@ def lr_find(
 
 
 def _rates(start, end, steps):
-    try:
-        count = operator.index(steps)
-    except TypeError:
-        count = 0
-    if count < 10 or isinstance(steps, bool):
-        raise ValueError(f"lr_find: steps must be an integer >= 10, got {steps!r}")
+    count = check_count("lr_find", "steps", steps, 10)
     if isinstance(start, str) or isinstance(end, str) or not 0 < start < end < np.inf:
         raise ValueError(f"lr_find: start and end must be rates with 0 < start < end, got {start!r} and {end!r}")
     return np.geomspace(start, end, count)

@@ -100,6 +100,7 @@ def restore_callbacks(callbacks, position):
 
 def resumed_fit(trainer, path):
     """``fit(resume=path)``: load the checkpoint if there is one; whether there was."""
+    path = os.fspath(path)  # a number would be taken for an open file
     if not os.path.exists(path):
         return False
     trainer.resume(path)

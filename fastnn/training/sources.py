@@ -40,7 +40,9 @@ class Data:
                 raise ValueError("class_weight needs class labels")
             self.per_class = class_weights(class_weight, self.target, shape[0])
             per_row = self.per_class[np.clip(self.target, 0, shape[0] - 1)]  # an ignored label has any weight
-            sample_weight = per_row if sample_weight is None else per_row * np.asarray(sample_weight)
+            if sample_weight is not None:
+                per_row = per_row * prepare_weight(sample_weight, rows, np.float64, trainer.loss)
+            sample_weight = per_row
         self.weight = None if sample_weight is None else prepare_weight(sample_weight, rows, dtype, trainer.loss)
         self.rows = rows
 

@@ -1,5 +1,7 @@
 """Targets and weights: what the loss declares against what the user gave, checked before the first write."""
 
+import operator
+
 import numpy as np
 
 from ..kernels._labels import check_target
@@ -115,7 +117,10 @@ def prepare_weight(weight, rows, dtype, loss):
     """Sample weights as a contiguous array of the model's dtype; finite, >= 0 and not all zero."""
     if not _takes_weights(loss):
         raise TypeError("the loss takes no sample weights: define it as loss(output, target, sample_weight)")
-    weight = np.require(weight, dtype, ("C", "A"))
+    try:
+        weight = np.require(weight, dtype, ("C", "A"))
+    except (TypeError, ValueError):
+        raise TypeError(f"sample_weight must be an array of numbers (rows,), got {type(weight).__name__}") from None
     if weight.shape != (rows,):
         raise ValueError(f"sample_weight has shape {weight.shape}, expected ({rows},)")
     bad = ~(np.isfinite(weight) & (weight >= 0))
@@ -138,16 +143,34 @@ def class_weights(class_weight, labels, classes):
         labels = labels[(labels >= 0) & (labels < classes)]  # without those that the loss ignores
         counts = np.bincount(labels, minlength=classes)
         per_class = np.where(counts > 0, len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)), 0.0)
-    elif isinstance(class_weight, dict):
-        per_class = np.ones(classes)
-        for label, value in class_weight.items():
-            if not isinstance(label, (int, np.integer)) or not 0 <= label < classes:
-                raise ValueError(f"class_weight: {label!r} is not a class 0 .. {classes - 1}")
-            per_class[label] = value
     else:
-        per_class = np.asarray(class_weight, dtype=np.float64)
-        if per_class.shape != (classes,):
-            raise ValueError(f"class_weight has shape {per_class.shape}, expected ({classes},)")
+        per_class = _listed_weights(class_weight, classes)
+        if not (np.isfinite(per_class) & (per_class >= 0)).all():
+            raise ValueError(f"class_weight must hold finite numbers >= 0, got {class_weight!r}")
+    return per_class
+
+
+def _listed_weights(class_weight, classes):
+    """One float per class from a dict or a sequence."""
+    wanted = f"class_weight must be 'balanced', a dict or one number per class, got {class_weight!r}"
+    try:
+        if not isinstance(class_weight, dict):
+            per_class = np.asarray(class_weight, dtype=np.float64)
+        else:
+            per_class = np.ones(classes)
+            keys = np.array([operator.index(label) for label in class_weight], dtype=np.int64)
+            values = np.array(list(class_weight.values()), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(wanted) from None
+    if isinstance(class_weight, dict):
+        strange = keys[(keys < 0) | (keys >= classes)]
+        if len(strange):
+            raise ValueError(f"class_weight: {strange[0]} is not a class 0 .. {classes - 1}")
+        per_class[keys] = values
+    if per_class.ndim == 0:
+        raise ValueError(wanted)
+    if per_class.shape != (classes,):
+        raise ValueError(f"class_weight has shape {per_class.shape}, expected ({classes},)")
     return per_class
 
 

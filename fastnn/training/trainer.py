@@ -13,6 +13,7 @@ from ..optim.lr_scheduler.base import StepRates
 from ..optim.state import OptimizerState
 from ..threads import num_threads as thread_limit
 from .callbacks.base import Callback
+from .checks import check_count, check_function, check_positive
 from .engine import find_engine
 from .history import History
 from .metrics import resolve
@@ -87,19 +88,17 @@ class Trainer:
             raise ValueError(f"Trainer: ema must be a decay in [0, 1) or None, got {ema!r}")
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
             raise ValueError(f"Trainer: seed must be an integer from 0 to 2**63 - 1, got {seed!r}")
-        if int(accumulate) != accumulate or accumulate < 1:
-            raise ValueError(f"Trainer: accumulate must be an integer >= 1, got {accumulate!r}")
-        for name, value in (("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value)):
-            if value is not None and not value > 0:
-                raise ValueError(f"Trainer: {name} must be positive, got {value!r}")
+        check_positive("Trainer", "clip_grad_norm", clip_grad_norm)
+        check_positive("Trainer", "clip_grad_value", clip_grad_value)
+        check_function("Trainer", "gradient_hook", gradient_hook)
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
         self.scheduler = scheduler
-        self.metrics = resolve(metrics)
+        self.metrics = resolve(() if metrics is None else metrics)
         self.clip_grad_norm = clip_grad_norm
         self.clip_grad_value = clip_grad_value
-        self.accumulate = int(accumulate)
+        self.accumulate = check_count("Trainer", "accumulate", accumulate, 1)
         self.ema = ema
         self.gradient_hook = gradient_hook
         self.num_threads = num_threads

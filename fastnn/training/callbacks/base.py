@@ -2,6 +2,8 @@
 
 import math
 
+from ..checks import check_count
+
 
 class Callback:
     """Base of the callbacks: override what you need. ``self.trainer`` is set during a `fit`.
@@ -76,19 +78,6 @@ class TerminateOnNaN(Callback):
     """End the fit at the first step whose loss is NaN or infinite."""
 
     stop_on_nan = True
-
-
-def check_count(owner, name, value, least):
-    """The option as an int; ValueError unless it is a whole number of at least `least`."""
-    import operator
-
-    try:
-        count = operator.index(value)
-    except TypeError:
-        count = None
-    if count is None or isinstance(value, bool) or count < least:
-        raise ValueError(f"{owner}: {name} must be an integer >= {least}, got {value!r}")
-    return count
 
 
 class Monitored(Callback):

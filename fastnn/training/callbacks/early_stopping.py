@@ -1,6 +1,7 @@
 """EarlyStopping: stop when nothing improves any more, and keep the best weights on every exit."""
 
-from .base import Monitored, check_count
+from ..checks import check_count
+from .base import Monitored
 
 _WEIGHTS = "weights/"
 

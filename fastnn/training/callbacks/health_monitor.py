@@ -4,7 +4,8 @@ import warnings
 
 import numpy as np
 
-from .base import Callback, check_count
+from ..checks import check_count
+from .base import Callback
 
 
 class HealthWarning(UserWarning):

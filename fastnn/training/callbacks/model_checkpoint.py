@@ -3,7 +3,8 @@
 import os
 import time
 
-from .base import Monitored, check_count
+from ..checks import check_count
+from .base import Monitored
 
 
 class ModelCheckpoint(Monitored):

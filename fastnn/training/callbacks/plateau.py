@@ -1,6 +1,7 @@
 """ReduceLROnPlateau: a smaller rate when nothing improves any more."""
 
-from .base import Monitored, check_count
+from ..checks import check_count
+from .base import Monitored
 
 
 class ReduceLROnPlateau(Monitored):
