@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import _native
 
-_SECONDS = 0.002  # of a trial; a probe makes some twenty, half of them shorter
+_SECONDS = 0.001  # of a trial, short enough that one in a dozen meets no other process
 _MOST = 256 << 20  # bytes of the largest working set
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from .limits import limits
 from .tables import count_text, describe_segment, text_table
 
-_ROUNDS = 5
+_PYTHON_ROUNDS = 5
 
 
 class OpTime:
@@ -22,7 +22,7 @@ class OpTime:
     ----------
     label, kernel, shape : str
     seconds : float
-        Of a run, waiting for other threads included: the best of five rounds.
+        Of a run, waiting for other threads included: the best of several.
     flops, bytes : float
     threads : int
     limit : float
@@ -137,8 +137,7 @@ def profile_plan(plan, rows, values, externals=None, scalars=(0.0, 0.0), repeats
 
 def profile_program(program, described, dtype, rows, externals, scalars, repeats):
     """OpTime of every op of one native program."""
-    each = max(1, repeats // _ROUNDS)
-    times = [program.profile(rows, externals, scalars, each) for _ in range(_ROUNDS)]
+    times = [program.profile(rows, externals, scalars, 1) for _ in range(max(1, repeats))]
     seconds = np.min(times, axis=0)
     chunks = -(-rows // program.chunk) if program.chunk else 1
     step = min(rows, program.capacity)
@@ -190,7 +189,7 @@ def _distances(table):
 
 def _python_op(plan, node, rows, values, repeats):
     times = []
-    for _ in range(max(1, min(repeats, _ROUNDS))):
+    for _ in range(max(1, min(repeats, _PYTHON_ROUNDS))):
         start = time.perf_counter()
         plan.run_python([node], rows, values)
         times.append(time.perf_counter() - start)

@@ -90,13 +90,13 @@ class Program:
 
         return summary(self.plan, self._rows if rows is None else rows)
 
-    def profile(self, *inputs, repeats=10):
+    def profile(self, *inputs, repeats=20):
         """Measure each op on these inputs.
 
         Parameters
         ----------
         *inputs : arrays
-        repeats : int, default 10
+        repeats : int, default 20
             Runs that are timed.
 
         Returns

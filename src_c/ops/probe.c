@@ -7,7 +7,7 @@
 #include "probe.h"
 
 /* GAP: reals between the arrays of a triad, or all three would share the cache's sets */
-enum { PROBE_CHAINS_PER_PASS = 8, TRIALS = 5, UNIT = 1024, GAP = 336 };
+enum { PROBE_CHAINS_PER_PASS = 8, TRIALS = 12, UNIT = 1024, GAP = 336 };
 
 typedef enum probe_kind { PROBE_FLOPS, PROBE_READ, PROBE_TRIAD, PROBE_UPDATE } probe_kind;
 static const int arrays_of[] = {0, 1, 3, 2}; /* that a kind lies in */
