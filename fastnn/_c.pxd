@@ -89,6 +89,7 @@ cdef extern from "program/program.h" nogil:
         fnn_buffer_kind kind
         fnn_affine bytes
         int64_t rows_bytes
+        int fixed
     int64_t fnn_affine_at(fnn_affine a, int64_t rows)
     ctypedef struct fnn_operand:
         int buffer
@@ -99,10 +100,7 @@ cdef extern from "program/program.h" nogil:
         fnn_affine *dim
         double *scalar
         int *slot
-    ctypedef struct fnn_buffer:
-        int fixed
     ctypedef struct fnn_program:
-        fnn_buffer *buffers
         int node_count
         int buffer_count
         int slot_count
