@@ -112,9 +112,10 @@ def suites(fashion_dir=None):
     norms = ("batch_norm", "batch_norm_backward", "layer_norm", "layer_norm_backward")
     memory += [matrix(kind, rows=rows, cols=cols) for kind in norms for rows, cols in MATRICES]
     memory += [matrix("alpha_dropout", rows=4096, cols=1024, p=0.2), matrix("gaussian_noise", rows=4096, cols=1024)]
-    memory += [matrix("cross_entropy", rows=4096, cols=cols) for cols in (10, 1000)]
-    memory += [optimizer("adam", n) for n in (1 << 16, 1 << 20, 25_000_000)]
-    memory += [optimizer(name, 1 << 20) for name in ("rmsprop", "sgd")]
+    losses = [matrix("cross_entropy", rows=rows, cols=cols) for cols in (10, 1000) for rows in (64, 256, 4096)]
+    losses += [matrix("pointwise_loss", name, *size) for name in list_names("losses") for size in MATRICES]
+    counts = (10_000, 1_000_000, 25_000_000)
+    updates = [optimizer(name, n) for name in list_names("optimizers") for n in counts]
     steps = [network("train_step", layers, batch) for layers, batch in NETS]
     steps += [network("train_step", *NETS[2], dropout=0.2, batch_norm=True)]
     steps += [network("train_step", NETS[2][0], 256, dropout=0.2, batch_norm=True)]
@@ -178,6 +179,24 @@ def suites(fashion_dir=None):
             "given angles, shifts and magnifications, `kernels.elastic` with random displacements (deviation 4, "
             "34 pixels). SciPy: `ndimage.affine_transform`, `gaussian_filter` and `map_coordinates` image by image.",
             "cases": [images(name) for name in ("affine", "elastic")],
+        },
+        {
+            "key": "losses",
+            "title": "Losses with their gradients",
+            "unit": "us",
+            "note": "The mean over the batch as a Python number and the gradient with respect to the prediction: "
+            "fastnn and NumPy into an array that is there; PyTorch by `backward()`; JAX one jitted `value_and_grad`.",
+            "cases": losses,
+        },
+        {
+            "key": "optimizers",
+            "title": "Optimizer steps",
+            "unit": "us",
+            "note": "One step over one parameter of so many elements, in place: fastnn `kernels`, PyTorch "
+            "`torch.optim` with `fused=True` where it has it, else `foreach=True`, JAX one jitted function with "
+            "donated state. The share is of the triad's bandwidth; what limits a step in cache: docs/kernels.md, "
+            "Optimizers.",
+            "cases": updates,
         },
     ]
     if fashion_dir:

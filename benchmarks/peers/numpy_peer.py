@@ -13,6 +13,7 @@ from cases import list_row, optimizer_states
 from . import inputs
 
 NAME = "NumPy"
+TWIN_LIMIT = 1 << 20  # elements from which on a float64 twin would only take time
 
 
 def version():
@@ -212,6 +213,8 @@ def cross_entropy(case):
 def pointwise_loss(case):
     x, target = inputs.pointwise_loss(case, list_row("losses", case["name"])["target"])
     if case["name"] != "mse":
+        if x.size > TWIN_LIMIT:
+            return None
         loss, derivative = (_twin("pointwise_losses", case["name"] + part) for part in ("", "_derivative"))
         return lambda: (loss(x, target).mean(), derivative(x, target) / x.size)
     dx = np.empty_like(x)
@@ -398,6 +401,8 @@ def optimizer(case):
     }
     if case["name"] in known:
         return known[case["name"]]
+    if case["n"] > TWIN_LIMIT:
+        return None
     twin, states = _twin("optimizers", case["name"]), optimizer_states(case["name"])
     return lambda: twin(param, grad, *[s0] * states, step=10)
 
