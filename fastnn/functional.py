@@ -123,7 +123,7 @@ def power(x, exponent):
     tracer = _tracer(x)
     if tracer is not None:
         return tracer._apply("power", (x,), {"exponent": exponent})
-    return np.power(_float_array(x), exponent)
+    return kernels.power(_array(x), exponent)
 
 
 def _float_array(x):

@@ -5,7 +5,7 @@ import pytest
 from helpers.graph_cases import CASES
 
 import fastnn
-from fastnn import _native, nn
+from fastnn import _native, kernels, nn
 from fastnn import functional as F
 from fastnn.graph.parameter import Parameter
 
@@ -116,3 +116,18 @@ def test_models_of_functions_and_of_layers_agree(rng):
     hidden = F.relu(F.linear(x, net.first.weight, net.first.bias)) + F.mean(x, axis=1, keepdims=True)
     expected = F.softmax(F.linear(hidden, net.second.weight, net.second.bias))
     np.testing.assert_allclose(net(x), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("exponent", [2, 3, 7, -1, -2, 0.5, 1.5, -2.5, 64, 1, 0, 2.2])
+def test_powers_are_numpys(exponent, rng):
+    x = rng.uniform(0.5, 2.0, (7, 5))
+    expected = x**exponent
+    np.testing.assert_allclose(F.power(x, exponent), expected, rtol=1e-14)
+    np.testing.assert_allclose(fastnn.compile(lambda x: F.power(x, exponent))(x), expected, rtol=1e-13)
+    out = x.astype(np.float32)
+    assert kernels.power(out, exponent, out=out) is out
+    np.testing.assert_allclose(out, expected, rtol=1e-5)
+    gradient = fastnn.grad(lambda x: F.sum(F.power(x, exponent)))(x)
+    np.testing.assert_allclose(gradient, exponent * x ** (exponent - 1), rtol=1e-12)
+    with pytest.raises(TypeError, match="exponent is ndarray"):
+        kernels.power(x, x)

@@ -17,6 +17,7 @@ from ._layer_norm import layer_norm, layer_norm_backward
 from ._losses import softmax_cross_entropy
 from ._normalization import batch_norm, batch_norm_backward, batch_norm_inference
 from ._optimizers import adadelta, adagrad, adam, adamw, lamb, lars, nadam, rmsprop, sgd
+from ._power import power
 from ._prelu import prelu_backward
 from ._reduce import log_softmax, log_softmax_backward, max, mean, softmax, softmax_backward, sum
 
@@ -51,6 +52,7 @@ __all__ = [
     "max",
     "mean",
     "nadam",
+    "power",
     "prelu_backward",
     "remap",
     "rmsprop",

@@ -57,10 +57,15 @@ FNN_INLINE vec fnn_polynomial(vec x, const real *c, int terms) {
     return y;
 }
 
-/* r and n, where x = n ln 2 + r; |x| is at most about 1000. */
-FNN_INLINE vec fnn_exp_reduce(vec x, vec *n) {
+/* the integer n nearest to x / ln 2; |x| is at most about 1000 */
+FNN_INLINE vec fnn_exp_power(vec x) {
     const vec rounder = v_set1(FNN_ROUNDER);
-    *n = v_sub(v_fma(x, v_set1(REAL(1.44269504088896340736)), rounder), rounder);
+    return v_sub(v_fma(x, v_set1(REAL(1.44269504088896340736)), rounder), rounder);
+}
+
+/* r and n, where x = n ln 2 + r */
+FNN_INLINE vec fnn_exp_reduce(vec x, vec *n) {
+    *n = fnn_exp_power(x);
     return v_fnma(*n, v_set1(FNN_LN2_LOW), v_fnma(*n, v_set1(FNN_LN2_HIGH), x));
 }
 

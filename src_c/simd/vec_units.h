@@ -52,22 +52,25 @@
 #endif
 #define FNN_UNIT_LOW (FNN_EXP_LOW - 16) /* x e^x rounds to 0 from here down */
 
-/* a * b - p for p = the rounded a * b, exactly (Dekker 1971 where there is no fused multiply-add) */
-FNN_INLINE vec fnn_product_error(vec a, vec b, vec p) {
+/* p - a * b for p = the rounded a * b, exactly (Dekker 1971 where there is no fused multiply-add) */
+FNN_INLINE vec fnn_product_excess(vec a, vec b, vec p) {
 #ifdef FNN_NO_FMA
     const vec splitter = v_set1(FNN_REAL == 32 ? REAL(4097.0) : REAL(134217729.0)); /* 2^12 + 1, 2^27 + 1 */
     const vec sa = v_mul(splitter, a), sb = v_mul(splitter, b);
     const vec a_high = v_sub(sa, v_sub(sa, a)), b_high = v_sub(sb, v_sub(sb, b));
     const vec a_low = v_sub(a, a_high), b_low = v_sub(b, b_high);
     const vec sum = v_add(v_sub(v_mul(a_high, b_high), p), v_mul(a_high, b_low));
-    return v_add(v_add(sum, v_mul(a_low, b_high)), v_mul(a_low, b_low));
+    return v_neg(v_add(v_add(sum, v_mul(a_low, b_high)), v_mul(a_low, b_low)));
 #else
-    return v_neg(v_fnma(a, b, p));
+    return v_fnma(a, b, p);
 #endif
 }
 
 /* e^(x + low) = 2^n (1 + p), for x <= 0 of at most about 1000 and a low of at most a few of its rounding errors */
-FNN_INLINE vec fnn_exp_parts(vec x, vec low, vec *n) { return fnn_expm1_reduced(v_add(fnn_exp_reduce(x, n), low)); }
+FNN_INLINE vec fnn_exp_parts(vec x, vec low, vec *n) {
+    *n = fnn_exp_power(x); /* x - n FNN_LN2_HIGH is exact */
+    return fnn_expm1_reduced(v_add(v_fnma(*n, v_set1(FNN_LN2_HIGH), x), v_fnma(*n, v_set1(FNN_LN2_LOW), low)));
+}
 
 /* 2^n (1 + p), where results below the normal numbers may be cut off: for sums with 1 */
 FNN_INLINE vec fnn_exp_coarse(vec n, vec p) {
@@ -132,13 +135,13 @@ FNN_INLINE vec fnn_gelu_tanh_argument(vec a, vec *low) {
     const vec c1 = v_set1((real)FNN_GELU_C1), c2 = v_set1((real)FNN_GELU_C2);
     const vec c1_low = v_set1((real)FNN_GELU_C1_LOW);
     const vec c2_low = v_set1((real)FNN_GELU_C2_LOW);
-    const vec square = v_mul(a, a), square_low = fnn_product_error(a, a, square);
-    const vec cubic = v_mul(c2, square), cubic_low = fnn_product_error(c2, square, cubic);
+    const vec square = v_mul(a, a), square_excess = fnn_product_excess(a, a, square);
+    const vec cubic = v_mul(c2, square), cubic_excess = fnn_product_excess(c2, square, cubic);
     const vec slope = v_add(c1, cubic), part = v_sub(slope, c1);
     vec slope_low = v_add(v_sub(c1, v_sub(slope, part)), v_sub(cubic, part)); /* Knuth's two-sum */
-    slope_low = v_add(slope_low, v_fma(c2, square_low, v_fma(c2_low, square, v_add(cubic_low, c1_low))));
+    slope_low = v_add(slope_low, v_fnma(c2, square_excess, v_fma(c2_low, square, v_sub(c1_low, cubic_excess))));
     const vec v = v_mul(a, slope);
-    *low = v_neg(v_fma(a, slope_low, fnn_product_error(a, slope, v)));
+    *low = v_fnma(a, slope_low, fnn_product_excess(a, slope, v));
     return v_neg(v);
 }
 FNN_INLINE vec v_gelu_tanh(vec x) {
@@ -155,22 +158,25 @@ FNN_INLINE vec v_gelu_tanh_derivative(vec x) {
     return fnn_gated_derivative(x, v_mul(a, slope), minus_v, low);
 }
 
-/* T(t) of 1 - Phi(a) = e^(-a^2/2) T(t) / (a + K) */
-FNN_INLINE vec fnn_normal_tail(vec t) {
+/* T(t) of 1 - Phi(a) = e^(-a^2/2) T(t) / (a + K), and what its last addition rounds away */
+FNN_INLINE vec fnn_normal_tail(vec t, vec *lost) {
     static const real c[FNN_TAIL_TERMS] = {FNN_TAIL_COEFFICIENTS};
-    return fnn_polynomial(t, c, FNN_TAIL_TERMS);
+    const vec first = v_set1(c[0]), q = fnn_polynomial(t, c + 1, FNN_TAIL_TERMS - 1), tail = v_fma(t, q, first);
+    *lost = v_fma(t, q, v_sub(first, tail));
+    return tail;
 }
 /* R(a), 0 <= a <= FNN_TAIL_LIMIT */
 FNN_INLINE vec fnn_normal_tail_ratio(vec a) {
     const vec u = v_div(v_set1(1), v_add(a, v_set1(FNN_TAIL_K)));
-    return v_mul(u, fnn_normal_tail(v_fnma(v_set1(2 * FNN_TAIL_K), u, v_set1(1))));
+    vec lost;
+    return v_mul(u, fnn_normal_tail(v_fnma(v_set1(2 * FNN_TAIL_K), u, v_set1(1)), &lost));
 }
 
 /* e^(-a^2 scale) = 2^n (1 + p); scale is a power of two */
 FNN_INLINE vec fnn_gauss_parts(vec a, real scale, vec *n) {
 #ifdef FNN_NO_FMA
     const vec square = v_mul(a, a), factor = v_set1(-scale);
-    return fnn_exp_parts(v_mul(square, factor), v_mul(fnn_product_error(a, a, square), factor), n);
+    return fnn_exp_parts(v_mul(square, factor), v_mul(fnn_product_excess(a, a, square), v_set1(scale)), n);
 #else
     const vec b = v_mul(a, v_set1(scale)), rounder = v_set1(FNN_ROUNDER);
     *n = v_sub(v_fma(v_mul(a, b), v_set1(REAL(-1.44269504088896340736)), rounder), rounder);
@@ -185,11 +191,12 @@ FNN_INLINE vec fnn_gauss_parts(vec a, real scale, vec *n) {
 FNN_INLINE vec v_gelu(vec x) {
     const vec k = v_set1(FNN_TAIL_K), a = v_min(v_set1(FNN_TAIL_LIMIT), fnn_magnitude(x)), d = v_add(a, k);
     const vec w = v_div(a, d), rest = v_sub(v_set1(1), w);
-    const vec share = v_mul(w, fnn_normal_tail(v_fma(v_set1(2), w, v_set1(-1))));
+    vec n, tail_lost;
+    const vec tail = fnn_normal_tail(v_fma(v_set1(2), w, v_set1(-1)), &tail_lost), share = v_mul(w, tail);
     const vec lost = v_mul(v_sub(a, v_sub(d, k)), v_set1(REAL(-1.0) / FNN_TAIL_K));
-    vec n;
     const vec p = v_fma(lost, v_mul(rest, rest), fnn_gauss_parts(a, REAL(0.5), &n));
-    const vec y = v_scale2_near1(v_fma(share, p, share), n), half = v_mul(v_set1(REAL(0.5)), v_abs(x));
+    const vec low = v_fnma(w, tail_lost, v_fnma(share, p, fnn_product_excess(w, tail, share)));
+    const vec y = v_scale2_near1(v_sub(share, low), n), half = v_mul(v_set1(REAL(0.5)), v_abs(x));
     return v_sub(v_max(v_zero(), x), v_min(half, y));
 }
 /* Phi(x) + x phi(x): below 0 it is e^(-a^2/2) (R(a) - a / sqrt(2 pi)), above 0 one minus that. */

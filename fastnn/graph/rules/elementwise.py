@@ -8,6 +8,7 @@ Second derivatives go through `derivative(name)`: f' in primitives, read from th
 import math
 
 from ...kernels._elementwise import derivative_from_output
+from ...kernels._power import by_products
 from .base import RECORDERS, Rule, aligned_rows, full_like, records, register
 from .formula import derivative_from_list
 from .lists import activations, elementwise
@@ -162,27 +163,13 @@ for _name, _row in elementwise().items():
 
 @records("power")
 def power(graph, x, exponent):
-    """x ** exponent for a number: integers and halves by products and roots, others as exp(exponent * log x)."""
+    """x ** exponent for a number: multiples of 1/2 by products and roots, others as exp(exponent * log x)."""
     if not isinstance(exponent, (int, float)):
         raise TypeError("the exponent must be a number")
     x = graph.real(x)
-    if exponent < 0:
-        return graph.apply("reciprocal", (power(graph, x, -exponent),), {})
     if exponent == 0:
         return full_like(x, 1.0)
-    if exponent == int(exponent) and exponent <= 64:
-        return _integer_power(graph, x, int(exponent))
-    if exponent == 0.5:
-        return graph.apply("sqrt", (x,), {})
+    made = by_products(x, float(exponent), lambda name, *operands: graph.apply(name, operands, {}))
+    if made is not None:
+        return made
     return graph.apply("exp", (graph.apply("log", (x,), {}) * float(exponent),), {})
-
-
-def _integer_power(graph, x, n):
-    result = None
-    while n:
-        if n & 1:
-            result = x if result is None else result * x
-        n >>= 1
-        if n:
-            x = graph.apply("square", (x,), {})
-    return result
