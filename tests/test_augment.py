@@ -161,3 +161,29 @@ def test_errors():
         kernels.elastic(x, alpha=1, sigma=0, seed=1)
     with pytest.raises(ValueError, match="probability"):
         augment.Flip(2)
+
+
+def test_compose_resamples_affine_steps_once(rng):
+    """Multiplied matrices move pixels as the steps one after another do; far from the border smooth images agree."""
+    rows, columns = np.mgrid[0:40, 0:36]
+    smooth = np.stack([np.sin(rows / 9 + i) * np.cos(columns / 7 - i) for i in range(6)])
+    steps = [augment.Flip(0.5, 0.5), augment.Rotate(8), augment.Shift(2, 2), augment.Zoom(0.95, 1.05)]
+    one = augment.Compose(*steps)(smooth, seed=5, first=3)
+    many = smooth
+    for k, step in enumerate(steps):
+        many = step(many, seed=(5 + k * augment._GOLDEN) % 2**64, first=3)
+    np.testing.assert_allclose(one[:, 8:-8, 8:-8], many[:, 8:-8, 8:-8], atol=0.03)
+    assert np.abs(one - smooth)[:, 8:-8, 8:-8].max() > 0.3
+    flips = augment.Compose(augment.Flip(0.5, 0.0), augment.Flip(0.0, 0.5))
+    x = rng.standard_normal((8, 5, 7))
+    expected = augment.Flip(0.0, 0.5)(augment.Flip(0.5, 0.0)(x, seed=1), seed=(1 + augment._GOLDEN) % 2**64)
+    np.testing.assert_array_equal(flips(x, seed=1), expected)
+
+
+def test_compose_keeps_steps_apart_that_differ(rng):
+    x = rng.standard_normal((4, 9, 9))
+    steps = [augment.Shift(2, 2, fill=1.0), augment.Rotate(20), augment.Noise(0.1), augment.Flip()]
+    expected = x
+    for k, step in enumerate(steps):
+        expected = step(expected, seed=(9 + k * augment._GOLDEN) % 2**64)
+    np.testing.assert_array_equal(augment.Compose(*steps)(x, seed=9), expected)

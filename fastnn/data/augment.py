@@ -73,9 +73,29 @@ class Affine(Step):
             flip_rows=vertical < 2 * self.vertical - 1,
         )  # fmt: skip
 
+    @property
+    def moves_pixels(self):
+        """True if every pixel lands on a pixel: the resampling is exact, whatever the interpolation."""
+        return (self.degrees, self.rows, self.columns, self.zoom, self.shear) == (0, 0, 0, (1, 1), 0)
+
     def __call__(self, images, *, seed, first=0):
         matrix = self.matrices(np.shape(images), seed=seed, first=first)
         return kernels.remap(images, matrix, interpolation=self.interpolation, fill=self.fill)
+
+
+def _joined(first, second):
+    """A step that resamples as both say, or None if they differ in interpolation or fill."""
+    if first.moves_pixels:
+        return second
+    same = (first.interpolation, first.fill) == (second.interpolation, second.fill)
+    return first if second.moves_pixels or same else None
+
+
+def _product(outer, inner):
+    """Matrices (images, 2, 3) of resampling by `outer` first and by `inner` after it: outer(inner(place))."""
+    result = np.einsum("nij,njk->nik", outer[:, :, :2], inner)
+    result[:, :, 2] += outer[:, :, 2]
+    return result
 
 
 class Flip(Affine):
@@ -146,6 +166,9 @@ class Noise(Step):
 class Compose(Step):
     """Steps one after another; step k draws with the seed ``seed + k * 0x9E3779B97F4A7C15``.
 
+    Affine steps that follow each other (flips, shifts, rotations, ...) with one interpolation and fill are multiplied
+    and resample once: sharper, and in a part of the time. Nothing is lost at the border in between.
+
     Parameters
     ----------
     *steps : Step, or one list of them
@@ -176,6 +199,19 @@ class Compose(Step):
             images = np.reshape(images, (given[0], *self.shape))
         elif len(given) == 2:
             raise ValueError(f"x has shape {given}: flat rows need Compose(..., shape=(height, width))")
+        matrix = leader = None  # of the affine steps that have not been carried out yet
         for k, step in enumerate(self.steps):
-            images = step(images, seed=(seed + k * _GOLDEN) % 2**64, first=first)
+            key = (seed + k * _GOLDEN) % 2**64
+            affine = isinstance(step, Affine)
+            joined = _joined(leader, step) if affine and leader is not None else None
+            if leader is not None and joined is None:
+                images = kernels.remap(images, matrix, interpolation=leader.interpolation, fill=leader.fill)
+                matrix = leader = None
+            if affine:
+                own = step.matrices(np.shape(images), seed=key, first=first)
+                matrix, leader = (own, step) if leader is None else (_product(matrix, own), joined)
+            else:
+                images = step(images, seed=key, first=first)
+        if leader is not None:
+            images = kernels.remap(images, matrix, interpolation=leader.interpolation, fill=leader.fill)
         return np.reshape(images, given)

@@ -24,9 +24,46 @@ FNN_INLINE real augment_mix(real a, real b, real share) { return share == 0 ? a 
 
 FNN_INLINE real augment_channel(const real *pixel, int64_t k, real fill) { return pixel ? pixel[k] : fill; }
 
+/* One pixel of the result, wherever (sr, sc) lies. */
+static void remap_anywhere(const fnn_remap *m, double sr, double sc, real *y) {
+    const real fill = (real)m->fill;
+    if (!(sr > -1 && sc > -1 && sr < (double)m->height && sc < (double)m->width)) { /* far outside, or not a number */
+        for (int64_t k = 0; k < m->channels; k++)
+            y[k] = fill;
+        return;
+    }
+    if (m->nearest) {
+        const real *p = augment_pixel(m, augment_floor(sr + 0.5), augment_floor(sc + 0.5));
+        for (int64_t k = 0; k < m->channels; k++)
+            y[k] = augment_channel(p, k, fill);
+        return;
+    }
+    const int64_t top = augment_floor(sr), left = augment_floor(sc);
+    const real down = (real)(sr - (double)top), right = (real)(sc - (double)left);
+    const real *p00 = augment_pixel(m, top, left), *p01 = augment_pixel(m, top, left + 1);
+    const real *p10 = augment_pixel(m, top + 1, left), *p11 = augment_pixel(m, top + 1, left + 1);
+    for (int64_t k = 0; k < m->channels; k++) {
+        const real upper = augment_mix(augment_channel(p00, k, fill), augment_channel(p01, k, fill), right);
+        const real lower = augment_mix(augment_channel(p10, k, fill), augment_channel(p11, k, fill), right);
+        y[k] = augment_mix(upper, lower, down);
+    }
+}
+
+/* Bilinear, all four pixels inside (0 <= sr < height - 1, 0 <= sc < width - 1): no question but that one. */
+FNN_INLINE void remap_inside(const fnn_remap *m, double sr, double sc, real *y) {
+    const int64_t top = (int64_t)sr, left = (int64_t)sc, step = m->channels, row = m->width * step;
+    const real down = (real)(sr - (double)top), right = (real)(sc - (double)left);
+    const real *p = (const real *)m->x + top * row + left * step;
+    for (int64_t k = 0; k < step; k++, p++) {
+        const real upper = augment_mix(p[0], p[step], right), lower = augment_mix(p[row], p[row + step], right);
+        y[k] = augment_mix(upper, lower, down);
+    }
+}
+
 static void remap_rows(const fnn_remap *m, int64_t begin, int64_t end) {
-    const real fill = (real)m->fill, *field = m->field;
-    const double *a = m->matrix, height = (double)m->height, width = (double)m->width;
+    const real *field = m->field;
+    const double *a = m->matrix, last_row = (double)(m->height - 1), last_column = (double)(m->width - 1);
+    const int bilinear = !m->nearest;
     for (int64_t r = begin; r < end; r++)
         for (int64_t c = 0; c < m->width; c++) {
             const int64_t pixel = r * m->width + c;
@@ -36,26 +73,10 @@ static void remap_rows(const fnn_remap *m, int64_t begin, int64_t end) {
                 sr += (double)field[2 * pixel];
                 sc += (double)field[2 * pixel + 1];
             }
-            if (!(sr > -1 && sc > -1 && sr < height && sc < width)) { /* far outside, or not a number */
-                for (int64_t k = 0; k < m->channels; k++)
-                    y[k] = fill;
-                continue;
-            }
-            if (m->nearest) {
-                const real *p = augment_pixel(m, augment_floor(sr + 0.5), augment_floor(sc + 0.5));
-                for (int64_t k = 0; k < m->channels; k++)
-                    y[k] = augment_channel(p, k, fill);
-                continue;
-            }
-            const int64_t top = augment_floor(sr), left = augment_floor(sc);
-            const real down = (real)(sr - (double)top), right = (real)(sc - (double)left);
-            const real *p00 = augment_pixel(m, top, left), *p01 = augment_pixel(m, top, left + 1);
-            const real *p10 = augment_pixel(m, top + 1, left), *p11 = augment_pixel(m, top + 1, left + 1);
-            for (int64_t k = 0; k < m->channels; k++) {
-                const real upper = augment_mix(augment_channel(p00, k, fill), augment_channel(p01, k, fill), right);
-                const real lower = augment_mix(augment_channel(p10, k, fill), augment_channel(p11, k, fill), right);
-                y[k] = augment_mix(upper, lower, down);
-            }
+            if (bilinear && sr >= 0 && sc >= 0 && sr < last_row && sc < last_column)
+                remap_inside(m, sr, sc, y);
+            else
+                remap_anywhere(m, sr, sc, y);
         }
 }
 
