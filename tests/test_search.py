@@ -104,7 +104,7 @@ def test_a_trial_is_the_training_of_its_parameters():
         alone = factory(**params, seed=3)
         history = alone.fit(x[:140], y[:140], validation_data=(x[140:], y[140:]), epochs=3, batch_size=batch_size,
                             progress=False)  # fmt: skip
-        assert trial["curve"] == history["val_loss"] and trial["score"] == history["val_loss"][-1]
+        assert trial["curve"] == [[3, trial["score"]]] and trial["score"] == history["val_loss"][-1]
     assert search.best_params == search.trials[0]["params"]
     assert search.best_model.evaluate(x[140:], y[140:])["loss"] == pytest.approx(search.best_score, rel=1e-6)
     lines = search.table().splitlines()
@@ -124,7 +124,8 @@ def test_monitor_of_which_more_is_better_and_patience():
     search = RandomSearch(factory, SPACE, 4, monitor="val_accuracy", patience=3).fit(x, y, epochs=30)
     scores = [trial["score"] for trial in search.trials]
     assert scores == sorted(scores, reverse=True)
-    assert all(trial["score"] == max(trial["curve"]) for trial in search.trials)
+    assert all(trial["score"] == max(score for _, score in trial["curve"]) for trial in search.trials)
+    assert all([epoch for epoch, _ in t["curve"]] == list(range(1, t["epochs"] + 1)) for t in search.trials)
     assert any(trial["epochs"] < 30 for trial in search.trials)
 
 
@@ -140,7 +141,7 @@ def test_halving_continues_the_survivors():
     lengths = sorted(trial["epochs"] for trial in search.trials)
     assert lengths == [1] * 6 + [3] * 2 + [9]
     assert sorted(len(seen) - 1 for seen in steps.values()) == lengths  # each epoch was trained once
-    first = sorted(search.trials, key=lambda trial: trial["curve"][0])
+    first = sorted(search.trials, key=lambda trial: trial["curve"][0][1])
     assert {t["number"] for t in first[:3]} == {t["number"] for t in search.trials if t["epochs"] >= 3}
     assert search.trials[0]["epochs"] == 9 and search.trials[0]["status"] == "done"
     assert {trial["status"] for trial in search.trials[1:]} == {"halved"}

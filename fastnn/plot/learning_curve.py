@@ -1,7 +1,9 @@
 """Learning curves: loss and scores of each epoch."""
 
+from .figure import TRAINING, VALIDATION, new_axes, tidy
+
 # Training and validation part keep their colours in every panel.
-_COLOURS = {"training": "#1f77b4", "validation": "#d1495b"}
+_COLOURS = {"training": TRAINING, "validation": VALIDATION}
 _LABELS = {"accuracy": "accuracy", "rmse": "RMSE", "mae": "MAE", "mse": "MSE", "r2": "R²"}
 
 # Columns of a history that are no quality of the model.
@@ -80,7 +82,7 @@ class LearningCurveDisplay:
             If the number of `axes` is not that of the quantities.
         """
         if axes is None:
-            axes = self._new_axes()
+            axes = new_axes(len(self.curves))
         axes = list(axes) if hasattr(axes, "__iter__") else [axes]
         if len(axes) != len(self.curves):
             raise ValueError(
@@ -93,18 +95,6 @@ class LearningCurveDisplay:
         self.figure_, self.axes_ = axes[0].figure, axes
         return self
 
-    def _new_axes(self):
-        try:
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise ImportError('drawing needs matplotlib: pip install "fastnn[plot]"') from None
-
-        # Not pyplot: it would choose a window system and keep every figure alive.
-        figure = Figure(figsize=(4.6 * len(self.curves), 3.6), layout="constrained")
-        FigureCanvasAgg(figure)
-        return list(figure.subplots(1, len(self.curves), squeeze=False)[0])
-
     def _draw(self, axis, quantity, parts):
         from matplotlib.ticker import MaxNLocator
 
@@ -114,8 +104,7 @@ class LearningCurveDisplay:
         axis.set_xlabel("epoch")
         axis.set_ylabel(_LABELS.get(quantity, quantity))
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
+        tidy(axis)
         axis.legend(frameon=False)
 
 

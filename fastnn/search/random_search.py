@@ -64,7 +64,8 @@ class RandomSearch:
     ----------
     trials : list of dict
         Best first: ``number, params, score, epochs, seconds, status, curve, round``. ``status`` is "done", "halved"
-        (not continued), "diverged", or "time".
+        (not continued), "diverged", or "time"; ``curve`` is [epochs, score] wherever the trial was judged: at its end,
+        with halving at each rung, with `patience` or callbacks in every epoch.
     best_params, best_score : dict, float
     best_model : Trainer or estimator
         Trained, ready to use.
@@ -249,7 +250,7 @@ class RandomSearch:
                     continue
                 record, model = result
                 job = pending[place]
-                job.curve, job.seconds = record["curve"], record["seconds"]
+                job.curve, job.done, job.seconds = record["curve"], record["epochs"], record["seconds"]
                 record["round"] = round_number
                 if record["status"] == "time":
                     finished = False
@@ -278,9 +279,7 @@ class RandomSearch:
         by_number = {trial["number"]: trial for trial in self.trials}
 
         def value(number):
-            trial = by_number[number]
-            curve = trial["curve"]
-            score = curve[rung - 1] if len(curve) >= rung else None
+            score = dict(by_number[number]["curve"]).get(rung)
             return math.inf if score is None else (-score if self.larger else score), number
 
         ranked = sorted(jobs, key=value)
@@ -290,7 +289,7 @@ class RandomSearch:
             if number in kept:
                 jobs[number].model = self._models.get(number)
                 if jobs[number].model is None:  # judged in an earlier session: trained again up to here, the same bits
-                    jobs[number].curve = []
+                    jobs[number].curve, jobs[number].done = list(by_number[number]["curve"]), 0
                 continue
             self._models.pop(number, None)
             trial = by_number[number]

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from ..training.callbacks import EarlyStopping, TerminateOnNaN
+from ..training.callbacks import Callback, EarlyStopping, TerminateOnNaN
 
 # Parameters of this name go to Trainer.fit, and to the factory too if it takes them.
 _FIT_PARAMETERS = ("batch_size", "class_weight", "shuffle")
@@ -17,14 +17,21 @@ def larger_is_better(monitor, mode):
     return EarlyStopping(monitor, mode=mode).larger
 
 
+def _finite(value):
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
 class Job:
-    """Which trial, its parameters, up to which epoch, and its trainer if it has been trained already."""
+    """Which trial, its parameters, up to which epoch, and its trainer if it has been trained already.
 
-    __slots__ = ("number", "params", "epochs", "model", "curve", "seconds")
+    ``curve`` holds [epochs, score] wherever it was judged, ``done`` the epochs made.
+    """
 
-    def __init__(self, number, params, epochs, model=None, curve=(), seconds=0.0):
+    __slots__ = ("number", "params", "epochs", "model", "curve", "done", "seconds")
+
+    def __init__(self, number, params, epochs):
         self.number, self.params, self.epochs = number, params, epochs
-        self.model, self.curve, self.seconds = model, list(curve), seconds
+        self.model, self.curve, self.done, self.seconds = None, [], 0, 0.0
 
     def __getstate__(self):
         return {name: getattr(self, name) for name in self.__slots__}
@@ -62,7 +69,7 @@ class RunTrial:
             "number": job.number,
             "params": job.params,
             "score": score,
-            "epochs": len(job.curve),
+            "epochs": job.done,
             "seconds": round(job.seconds + time.perf_counter() - began, 4),
             "status": status,
             "curve": job.curve,
@@ -104,21 +111,44 @@ class RunTrial:
             callbacks.append(stop)
         if left is not None:
             options["max_time"] = min(left, options.get("max_time") or left)
+        # Validation in every epoch only where something looks at it: a trial is judged by where it ends.
+        watched = stop is not None or own is not None or isinstance(trainer.scheduler, Callback)
+        each_epoch = watched or not self.monitor.startswith("val_")
         with slot.watch(trainer):
-            trainer.fit(self.x, self.y, rows=self.rows, validation_data=self.validation, progress=False,
-                        epochs=job.epochs - len(job.curve), callbacks=callbacks, **options)  # fmt: skip
+            trainer.fit(self.x, self.y, rows=self.rows, validation_data=self.validation if each_epoch else None,
+                        epochs=job.epochs - job.done, callbacks=callbacks, progress=False, **options)  # fmt: skip
         history = trainer.history
-        if len(history) and self.monitor not in history:
-            raise ValueError(f"the search monitors {self.monitor!r}, which the trials do not produce; they have "
-                             f"{', '.join(history.keys())}")  # fmt: skip
-        curve = history[self.monitor] if len(history) else []
-        job.curve = [None if v is None or not math.isfinite(v) else float(v) for v in curve]
+        job.done = trainer.epoch
+        if each_epoch:
+            job.curve = self._columns(history)
+        elif len(history) and history.stop_reason != "nan":
+            job.curve = [*job.curve, [job.done, self._measure(trainer)]]
         # a limit of the trial's own is part of the trial; the search's cuts it short
         cut = history.stop_reason == "max_time" and self.deadline is not None and time.time() >= self.deadline
-        if history.stop_reason == "nan" or not job.curve or job.curve[-1] is None:
+        if history.stop_reason == "nan" or not job.curve or job.curve[-1][1] is None:
             return None, "time" if cut else "diverged"
-        score = job.curve[-1] if stop is None or stop.best is None else float(stop.best)
+        score = job.curve[-1][1] if stop is None or stop.best is None else float(stop.best)
         return score, "time" if cut else "done"
+
+    def _columns(self, history):
+        if len(history) and self.monitor not in history:
+            self._refuse(history.keys())
+        values = history[self.monitor] if len(history) else []
+        return [[epoch + 1, _finite(value)] for epoch, value in zip(history.epoch, values)]
+
+    def _measure(self, trainer):
+        """The monitored quantity now."""
+        x, y, *weight = self.validation
+        measured = trainer.evaluate(x, y, sample_weight=weight[0] if weight else None)
+        name = self.monitor.removeprefix("val_")
+        if name not in measured:
+            self._refuse([f"val_{known}" for known in measured])
+        return _finite(measured[name])
+
+    def _refuse(self, known):
+        raise ValueError(
+            f"the search monitors {self.monitor!r}, which the trials do not produce; they have {', '.join(known)}"
+        )
 
     def _fit_estimator(self, estimator, options):
         options = {name: value for name, value in options.items() if name not in ("callbacks", *_FIT_PARAMETERS)}
