@@ -5,6 +5,7 @@ OPTIONAL = {
     "safetensors": "model files",
     "matplotlib": "learning curves",
     "sklearn": "estimators",
+    "joblib": "search and ensembles on other machines",
 }
 
 

@@ -1,0 +1,44 @@
+"""The scripts of examples/ run, write their picture, and show what they claim."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "examples"
+
+# Script -> what its printed figures must show.
+CLAIMS = {
+    "goalkeeper": lambda v: v[1] < 0.2 * v[0],  # loss with batch norm, without
+    "initialisations": lambda v: v[1] < 1e-10 and 0.5 < v[11] < 2 and 0.9 < v[13] < 1.1,
+    "one_over_k": lambda v: v[1] < 1.2 * v[0] / 16 < v[3],  # 1/K for independent samples, less for bagging
+    "optimizers_race": lambda v: v[3] < v[1] and min(v[1::2]) == v[11],  # momentum beats SGD on digits, Adam all
+}
+NUMBERS = {
+    "goalkeeper": r"steps (\S+)",
+    "initialisations": r"layer \d+ (\S+?)(?:,|$)",
+    "one_over_k": r"(?:one model|average of 16) (\S+?)(?:,|$)",
+    "optimizers_race": r"(?:steps|epochs) (\S+?)(?:,|$)",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(CLAIMS))
+def test_example(name, tmp_path):
+    pytest.importorskip("matplotlib")
+    if not FOLDER.exists():
+        pytest.skip("this checkout has no examples")
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
+    run = subprocess.run([sys.executable, str(FOLDER / f"{name}.py")], cwd=tmp_path, env=environment, text=True,
+                         capture_output=True)  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+    values = [float(text) for text in re.findall(NUMBERS[name], run.stdout, re.MULTILINE)]
+    assert CLAIMS[name](values), run.stdout
+
+
+def test_every_example_is_tested():
+    assert {path.stem for path in FOLDER.glob("*.py")} <= set(CLAIMS)
