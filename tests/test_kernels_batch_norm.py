@@ -189,23 +189,6 @@ def test_not_finite_where_numpys_is(rows, dtype, isa, rng):
             np.testing.assert_array_equal(kinds(a), kinds(b))
 
 
-@pytest.mark.parametrize("rows", [7, 64, 150])
-def test_far_ends_of_the_range(rows, isa, rng):
-    """Sums and squares that leave the range of float32 are taken in double."""
-    scale = np.array([1e-40, 1e-30, 1e-18, 1, 1e18, 1e30, 3e37])
-    x, grad = ((rng.standard_normal((rows, 7)) * scale).clip(-3e38, 3e38).astype(np.float32) for _ in range(2))
-    exact = twin.batch_norm(x, eps=1e-99)
-    y, mean, _ = kernels.batch_norm(x, eps=1e-99)
-    assert_within(mean, exact[1], 1e-45 + 3e-7 * np.abs(x).max(axis=0))
-    assert_within(y, exact[0], 2e-6 * np.maximum(1, np.abs(exact[0])))
-    got = kernels.batch_norm_backward(grad, x, exact[1], exact[2], eps=1e-99)
-    exact = twin.batch_norm_backward(grad, x, exact[1], exact[2], eps=1e-99)
-    for a, b in zip(got, exact, strict=True):
-        size = np.abs(b).max(axis=0) if b.ndim == 2 else np.abs(b) + scale
-        fits = size < 3e38
-        assert_within(a[..., fits], b[..., fits], (1e-45 + 1e-5 * size)[fits])
-
-
 def test_errors():
     x = np.ones((1, 3), np.float32)
     with pytest.raises(ValueError, match="at least 2 rows.*batch_norm_inference"):

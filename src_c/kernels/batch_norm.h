@@ -57,12 +57,18 @@ FNN_INLINE void batch_norm_join(int64_t cols, const real *restrict mean, const r
     }
 }
 
+/* What a column is shifted by: its first row, if that is finite. */
+FNN_INLINE double batch_norm_shift(real first) {
+    const double shift = (double)first;
+    return shift - shift == 0 ? shift : 0;
+}
+
 /* Rows [begin, end) one by one. */
 FNN_INLINE void batch_norm_rows(int64_t begin, int64_t end, int64_t cols, const real *restrict x, int64_t x_row,
                                 const real *restrict shift, double *restrict sums, double *restrict squares) {
     for (int64_t row = begin; row < end; row++)
         for (int64_t j = 0; j < cols; j++) {
-            const double d = (double)x[row * x_row + j] - (double)shift[j];
+            const double d = (double)x[row * x_row + j] - batch_norm_shift(shift[j]);
             sums[j] += d;
             squares[j] += d * d;
         }
@@ -129,8 +135,8 @@ static void batch_norm_merge(int64_t rows, int64_t cols, int64_t block_row, doub
         const double share = more / ((double)row + more), both = (double)row * share;
         double *restrict m = mean, *restrict s = square;
         for (int64_t j = 0; j < cols; j++) {
-            const double delta = block_mean[j] - m[j];
-            m[j] += delta * share;
+            const double delta = block_mean[j] - m[j], next = m[j] + delta * share;
+            m[j] = next == next ? next : m[j] + block_mean[j]; /* an infinite mean stays infinite */
             s[j] += block_square[j] + delta * delta * both;
         }
     }
@@ -269,7 +275,7 @@ static void batch_norm_finish(const fnn_batch_norm_finish *f, const fnn_batch_no
     double mean[FNN_BATCH_NORM_COLS], low[FNN_BATCH_NORM_COLS], var[FNN_BATCH_NORM_COLS], factor[FNN_BATCH_NORM_COLS];
     const real *restrict bias = f->bias;
     for (int64_t j = 0; j < cols; j++) {
-        const double shift = (double)first[j], sum = shift + deviation[j], part = sum - shift;
+        const double shift = batch_norm_shift(first[j]), sum = shift + deviation[j], part = sum - shift;
         mean[j] = sum; /* shift + deviation = sum + this, exactly: */
         low[j] = (shift - (sum - part)) + (deviation[j] - part) + (sum - (double)(real)sum);
         var[j] = square[j] / rows;
