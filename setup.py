@@ -63,6 +63,9 @@ class BuildNative(build_ext):
         extension.define_macros += macros
         extension.extra_compile_args = ["-std=c11", "-O2", "-g0", "-fvisibility=hidden", *openmp]
         extension.extra_link_args = [*openmp, "-Wl,-z,relro,-z,now"] if sys.platform == "linux" else openmp
+        binding = ROOT / "fastnn" / "_native.c"  # Cython misses a change of _c.pxd alone
+        if binding.exists() and binding.stat().st_mtime < max(os.path.getmtime(ROOT / text) for text in BINDING):
+            binding.unlink()
         super().build_extension(extension)
 
     def compile(self, sources, folder, macros, flags):

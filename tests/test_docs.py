@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+import fastnn
 from fastnn import _native, nn, optim
+from fastnn import functional as F
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = {page.stem: page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("*.md"))} if DOCS.exists() else {}
@@ -48,3 +50,10 @@ def test_pages_list_what_there_is():
     kinds = {kind.__name__ for kind in kinds if isinstance(kind, type) and issubclass(kind, optim.Optimizer)}
     missing = {kind for kind in kinds - {"Optimizer"} if f"`{kind}" not in PAGES["optimizers"]}
     assert not missing
+
+
+@pytest.mark.skipif(not PAGES, reason="this checkout has no docs")
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_tables_of_the_chain_rule(mode):
+    table = fastnn.autograd_table(lambda w, x: -F.log(F.sigmoid(w * x)), 3.0, 3.0, mode=mode)
+    assert f"```\n{table}\n```" in PAGES["autograd"]
