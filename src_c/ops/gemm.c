@@ -26,11 +26,19 @@ static char *c_at(const fnn_args *args, int64_t row, int64_t col) {
     return element(args, GEMM_C, row * args->dim[GEMM_DIM_C_ROW] + col);
 }
 
+/* The derivative that follows the sum, NULL without one: of f's input, or, for a negative kind, of its output. */
+static fnn_unary_backward_fn derivative_of(const fnn_args *args) {
+    const int64_t d = args->dim[GEMM_DIM_DERIVATIVE];
+    if (d < -1)
+        return args->table->unary_backward_output[-d - 1];
+    return d > 1 ? args->table->unary_backward[d - 1] : NULL;
+}
+
 /* Dropout comes between activation and derivative, and is a matter of whole rows: then the derivative waits for it. It
  * waits too where a tile is done sooner than the calls for its rows: all rows at once cost one call each. */
 static int derivative_waits(const fnn_args *args) {
     enum { SHALLOW = 128 };
-    return args->dim[GEMM_DIM_DERIVATIVE] > 1 && (args->dim[GEMM_DIM_KEEP] || args->dim[GEMM_DIM_DEPTH] <= SHALLOW);
+    return derivative_of(args) && (args->dim[GEMM_DIM_KEEP] || args->dim[GEMM_DIM_DEPTH] <= SHALLOW);
 }
 
 /* Bias, activation and derivative of the product at (row, col) of c; the last block of depth only. */
@@ -41,8 +49,7 @@ static void set_epilogue(const fnn_args *args, fnn_gemm *g, int64_t row, int64_t
     g->bias = args->pointer[GEMM_BIAS] ? element(args, GEMM_BIAS, col) : NULL;
     g->relu = kind == FNN_UNARY_relu;
     g->activation = kind > FNN_UNARY_identity && !g->relu ? args->table->unary[kind] : NULL;
-    if (d[GEMM_DIM_DERIVATIVE] > 1 && !derivative_waits(args)) {
-        g->derivative = args->table->unary_backward[d[GEMM_DIM_DERIVATIVE] - 1];
+    if (!derivative_waits(args) && (g->derivative = derivative_of(args))) {
         g->saved = element(args, GEMM_SAVED, row * d[GEMM_DIM_SAVED_ROW] + col);
         g->saved_row = d[GEMM_DIM_SAVED_ROW];
     }
@@ -252,15 +259,15 @@ static void drop(const piece *p) {
 
 static void multiply_by_derivative(const piece *p) {
     const fnn_args *args = p->args;
+    const fnn_unary_backward_fn derivative = derivative_of(args);
     const int64_t *d = args->dim;
     int64_t cols = p->col1 - p->col0, rows = p->row1 - p->row0;
     if (cols == d[GEMM_DIM_C_ROW] && cols == d[GEMM_DIM_SAVED_ROW]) /* one long row */
         cols *= rows, rows = 1;
     for (int64_t row = p->row0; row < p->row0 + rows; row++) {
         char *c = c_at(args, row, p->col0);
-        args->table->unary_backward[d[GEMM_DIM_DERIVATIVE] - 1](
-            cols, c, element(args, GEMM_SAVED, row * d[GEMM_DIM_SAVED_ROW] + p->col0), c, args->scalar[GEMM_P0],
-            args->scalar[GEMM_P1]);
+        derivative(cols, c, element(args, GEMM_SAVED, row * d[GEMM_DIM_SAVED_ROW] + p->col0), c, args->scalar[GEMM_P0],
+                   args->scalar[GEMM_P1]);
     }
 }
 

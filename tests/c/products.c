@@ -173,11 +173,11 @@ static void after_the_sum(fnn_args *fused, array *c) {
         fused->scalar[STEP] = 11, fused->scalar[FIRST_ROW] = 5;
     }
     if (random_below(2)) {
-        const int kind = kinds[random_below(4)];
+        const int kind = kinds[random_below(4)], output = kind != FNN_UNARY_identity && random_below(2);
         fnn_args args = {.pointer = {want.data, saved.data, want.data},
-                         .dim = {rows, cols, c_row, cols + 3, c_row, kind}};
+                         .dim = {rows, cols, c_row, cols + 3, c_row, kind, output}};
         run_on(FNN_OP_unary_backward, &args, 1);
-        fused->dim[DERIVATIVE] = 1 + kind, fused->dim[SAVED_ROW] = cols + 3;
+        fused->dim[DERIVATIVE] = output ? -1 - kind : 1 + kind, fused->dim[SAVED_ROW] = cols + 3;
         fused->pointer[SAVED] = saved.data;
     }
     run(FNN_OP_gemm, fused, c, C);

@@ -10,7 +10,7 @@ smaller than the smallest normal number may become 0.
 from ..rules.dense import FORWARD_BLOCK, WEIGHT_BLOCK
 from .rebuild import needed, rebuild, uses
 
-NO_ACTIVATION = {"name": None, "code": 0, "params": ()}
+NO_ACTIVATION = {"name": None, "code": 0, "params": (), "output": False}
 
 
 class _Readers:

@@ -26,8 +26,8 @@ class _Fused(Rule):
 
 @register
 class InputGradient(_Fused):
-    """Inputs a, b and, with a derivative, saved; attrs block, name, code, params (of f; name None: no derivative) and
-    dropout (its attrs or None)."""
+    """Inputs a, b and, with a derivative, saved; attrs block, name, code, params (of f; name None: no derivative),
+    output (saved is f's output, not its input) and dropout (its attrs or None)."""
 
     op = "input_gradient"
 
@@ -36,11 +36,13 @@ class InputGradient(_Fused):
         dx = matrix_product(node.graph, *node.inputs[:2], attrs["block"])
         if attrs["dropout"] is not None:
             dx = drop(dx, attrs["dropout"])
-        return [dx if attrs["name"] is None else backward(dx, node.inputs[2], attrs["name"], attrs["params"])]
+        if attrs["name"] is not None:
+            dx = backward(dx, node.inputs[2], attrs["name"], attrs["params"], attrs["output"])
+        return [dx]
 
     def lower(self, node, low):
         attrs, views = node.attrs, [low.view(x) for x in node.inputs]
-        derivative = 0 if attrs["name"] is None else 1 + attrs["code"]
+        derivative = 0 if attrs["name"] is None else (1 + attrs["code"]) * (-1 if attrs["output"] else 1)
         low.gemm(
             node, views[0], views[1], block=attrs["block"], params=attrs["params"], drop=attrs["dropout"],
             derivative=derivative, saved=views[2] if derivative else None,
