@@ -151,20 +151,19 @@ static int must_wait(const schedule *s, const way *way) {
     return 0;
 }
 
-/* Bytes of the first operand written that a member touches; -1: that is not known. */
+/* Bytes that a member writes; -1: that is not known. */
 static double output_bytes(const fnn_workspace *w, int node, const fnn_team *team) {
     const fnn_node *n = &w->program->nodes[node];
+    double bytes = 0;
     for (int slot = 0; slot < FNN_MAX_POINTERS; slot++) {
         fnn_region region;
         if (n->operand[slot].buffer < 0 || !(n->written >> slot & 1))
             continue;
-        if (!fnn_shares[n->op].region || !fnn_shares[n->op].region(&w->args[node], team, slot, &region))
+        if (!region_of(w, node, slot, team, &region))
             return -1;
-        if (region.runs > 0 || team->rank == 0)
-            return (double)region.runs * (double)region.bytes;
-        return 0;
+        bytes += (double)region.runs * (double)region.bytes;
     }
-    return -1;
+    return bytes;
 }
 
 /* What each member does of a parallel op that takes ns on one thread. */
@@ -255,6 +254,8 @@ static void take(schedule *s, int node, const way *way) {
     s->next.owner = way->owner;
     const unsigned late = fnn_shares[s->workspace->program->nodes[node].op].late;
     if (way->threads > 1 && late) { /* all have met inside: what remains is member 0's */
+        for (int m = 0; m < s->team; m++)
+            s->load[m] = way->cost + BARRIER_NS;
         s->count = 0;
         s->next.threads = 1, s->next.owner = 0;
         for (int i = 0; i < FNN_MAX_POINTERS; i++)

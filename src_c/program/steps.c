@@ -95,7 +95,7 @@ static int64_t run_span(fnn_steps *steps, int64_t first, int64_t count, int team
  * scheduled, and one thread is many times faster. So the other way is tried now and then for a few steps, of which the
  * first only wakes threads and caches. From one thread, which only a disturbed team has led to, the team is tried again
  * soon; from a team that runs well, one thread is tried seldom. */
-static const double PROBE_SOON = 0.01, SOON_SHARE = 4, PROBE_LATE = 0.25, LATE_SHARE = 40;
+static const double PROBE_SOON = 0.01, SOON_SHARE = 4, PROBE_LATE = 0.5, LATE_SHARE = 200;
 static const double IDLE = 0.005; /* after such a pause the threads sleep: the first step says nothing */
 enum { PROBE_STEPS = 4 };
 
@@ -183,7 +183,7 @@ fnn_status fnn_run_steps(fnn_steps *steps) {
     steps->done = 0;
     fnn_status status = fnn_workspace_prepare(steps->gradient, most_rows, steps->steps > 1);
     if (status == FNN_OK && steps->update)
-        status = fnn_workspace_prepare(steps->update, 0, steps->steps > 1);
+        status = fnn_workspace_prepare(steps->update, 0, steps->steps > 1 || steps->gradient->region_size > 1);
     if (status != FNN_OK)
         return status;
     if (steps->update_every < 1)
