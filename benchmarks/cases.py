@@ -102,7 +102,7 @@ def case_names():
 
 
 def case_name(case):
-    return case["name"] + ("_backward" if case["kind"] == "unary_backward" else "")
+    return case["name"] + ("_backward" if case["kind"] in ("unary_backward", "softmax_backward") else "")
 
 
 def suites(fashion_dir=None):
@@ -116,6 +116,12 @@ def suites(fashion_dir=None):
     losses += [matrix("pointwise_loss", name, *size) for name in list_names("losses") for size in MATRICES]
     counts = (10_000, 1_000_000, 25_000_000)
     updates = [optimizer(name, n) for name in list_names("optimizers") for n in counts]
+    element = [matrix("unary", name, 256, 1024) for name in ("elu", "gelu", "silu")]
+    element += [matrix("unary_backward", name, 256, 1024) for name in ("relu", "elu", "gelu", "silu", "tanh")]
+    element += [matrix("unary", name, 256, 1024) for name in ("exp", "log", "sqrt", "power")]
+    element += [matrix("binary", name, 256, 1024) for name in ("add", "multiply", "maximum")]
+    element += [matrix("where", rows=256, cols=1024), matrix("softmax_backward", "softmax", 256, 1024)]
+    element += [matrix("reduce", name, 256, 1024, axis=axis) for name in ("sum", "max") for axis in (0, 1)]
     steps = [network("train_step", layers, batch) for layers, batch in NETS]
     steps += [network("train_step", *NETS[2], dropout=0.2, batch_norm=True)]
     steps += [network("train_step", NETS[2][0], 256, dropout=0.2, batch_norm=True)]
@@ -198,6 +204,14 @@ def suites(fashion_dir=None):
             "Optimizers.",
             "cases": updates,
         },
+        {
+            "key": "elementwise",
+            "title": "Element by element",
+            "unit": "GB/s",
+            "note": "As above, at a size that lies in the caches; derivatives from the forward output where a library "
+            "has them, every result into an array that is there where it can be.",
+            "cases": element,
+        },
     ]
     if fashion_dir:
         run = {"epochs": 10, "folder": str(fashion_dir)}
@@ -225,7 +239,8 @@ def layer_products(case):
 ELEMENT_PASSES = {
     "unary": 2, "unary_backward": 3, "binary": 3, "softmax": 2, "dropout": 2, "dropout_backward": 2, "batch_norm": 2,
     "batch_norm_inference": 2, "batch_norm_backward": 3, "layer_norm": 2, "layer_norm_backward": 3,
-    "alpha_dropout": 2, "gaussian_noise": 2, "cross_entropy": 2, "pointwise_loss": 3,
+    "alpha_dropout": 2, "gaussian_noise": 2, "cross_entropy": 2, "pointwise_loss": 3, "where": 3.25,
+    "concatenate": 4, "reduce": 1, "softmax_backward": 3,
 }  # fmt: skip
 
 
@@ -275,4 +290,5 @@ def label(case):
         return f"{case['name']} {case['n']:,}"
     if case["kind"] == "augment":
         return f"{case['name']} {case['images']:,}x{case['size']}x{case['size']}"
-    return f"{case_name(case)} {case['rows']}x{case['cols']}"
+    axis = f" (axis {case['axis']})" if "axis" in case else ""
+    return f"{case_name(case)}{axis} {case['rows']}x{case['cols']}"

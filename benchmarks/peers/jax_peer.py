@@ -28,8 +28,9 @@ def _jit(function, *arrays):
 
 
 UNARY = {
-    "relu": jax.nn.relu, "shifted_relu": lambda x: jnp.maximum(x, -1), "leaky_relu": jax.nn.leaky_relu,
-    "elu": jax.nn.elu, "selu": jax.nn.selu, "celu": jax.nn.celu, "softplus": jax.nn.softplus,
+    "identity": jnp.copy, "relu": jax.nn.relu, "shifted_relu": lambda x: jnp.maximum(x, -1),
+    "leaky_relu": jax.nn.leaky_relu, "elu": jax.nn.elu,
+    "selu": jax.nn.selu, "celu": jax.nn.celu, "softplus": jax.nn.softplus,
     "softsign": jax.nn.soft_sign, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh,
     "gelu": partial(jax.nn.gelu, approximate=False), "gelu_tanh": partial(jax.nn.gelu, approximate=True),
     "silu": jax.nn.silu, "mish": jax.nn.mish, "hardtanh": jax.nn.hard_tanh, "hardsigmoid": jax.nn.hard_sigmoid,
