@@ -288,7 +288,8 @@ static void choose(schedule *s, int node) {
     find_meetings(s, node);
     const int forced = fnn_threads_forced();
     for (int cut = FNN_CUT_ANY; cut <= FNN_CUT_COLS; cut++) {
-        if (cut > FNN_CUT_ANY && (forced || !fnn_shares[s->workspace->program->nodes[node].op].plan))
+        /* a long product is cut as suits the caches: a barrier is nothing to it */
+        if (cut > FNN_CUT_ANY && (forced || ns > SHORT_NS || !fnn_shares[s->workspace->program->nodes[node].op].plan))
             break;
         way parallel = {.threads = s->team, .cut = cut};
         try_way(s, node, ns, &parallel, &best);
