@@ -8,8 +8,8 @@ Suites: products, layers, backward, steps, prediction, memory, elementwise, loss
 what a run does not measure stays as it was in the file: a report can be made in pieces. Whatever is not installed is
 left out. Each library runs in a process of its own on the same processors with the same number of threads. Every case
 is measured in interleaved rounds (fastnn, NumPy, ..., fastnn, NumPy, ...); the figure is the median over all samples of
-all rounds. Shares refer to the machine's own peak and bandwidth, measured by ``probe/probe.c`` just before. Run it on an
-idle machine.
+all rounds. Shares refer to the machine's own peak and bandwidth, measured by ``probe/probe.c`` just before. Run it on
+an idle machine.
 """
 
 import argparse
