@@ -11,8 +11,8 @@ EAGER_DOT_ROWS = 8
 cdef int gemm_dim[GEMM_DIMS]
 cdef int gemm_code = OP_CODES["gemm"], sum_rows_code = OP_CODES["sum_rows"], unary_code = OP_CODES["unary"]
 cdef int unary_backward_code = OP_CODES["unary_backward"], binary_code = OP_CODES["binary"]
-cdef int where_code = OP_CODES["where"], reduce_cols_code = OP_CODES["reduce_cols"], max_rows_code = OP_CODES["max_rows"]
-cdef int optimizer_code = OP_CODES["optimizer"]
+cdef int where_code = OP_CODES["where"], optimizer_code = OP_CODES["optimizer"]
+cdef int reduce_cols_code = OP_CODES["reduce_cols"], max_rows_code = OP_CODES["max_rows"]
 cdef dict EPILOGUES = {row["name"]: (1 + row["code"], *(*row["defaults"], 0.0, 0.0)[:2])
                        for row in list_rows("activations")}
 

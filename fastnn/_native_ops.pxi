@@ -29,8 +29,9 @@ def list_rows(name):
     """Rows of one of the lists: "activations", "elementwise", "binary", "losses" or "optimizers".
 
     Each is a dict with name, code, cls, params, defaults, states, doc, citation and the texts of the formulas (forward,
-    derivative and, where the output is kept, from_output, over simd/vec.h); optimizers' params are the names of their scalars. Losses also have function (the
-    functional name), target (what targets may be) and limits (of the parameters, an expression).
+    derivative and, where the output is kept, from_output, over simd/vec.h); optimizers' params are the names of their
+    scalars. Losses also have function (the functional name), target (what targets may be) and limits (of the
+    parameters, an expression).
     """
     cdef int count = 0, first = 0
     cdef const _c.fnn_list_row *rows = _c.fnn_list(name.encode(), &count, &first)
