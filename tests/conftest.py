@@ -1,6 +1,7 @@
 """Fixtures that most test files share."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -35,3 +36,11 @@ def threads(request):
 @pytest.fixture
 def rng():
     return np.random.default_rng(20240917)
+
+
+@pytest.fixture
+def interruptible():
+    """Ctrl-C reaches this process and its children: a job in the background of a shell starts with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

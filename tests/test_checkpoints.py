@@ -135,7 +135,7 @@ def test_max_time_and_ctrl_c_leave_the_place_where_the_epoch_was_cut(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_ctrl_c_with_early_stopping_restores_the_best_weights():
+def test_ctrl_c_with_early_stopping_restores_the_best_weights(interruptible):
     x, y = blobs(3000)
     t = make()
     best = {}

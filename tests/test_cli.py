@@ -263,7 +263,7 @@ def test_module_and_help():
     assert run.returncode == 2 and "train" in run.stdout
 
 
-def test_interrupt_saves_the_model_so_far(folder):
+def test_interrupt_saves_the_model_so_far(folder, interruptible):
     run = subprocess.Popen(
         [sys.executable, "-u", "-m", "fastnn", "train", "digits", "--epochs", "100000", "--no-plot", "-o", "part"],
         stdout=subprocess.PIPE,

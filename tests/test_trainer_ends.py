@@ -175,16 +175,8 @@ def test_max_time():
     assert len(t.history["loss"]) == t.epoch
 
 
-@pytest.fixture
-def python_handler():
-    """Python's own handler: a job in the background of a shell starts with the signal ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_ctrl_c_leaves_a_usable_trainer(python_handler):
+def test_ctrl_c_leaves_a_usable_trainer(interruptible):
     """One step adds exactly 1 to the weight, so that the weight counts the steps that were really made."""
     x, y = np.ones((3000, 1)), np.zeros((3000, 1))
     model = nn.Sequential(nn.Linear(1, 1, bias=False, init="zeros")).to("float64")

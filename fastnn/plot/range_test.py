@@ -1,6 +1,6 @@
 """The range test: loss over learning rate, with the suggested rate and the bounds."""
 
-_LOSS, _VALIDATION = "#1f77b4", "#d1495b"
+from .figure import TRAINING, VALIDATION, new_axes, tidy
 
 
 class RangeTestDisplay:
@@ -51,11 +51,11 @@ class RangeTestDisplay:
         RangeTestDisplay
             Itself.
         """
-        axis = self._new_axis() if axes is None else axes
-        axis.plot(self.lr, self.loss, color=_LOSS, alpha=0.3, linewidth=1.0, label="batch")
-        axis.plot(self.lr, self.smoothed, color=_LOSS, linewidth=1.8, label="smoothed")
+        axis = new_axes(width=5.2, height=3.4)[0] if axes is None else axes
+        axis.plot(self.lr, self.loss, color=TRAINING, alpha=0.3, linewidth=1.0, label="batch")
+        axis.plot(self.lr, self.smoothed, color=TRAINING, linewidth=1.8, label="smoothed")
         if self.validation is not None:
-            axis.plot(*self.validation, color=_VALIDATION, linewidth=1.6, label="validation")
+            axis.plot(*self.validation, color=VALIDATION, linewidth=1.6, label="validation")
         if self.bounds is not None:
             axis.axvspan(*self.bounds, color="0.5", alpha=0.12, label="bounds", linewidth=0)
         if self.suggestion is not None:
@@ -67,20 +67,7 @@ class RangeTestDisplay:
         axis.set_ylim(low - 0.1 * abs(first - low), first + 0.6 * abs(first - low))  # what ran away is cut off
         axis.set_xlabel("learning rate")
         axis.set_ylabel("loss")
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
+        tidy(axis)
         axis.legend(frameon=False, loc="lower left")
         self.figure_, self.axes_ = axis.figure, axis
         return self
-
-    def _new_axis(self):
-        try:
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise ImportError('drawing needs matplotlib: pip install "fastnn[plot]"') from None
-
-        # Not pyplot: it would choose a window system and keep every figure alive.
-        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
-        FigureCanvasAgg(figure)
-        return figure.subplots()

@@ -1,6 +1,8 @@
 """Learning curve over the number of training rows: does more data help?"""
 
-_COLOURS = {"training": "#1f77b4", "validation": "#d1495b"}
+from .figure import TRAINING, VALIDATION, new_axes, tidy
+
+_COLOURS = {"training": TRAINING, "validation": VALIDATION}
 
 
 class SizeCurveDisplay:
@@ -42,26 +44,13 @@ class SizeCurveDisplay:
         SizeCurveDisplay
             Itself.
         """
-        axis = self._new_axis() if axes is None else axes
+        axis = new_axes(width=4.6, height=3.4)[0] if axes is None else axes
         for part, values in (("training", self.train), ("validation", self.validation)):
             axis.plot(self.rows, values, color=_COLOURS[part], label=part, marker="o", markersize=4, linewidth=1.6)
         axis.set_xlabel("training rows")
         axis.set_ylabel(self.name)
         axis.set_xlim(left=0)
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
+        tidy(axis)
         axis.legend(frameon=False)
         self.figure_, self.axes_ = axis.figure, axis
         return self
-
-    def _new_axis(self):
-        try:
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise ImportError('drawing needs matplotlib: pip install "fastnn[plot]"') from None
-
-        # Not pyplot: it would choose a window system and keep every figure alive.
-        figure = Figure(figsize=(4.6, 3.4), layout="constrained")
-        FigureCanvasAgg(figure)
-        return figure.subplots()

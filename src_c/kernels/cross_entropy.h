@@ -198,7 +198,7 @@ static row_loss cross_entropy_any_row(const fnn_cross_entropy *c, int64_t row) {
 
 /* The sum of the rows' losses, in the order of the rows. */
 static double cross_entropy(const fnn_cross_entropy *c) {
-    if (c->cols <= NARROW_COLS)
+    if (c->cols <= FEW_CLASSES)
         return cross_entropy_narrow(c);
     row_loss losses[FNN_CROSS_ENTROPY_ROWS];
     double total = 0;

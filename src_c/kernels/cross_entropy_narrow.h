@@ -1,55 +1,39 @@
-/* cross_entropy_narrow.h: cross_entropy.h's formulas for at most NARROW_COLS classes, VLEN rows at a time.
+/* cross_entropy_narrow.h: cross_entropy.h's formulas for at most FEW_CLASSES classes, VLEN rows at a time.
  *
  * A vector per row would be mostly empty, and a maximum and a sum within a vector cost more than the exponentials. Here
  * rows are transposed, lane i belongs to row i, and maxima and sums run over vectors: one division and one logarithm
  * serve VLEN rows. All arithmetic is in reals. A row's lane never meets another: its bits do not depend on its place.
  */
-enum { NARROW_COLS = 16 };
+#include "move.h"
 
-/* y0..y3: element i of each 16-byte piece of x0, x1, x2, x3 in turn: a transposition within pieces, its own inverse. */
-FNN_INLINE void narrow_transpose(vec *v) {
-#if PIECE == 4
-    const vec low02 = v_zip_low(v[0], v[2]), low13 = v_zip_low(v[1], v[3]);
-    const vec high02 = v_zip_high(v[0], v[2]), high13 = v_zip_high(v[1], v[3]);
-    v[0] = v_zip_low(low02, low13);
-    v[1] = v_zip_high(low02, low13);
-    v[2] = v_zip_low(high02, high13);
-    v[3] = v_zip_high(high02, high13);
-#elif PIECE == 2
-    const vec low = v_zip_low(v[0], v[1]), high = v_zip_high(v[0], v[1]);
-    v[0] = low;
-    v[1] = high;
-#else
-    (void)v;
-#endif
-}
+enum { FEW_CLASSES = 16 };
 
 /* columns[cols, VLEN] = x[rows, cols] transposed; lanes of rows that are not there are anything. Rows pass through a
- * buffer [VLEN, NARROW_COLS]: pieces of the last one would reach past the array. */
+ * buffer [VLEN, FEW_CLASSES]: pieces of the last one would reach past the array. */
 FNN_INLINE void narrow_load(int64_t rows, int64_t cols, const real *x, int64_t x_row, real *buffer, real *columns) {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t j = 0; j < cols; j += VLEN)
-            v_store(buffer + r * NARROW_COLS + j,
+            v_store(buffer + r * FEW_CLASSES + j,
                     v_load_n(x + r * x_row + j, cols - j < VLEN ? (int)(cols - j) : VLEN));
     for (int64_t j = 0; j < cols; j += PIECE) {
-        vec v[PIECE];
+        vec v[PIECE], turned[PIECE];
         for (int i = 0; i < PIECE; i++)
-            v[i] = v_load_pieces(buffer + i * NARROW_COLS + j, PIECE * NARROW_COLS);
-        narrow_transpose(v);
+            v[i] = v_load_pieces(buffer + i * FEW_CLASSES + j, PIECE * FEW_CLASSES);
+        copy_transpose(v, turned);
         for (int i = 0; i < PIECE; i++)
-            v_store(columns + (j + i) * VLEN, v[i]);
+            v_store(columns + (j + i) * VLEN, turned[i]);
     }
 }
 
 /* The way back: y[rows, cols] = columns[cols, VLEN] transposed. */
 FNN_INLINE void narrow_store(int64_t rows, int64_t cols, real *columns, real *y, int64_t y_row) {
     for (int64_t j = 0; j < cols; j += PIECE) {
-        vec v[PIECE];
+        vec v[PIECE], turned[PIECE];
         for (int i = 0; i < PIECE; i++)
             v[i] = v_load(columns + (j + i) * VLEN);
-        narrow_transpose(v);
+        copy_transpose(v, turned);
         for (int i = 0; i < PIECE; i++)
-            v_store(columns + (j + i) * VLEN, v[i]);
+            v_store(columns + (j + i) * VLEN, turned[i]);
     }
     for (int64_t r = 0; r < rows; r++) {
         const real *first = columns + (r % PIECE) * VLEN + r / PIECE * PIECE;
@@ -133,7 +117,7 @@ FNN_INLINE vec narrow_rows(const fnn_cross_entropy *c, const narrow_labels *l, r
 }
 
 static double cross_entropy_narrow(const fnn_cross_entropy *c) {
-    real x[NARROW_COLS * VLEN] = {0}, t[NARROW_COLS * VLEN], buffer[NARROW_COLS * VLEN] = {0}, losses[VLEN];
+    real x[FEW_CLASSES * VLEN] = {0}, t[FEW_CLASSES * VLEN], buffer[FEW_CLASSES * VLEN] = {0}, losses[VLEN];
     double total = 0;
     for (int64_t first = 0; first < c->rows; first += VLEN) {
         const int64_t rows = c->rows - first < VLEN ? c->rows - first : VLEN;

@@ -6,10 +6,7 @@ the fused backward reads them.
 
 from ..symbols import product
 from .base import CONST, LOCAL, Rule, is_local_shape, records, register
-
-
-def _named(node):
-    return dict(zip(node.attrs["slots"], node.inputs, strict=True))
+from .normalization import gradients_of_norm, named
 
 
 def _normal(x, eps):
@@ -25,26 +22,14 @@ class LayerNorm(Rule):
     op = "layer_norm"
 
     def decompose(self, node):
-        given = _named(node)
+        given = named(node)
         y, _ = _normal(given["x"], node.attrs["eps"])
         if "weight" in given:
             y = y * given["weight"]
         return [y + given["bias"] if "bias" in given else y, None, None]
 
     def vjp(self, node, grads, needs):
-        given, attrs = _named(node), node.attrs
-        slots = tuple(name for name in ("x", "weight") if name in given)
-        x = given["x"]
-        inputs = (grads[0], x, node.outputs[1], node.outputs[2], *(given[s] for s in slots[1:]))
-        features = (x.shape[1],)
-        back = node.graph.emit(
-            "layer_norm_backward",
-            inputs,
-            {"slots": ("grad", "x", "mean", "var", *slots[1:]), "eps": attrs["eps"]},
-            [(x.shape, "real"), (features, "real"), (features, "real")],
-        )
-        by_name = dict(zip(("x", "weight", "bias"), back.outputs, strict=True))
-        return [by_name.get(name) for name in attrs["slots"]]
+        return gradients_of_norm(node, grads[0], "layer_norm_backward")
 
     def jvp(self, node, tangents):
         from ..differentiate import tangents_through
@@ -52,7 +37,7 @@ class LayerNorm(Rule):
         return tangents_through(node, tangents)
 
     def lower(self, node, low):
-        given = _named(node)
+        given = named(node)
         x, y = low.rows_view(given["x"]), low.result(node.outputs[0])
         buffers = {"x": x, "y": y}
         buffers |= {name: low.flat_view(given[name]) for name in ("weight", "bias") if name in given}
@@ -83,7 +68,7 @@ class LayerNormBackward(Rule):
     op = "layer_norm_backward"
 
     def decompose(self, node):
-        given = _named(node)
+        given = named(node)
         grad, x = given["grad"], given["x"]
         normal, deviation = _normal(x, node.attrs["eps"])
         g = grad * given["weight"] if "weight" in given else grad
@@ -101,7 +86,7 @@ class LayerNormBackward(Rule):
         return tangents_through(node, tangents)
 
     def lower(self, node, low):
-        given = _named(node)
+        given = named(node)
         grad, x = low.rows_view(given["grad"]), low.rows_view(given["x"])
         rows, features = given["x"].shape
         buffers = {"grad": grad, "x": x, "mean": low.view(given["mean"]), "var": low.view(given["var"])}

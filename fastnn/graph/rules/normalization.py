@@ -9,8 +9,25 @@ from .base import CONST, LOCAL, Rule, is_local_shape, records, register
 from .lists import activations
 
 
-def _named(node):
+def named(node):
     return dict(zip(node.attrs["slots"], node.inputs, strict=True))
+
+
+def gradients_of_norm(node, grad, backward):
+    """Gradients of a norm's inputs, by its fused backward op, from the statistics that its forward op has kept."""
+    given, attrs = named(node), node.attrs
+    slots = tuple(name for name in ("x", "weight") if name in given)
+    x = given["x"]
+    inputs = (grad, x, node.outputs[1], node.outputs[2], *(given[s] for s in slots[1:]))
+    features = (x.shape[1],)
+    back = node.graph.emit(
+        backward,
+        inputs,
+        {"slots": ("grad", "x", "mean", "var", *slots[1:]), "eps": attrs["eps"]},
+        [(x.shape, "real"), (features, "real"), (features, "real")],
+    )
+    by_name = dict(zip(("x", "weight", "bias"), back.outputs, strict=True))
+    return [by_name.get(name) for name in attrs["slots"]]
 
 
 def _normalized(x, given, mean, var, eps):
@@ -28,7 +45,7 @@ class BatchNorm(Rule):
     op = "batch_norm"
 
     def decompose(self, node):
-        given, attrs = _named(node), node.attrs
+        given, attrs = named(node), node.attrs
         x = given["x"]
         mean = x.mean(axis=0)
         var = x._apply("var", (x,), {"axis": 0})
@@ -43,19 +60,7 @@ class BatchNorm(Rule):
 
         if node.attrs["activation"] is not None:
             return gradients_through(node, grads)
-        given, attrs = _named(node), node.attrs
-        slots = tuple(name for name in ("x", "weight") if name in given)
-        x, y = given["x"], node.outputs[0]
-        inputs = (grads[0], x, node.outputs[1], node.outputs[2], *(given[s] for s in slots[1:]))
-        features = (x.shape[1],)
-        back = node.graph.emit(
-            "batch_norm_backward",
-            inputs,
-            {"slots": ("grad", "x", "mean", "var", *slots[1:]), "eps": attrs["eps"]},
-            [(y.shape, "real"), (features, "real"), (features, "real")],
-        )
-        by_name = dict(zip(("x", "weight", "bias"), back.outputs, strict=True))
-        return [by_name.get(name) for name in attrs["slots"]]
+        return gradients_of_norm(node, grads[0], "batch_norm_backward")
 
     def jvp(self, node, tangents):
         from ..differentiate import tangents_through
@@ -63,7 +68,7 @@ class BatchNorm(Rule):
         return tangents_through(node, tangents)
 
     def lower(self, node, low):
-        given, attrs = _named(node), node.attrs
+        given, attrs = named(node), node.attrs
         x = low.rows_view(given["x"])
         y = low.result(node.outputs[0])
         features = given["x"].shape[1]
@@ -96,7 +101,7 @@ class BatchNormBackward(Rule):
     op = "batch_norm_backward"
 
     def decompose(self, node):
-        given, eps = _named(node), node.attrs["eps"]
+        given, eps = named(node), node.attrs["eps"]
         grad, x = given["grad"], given["x"]
         mean = x.mean(axis=0)
         scale = x._apply("sqrt", (x._apply("var", (x,), {"axis": 0}) + eps,))
@@ -116,7 +121,7 @@ class BatchNormBackward(Rule):
         return tangents_through(node, tangents)
 
     def lower(self, node, low):
-        given = _named(node)
+        given = named(node)
         grad, x = low.rows_view(given["grad"]), low.rows_view(given["x"])
         features = given["x"].shape[1]
         buffers = {"grad": grad, "x": x, "mean": low.view(given["mean"]), "var": low.view(given["var"])}
@@ -147,7 +152,7 @@ class BatchNormInference(Rule):
     op = "batch_norm_inference"
 
     def decompose(self, node):
-        given, attrs = _named(node), node.attrs
+        given, attrs = named(node), node.attrs
         y = _normalized(given["x"], given, given["mean"], given["var"], attrs["eps"])
         if attrs["activation"] is not None:
             names = activations()[attrs["activation"]]["params"]
@@ -165,7 +170,7 @@ class BatchNormInference(Rule):
         return tangents_through(node, tangents)
 
     def lower(self, node, low):
-        given, attrs = _named(node), node.attrs
+        given, attrs = named(node), node.attrs
         x, y = low.rows_view(given["x"]), low.result(node.outputs[0])
         buffers = {"x": x, "y": y}
         buffers |= {name: low.flat_view(t) for name, t in given.items() if name != "x"}
