@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
@@ -15,12 +16,18 @@ CLAIMS = {
     "goalkeeper": lambda v: v[1] < 0.2 * v[0],  # loss with batch norm, without
     "initialisations": lambda v: v[1] < 1e-10 and 0.5 < v[11] < 2 and 0.9 < v[13] < 1.1,
     "one_over_k": lambda v: v[1] < 1.2 * v[0] / 16 < v[3],  # 1/K for independent samples, less for bagging
+    "practice": lambda v: v[0] < min(v[1:3]) and max(v[1:3]) < v[3],  # batch norm and dropout help, and help together
+    "selu_or_batch_norm": lambda v: v[3] < v[0] < v[6] and v[4] == np.inf and v[7] < 0.5 * v[1],
+    "two_neurons": lambda v: v[1] == 0.0 and abs(v[2] - v[3]) < 0.1 * v[3],
     "optimizers_race": lambda v: v[3] < v[1] and min(v[1::2]) == v[11],  # momentum beats SGD on digits, Adam all
 }
 NUMBERS = {
     "goalkeeper": r"steps (\S+)",
     "initialisations": r"layer \d+ (\S+?)(?:,|$)",
     "one_over_k": r"(?:one model|average of 16) (\S+?)(?:,|$)",
+    "practice": r"accuracy (\S+) %",
+    "selu_or_batch_norm": r"loss (\S+?)(?:,| at|$)",
+    "two_neurons": r"neuron ([\d.]+)",
     "optimizers_race": r"(?:steps|epochs) (\S+?)(?:,|$)",
 }
 

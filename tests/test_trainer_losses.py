@@ -174,3 +174,35 @@ def test_bad_data():
 def test_bad_trainers(make, error, message):
     with pytest.raises(error, match=message):
         make(classifier())
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "l2", "l1"),
+    [
+        (optim.SGD(0.01, weight_decay=0.3), 0.3, 0.0),
+        (optim.Adam(0.01, weight_decay=0.2, l1=0.05), 0.2, 0.05),
+        (optim.AdamW(0.01, weight_decay=0.3, l1=0.05), 0.0, 0.05),
+        (optim.LAMB(0.01, weight_decay=0.3, l1=0.05), 0.0, 0.05),
+    ],
+)
+def test_history_reports_loss_and_penalty_apart(optimizer, l2, l1):
+    x, y = blobs(64)
+    t = Trainer(classifier(), nn.CrossEntropyLoss(), optimizer)
+    history = t.fit(x, y, epochs=2, progress=False)
+    matrices = [w.astype(np.float64) for w in t.model.state_dict().values() if w.ndim == 2]
+    exact = sum(l2 / 2 * np.linalg.norm(w) ** 2 + l1 * np.abs(w).sum() for w in matrices)
+    assert history["penalty"][-1] == pytest.approx(exact, rel=1e-12)
+    assert optim.penalty(optimizer, t.model.named_parameters()) == history["penalty"][-1]
+    assert "penalty" not in trainer().fit(x, y, epochs=1, progress=False)
+
+
+def test_penalty_follows_groups_and_frozen_parameters():
+    model = nn.Sequential(nn.Linear(3, 2, seed=1), nn.Linear(2, 1, seed=2))
+    groups = [{"params": "0.weight", "weight_decay": 1.0}, {"params": "0.bias", "l1": 2.0}]
+    model[0].bias = np.array([3.0, -4.0])
+    first = (model[0].weight.numpy().astype(np.float64) ** 2).sum() / 2
+    optimizer = optim.SGD(0.1, groups=groups)
+    assert optim.penalty(optimizer, model.named_parameters()) == pytest.approx(first + 14.0)
+    model[0].weight.requires_grad = False
+    assert optim.penalty(optimizer, model.named_parameters()) == pytest.approx(14.0)
+    assert optim.penalty(optim.SGD(0.1), model.named_parameters()) is None

@@ -20,6 +20,7 @@ _NAMES = {
     "EWMA": "ewma",
     "l1": "penalties",
     "l2": "penalties",
+    "penalty": "penalties",
     "ConstantLR": "lr_scheduler",
     "StepLR": "lr_scheduler",
     "MultiStepLR": "lr_scheduler",

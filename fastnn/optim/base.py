@@ -108,6 +108,10 @@ class Optimizer:
                     options[name] = 0.0
         return options
 
+    def penalties(self, options):
+        """(L2, L1): the factors of ``||W||^2 / 2`` and ``||W||_1`` whose gradients these options add to the loss's."""
+        return (0.0 if options["decoupled_weight_decay"] else options["weight_decay"]), options["l1"]
+
     def states(self, options):
         """Names of the states that these options need, among those of the native row."""
         raise NotImplementedError

@@ -110,6 +110,9 @@ class LAMB(_Layerwise, _Moments):
         if clip is not None and (isinstance(clip, str) or not clip > 0):
             raise ValueError(f"LAMB: trust_clip must be positive or None, got {clip!r}")
 
+    def penalties(self, options):
+        return 0.0, options["l1"]  # the decay stands behind the moments
+
     def scalars(self, options, first_step, count):
         clip = options["trust_clip"]
         ends = [1.0 if options["eps_inside_root"] else 0.0, inf if clip is None else clip]

@@ -1,4 +1,6 @@
-"""The written forms of L2 and L1 penalties as the numbers that an optimizer takes."""
+"""The written forms of L2 and L1 penalties as the numbers that an optimizer takes, and what they add to the loss."""
+
+import numpy as np
 
 from .base import check_not_negative
 
@@ -35,6 +37,35 @@ def l1(lam, m=None):
     """
     lam = _checked("l1", lam)
     return lam if m is None else lam / (2.0 * _rows("l1", m))
+
+
+def penalty(optimizer, named_parameters):
+    """What an optimizer's L2 and L1 terms add to the loss at the weights as they are.
+
+    ``sum of weight_decay / 2 * ||W||^2 + l1 * ||W||_1`` over the parameters, each with its group's options: the
+    function whose gradient the optimizer adds. Decoupled decay (AdamW, LAMB) is no penalty and adds nothing.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    named_parameters : iterable of (str, Parameter)
+
+    Returns
+    -------
+    float or None
+        None if no parameter has such a term.
+
+    Examples
+    --------
+    >>> optim.penalty(trainer.optimizer, model.named_parameters())
+    """
+    terms = []
+    for name, parameter in named_parameters:
+        by_l2, by_l1 = optimizer.penalties(optimizer.options_of(optimizer.group_of(name), parameter.ndim >= 2))
+        if parameter.requires_grad and (by_l2 or by_l1):
+            w = parameter.numpy().astype(np.float64)
+            terms.append(by_l2 / 2.0 * float(np.square(w).sum()) + by_l1 * float(np.abs(w).sum()))
+    return sum(terms) if terms else None
 
 
 def _checked(name, lam):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..nn.guard import writing
+from ..optim.penalties import penalty
 from ..threads import num_threads
 from .batches import check_shuffle
 from .callbacks.base import Callback
@@ -149,6 +150,9 @@ class Fit:
             if self.source.is_inside():
                 self._call("on_cut", self.reason)
             logs = {"loss": loss, **self.source.measure()}
+            terms = penalty(trainer.optimizer, trainer.model.named_parameters())
+            if terms is not None:
+                logs["penalty"] = terms
             logs["lr"] = trainer.current_lr()
             logs["seconds"] = seconds
             logs["samples_per_second"] = rows / seconds if seconds > 0 else 0.0
