@@ -116,6 +116,7 @@ def test_report_is_one_page_without_a_network(folder, capsys):
     assert page.count("data:image/png;base64,") == 2
     for words in ("Results", "Learning curves", "Confusion matrix, test part", "batch-size"):
         assert words in page
+    assert "<td>batch-norm</td><td>yes</td>" in page and "encoding" not in page  # as typed; nothing about tables
     accuracy = load_model_file("m").training["results"]["test"]["accuracy"]
     assert f"{100 * accuracy:.2f} %" in page
     assert main(["train", "digits", *QUICK, "--report", "out", "-o", "n"]) == 2

@@ -62,9 +62,23 @@ def write_page(path, title, sections):
     write_atomic(path, text.encode())
 
 
+def _shown(value):
+    """A setting as one would type it."""
+    if value is True:
+        return "yes"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ",".join(f"{name}={_shown(item)}" for name, item in value.items())
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(_shown, value))
+    return str(value)
+
+
 def training_page(path, *, name, options, data, results, trainer, history, arrays, search, bag, test, seconds):
     """Everything about one ``fastnn train``: data, settings, results, pictures."""
     from fastnn import plot
+    from fastnn.cli.options import READING
     from fastnn.cli.report import result_lines
     from fastnn.cli.sources import PARTS
 
@@ -74,8 +88,9 @@ def training_page(path, *, name, options, data, results, trainer, history, array
     rows = [(part, f"{len(data.parts[part][0]):,}") for part in PARTS]
     rows += [("features", f"{made.scale.features:,}"), ("task", made.task), ("training", f"{seconds:.2f} s")]
     sections.append(section("Data", table(rows), *(f"<p>{html.escape(note)}</p>" for note in data.notes)))
-    told = {name: value for name, value in vars(options).items() if name not in ("command", "data", "given")}
-    settings = [(n.replace("_", "-"), v) for n, v in sorted(told.items()) if v not in (None, False, "", [])]
+    untold = ("command", "data", "given", "report", "force", *(READING if made.kind != "table" else ()))
+    told = {name: value for name, value in vars(options).items() if name not in untold}
+    settings = [(n.replace("_", "-"), _shown(v)) for n, v in sorted(told.items()) if v not in (None, False, "", [])]
     sections.append(section("Settings", table(settings)))
     sections.append(section("Model", preformatted(str(trainer.model.summary()))))
     if len(history):

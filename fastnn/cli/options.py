@@ -56,6 +56,9 @@ _positive = _real("a number above 0", lambda v: 0.0 < v < float("inf"))
 _not_negative = _real("a number of at least 0", lambda v: 0.0 <= v < float("inf"))
 _share = _real("from 0 to below 1", lambda v: 0.0 <= v < 1.0)
 
+# How a text table is read: of no concern to images.
+READING = ("task", "max_categories", "decimal", "header", "delimiter", "encoding")
+
 SCHEDULES = ("constant", "cosine", "onecycle", "exponential", "step", "inverse", "triangular", "plateau")
 
 # Augmentation -> (default, what the number is, allowed)
