@@ -68,10 +68,10 @@ def _shown(value):
         return "yes"
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, dict):
-        return ",".join(f"{name}={_shown(item)}" for name, item in value.items())
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, tuple):
         return ",".join(map(_shown, value))
+    if isinstance(value, list):  # names, or names with numbers
+        return ",".join(item if isinstance(item, str) else "=".join(map(_shown, item)) for item in value)
     return str(value)
 
 
