@@ -16,8 +16,10 @@ CLAIMS = {
     "goalkeeper": lambda v: v[1] < 0.2 * v[0],  # loss with batch norm, without
     "initialisations": lambda v: v[1] < 1e-10 and 0.5 < v[11] < 2 and 0.9 < v[13] < 1.1,
     "one_over_k": lambda v: v[1] < 1.2 * v[0] / 16 < v[3],  # 1/K for independent samples, less for bagging
+    "bagged_perceptrons": lambda v: v[2] < v[1] < v[0],  # the average beats the best on validation
     "practice": lambda v: v[0] < min(v[1:3]) and max(v[1:3]) < v[3],  # batch norm and dropout help, and help together
     "selu_or_batch_norm": lambda v: v[3] < v[0] < v[6] and v[4] == np.inf and v[7] < 0.5 * v[1],
+    "sparse_inputs": lambda v: max(v[2], v[4]) < v[0] and v[1] < 0.8 < min(v[3], v[5]),
     "two_neurons": lambda v: v[1] == 0.0 and abs(v[2] - v[3]) < 0.1 * v[3],
     "optimizers_race": lambda v: v[3] < v[1] and min(v[1::2]) == v[11],  # momentum beats SGD on digits, Adam all
 }
@@ -25,8 +27,10 @@ NUMBERS = {
     "goalkeeper": r"steps (\S+)",
     "initialisations": r"layer \d+ (\S+?)(?:,|$)",
     "one_over_k": r"(?:one model|average of 16) (\S+?)(?:,|$)",
+    "bagged_perceptrons": r"error (\S+)",
     "practice": r"accuracy (\S+) %",
     "selu_or_batch_norm": r"loss (\S+?)(?:,| at|$)",
+    "sparse_inputs": r"(?:loss|words) ([\d.]+)",
     "two_neurons": r"neuron ([\d.]+)",
     "optimizers_race": r"(?:steps|epochs) (\S+?)(?:,|$)",
 }
