@@ -1,8 +1,8 @@
 """Ten perceptrons, averaged, against the one that is best on a validation part.
 
-Each unit ``y = (1 + tanh(w x - b)) / 2`` learns from its own bootstrap sample of two dozen noisy points in the plane: its
-boundary is a line, and lines from small samples disagree. The boundary of their average is no line, because each unit
-speaks loudly only far from its own. Writes bagged_perceptrons.png.
+Each unit ``y = (1 + tanh(w x - b)) / 2`` learns from its own bootstrap sample of two dozen noisy points in the plane:
+its boundary is a line, and lines from small samples disagree. The boundary of their average is no line, because each
+unit speaks loudly only far from its own. Writes bagged_perceptrons.png.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Sparse inputs: why rarely active weights want a rate of their own.
 
-Rows are bags of 400 words whose frequencies fall as 1/rank, and the answer rests on all words alike, rare ones included.
-A rare word's weight gets few gradients: with one rate for all, SGD has hardly moved it when the common words are learned.
+Rows are bags of words whose frequencies fall as 1/rank, and the answer rests on all words alike, rare ones included. A
+rare word's weight gets few gradients: with one rate for all, SGD has hardly moved it when the common words are learned.
 AdaGrad divides by the root of what a weight has seen, Adam by its recent average. Every optimizer with the best of four
 rates. Writes sparse_inputs.png.
 """
