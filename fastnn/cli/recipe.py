@@ -72,27 +72,40 @@ def make_schedule(options, rate, rows):
 class KeepBetterAverage(Callback):
     """At the end: the averaged weights instead of the last (or best) ones, unless the validation loss says otherwise.
 
-    Batch norm's statistics are measured again for the averaged weights, over the training part.
+    Batch norm keeps its running statistics, or has them measured again for the averaged weights over the training part,
+    whichever has the lower validation loss: measured statistics know nothing of dropout and augmentation.
     """
 
     def __init__(self, x, validation):
         self.x, self.validation, self.kept = x, validation, None
 
     def on_fit_end(self):
+        from fastnn.nn.batch_norm import BatchNorm1d
         from fastnn.nn.population import estimate_population
 
         trainer = self.trainer
         if not trainer.step:
             return
         model = trainer.model
-        raw = model.state_dict()
-        before = None if self.validation is None else trainer.evaluate(*self.validation)["loss"]
-        model.load_state_dict(trainer.averaged_state_dict())
-        estimate_population(model, self.x)
-        self.kept = True
-        if before is not None and not trainer.evaluate(*self.validation)["loss"] <= before:
-            model.load_state_dict(raw)
-            self.kept = False
+        raw, averaged = model.state_dict(), trainer.averaged_state_dict()
+        if self.validation is None:
+            model.load_state_dict(averaged)
+            self.kept = True
+            return
+
+        def loss():
+            value = trainer.evaluate(*self.validation)["loss"]
+            return value if value == value else math.inf
+
+        before = loss()
+        model.load_state_dict(averaged)
+        candidates = [(loss(), averaged), (before, raw)]
+        if any(isinstance(module, BatchNorm1d) for module in model.modules()):
+            estimate_population(model, self.x)
+            candidates.insert(1, (loss(), model.state_dict()))
+        best = min(candidates, key=lambda candidate: candidate[0])[1]
+        model.load_state_dict(best)
+        self.kept = best is not raw
 
 
 def make_trainer(options, made, rows, seed=None):
