@@ -21,6 +21,7 @@ cdef extern from "base/team.h" nogil:
     int fnn_get_num_threads()
     void fnn_set_num_threads(int n)
     void fnn_set_local_threads(int n, int force)
+    void fnn_get_local_threads(int *n, int *force)
     int fnn_threads_forced()
 
 cdef extern from "isa/dispatch.h" nogil:

@@ -134,8 +134,8 @@ def bump_graph_version() -> None: ...
 class Guard:
     def start_reading(self) -> int: ...
     def stop_reading(self) -> int: ...
-    def start_writing(self) -> None: ...
-    def stop_writing(self) -> None: ...
+    def start_writing(self) -> int: ...
+    def stop_writing(self) -> int: ...
 
 class Forward:
     @property
@@ -181,3 +181,46 @@ def run_steps(
     seconds: float,
     check_nan: bool,
 ) -> int: ...
+
+class Versioned:
+    version: int
+
+class Stepped:
+    steps: int
+
+class Step:
+    @property
+    def at(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def clock(self) -> int: ...
+    def __init__(
+        self,
+        gradient: Program,
+        index_id: int,
+        loss_id: int,
+        x: tuple[int, NDArray[Any]],
+        y: tuple[int, NDArray[Any]],
+        index: NDArray[np.int64],
+        labels: tuple[int, int] | None,
+        domain: tuple[float, float, bool] | None,
+        guard: Guard,
+        micro_step_column: int,
+    ) -> None: ...
+    def follow(
+        self,
+        update: Program,
+        table: NDArray[np.float64],
+        tensors: tuple[Versioned, ...],
+        counters: tuple[Stepped, ...],
+        settings: tuple[tuple[str, Any], ...],
+        optimizer: Any,
+        state: Any,
+        schedule: Any,
+        step: int,
+        epoch: int,
+        threads: int,
+    ) -> None: ...
+    def renew(self, trainer: Any) -> bool: ...
+    def run(self, trainer: Any, x: Any, y: Any) -> float | None: ...

@@ -25,5 +25,6 @@ include "_native_eager_norms.pxi"
 include "_native_program.pxi"
 include "_native_forward.pxi"
 include "_native_call.pxi"
+include "_native_step.pxi"
 
 check_environment()

@@ -36,7 +36,7 @@ cdef class Guard:
         self.readers -= 1
         return 0
 
-    def start_writing(self):
+    cpdef int start_writing(self) except -1:
         cdef unsigned long me = PyThread_get_thread_ident()
         if self.writer and self.writer != me:
             raise RuntimeError("this model is being trained by another thread already")
@@ -44,11 +44,13 @@ cdef class Guard:
             raise RuntimeError("another thread is predicting on this model; training must wait until it has ended")
         self.writer = me
         self.depth += 1
+        return 0
 
-    def stop_writing(self):
+    cpdef int stop_writing(self) except -1:
         self.depth -= 1
         if self.depth == 0:
             self.writer = 0
+        return 0
 
 
 cdef enum:

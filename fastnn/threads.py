@@ -18,7 +18,8 @@ __all__ = [
 _local = threading.local()
 
 
-def _checked_count(n, function):
+def checked_count(n, function):
+    """n as an int from 1 to 1024, or an error that names the function."""
     import operator
 
     try:
@@ -44,7 +45,7 @@ def set_num_threads(n):
     ValueError
         If n is out of range.
     """
-    _native.set_num_threads(0 if n is None else _checked_count(n, "set_num_threads"))
+    _native.set_num_threads(0 if n is None else checked_count(n, "set_num_threads"))
 
 
 def get_num_threads():
@@ -69,7 +70,7 @@ def num_threads(n, *, force=False):
     if n is None:
         yield
         return
-    count = _checked_count(n, "num_threads")
+    count = checked_count(n, "num_threads")
     before = getattr(_local, "setting", (0, False))
     _local.setting = (count, bool(force))
     _native.set_local_threads(count, bool(force))

@@ -7,6 +7,7 @@ Every write bumps the version; whatever changes the graph (dtype, requires_grad)
 
 import numpy as np
 
+from .._native import Versioned
 from .._native import bump_graph_version, graph_version  # noqa: F401 (read by every native call of a model)
 
 _LINE = 64  # bytes of a cache line: the alignment of every owned array
@@ -99,7 +100,7 @@ class _Arithmetic:
         return current().apply(name, inputs, attrs or {})
 
 
-class Parameter(_Arithmetic):
+class Parameter(_Arithmetic, Versioned):
     """An array that a model owns: a weight that is learned, or (``buffer=True``) a statistic that it carries.
 
     Parameters
@@ -118,7 +119,7 @@ class Parameter(_Arithmetic):
     Using one Parameter object in several places ties the weights: gradients add, and it is saved once.
     """
 
-    __slots__ = ("name", "shape", "storage", "version", "buffer", "_requires_grad", "__weakref__")
+    __slots__ = ("name", "shape", "storage", "buffer", "_requires_grad", "__weakref__")
 
     def __init__(self, data, name="", requires_grad=True, buffer=False):
         data = np.asarray(data)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .. import _native
 from ..graph.parameter import aligned_zeros, logical_view
 from .base import check_share
 
@@ -69,14 +70,17 @@ class EWMA:
         return f"EWMA({self.beta}, bias_correction={self.bias_correction})"
 
 
-class AverageSlot:
-    """The average of one parameter in its storage layout, and the steps it has seen."""
+class AverageSlot(_native.Stepped):
+    """The average of one parameter in its storage layout, and the steps it has seen (`steps`)."""
 
-    __slots__ = ("array", "steps")
+    __slots__ = ("array",)
 
     def __init__(self, array, steps=0):
         self.array = array
         self.steps = steps
+
+    def __reduce__(self):
+        return AverageSlot, (self.array, self.steps)
 
 
 class WeightAverage:

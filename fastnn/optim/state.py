@@ -20,14 +20,17 @@ def code_of(kind):
     return _ROWS[kind]["code"]
 
 
-class Slots:
-    """State arrays of one parameter, in its storage layout, and the number of steps it has had."""
+class Slots(_native.Stepped):
+    """State arrays of one parameter, in its storage layout, and the number of steps it has had (`steps`)."""
 
-    __slots__ = ("arrays", "steps")
+    __slots__ = ("arrays",)
 
     def __init__(self, arrays, steps=0):
         self.arrays = arrays
         self.steps = steps
+
+    def __reduce__(self):
+        return Slots, (self.arrays, self.steps)
 
 
 class OptimizerState:

@@ -69,7 +69,6 @@ class Update:
         for buffer, array in self.bindings:
             self.program.bind(buffer, array)
         del self.builder, self.bindings
-        self._one_row = np.zeros((1, self.width))
         self._clock = state.clock
         self._generation = state.generation
 
@@ -209,19 +208,13 @@ class Update:
             column += self.columns
         return table
 
-    def one_row(self):
-        """`rows(1)` in a reused array: the fast path of a single step."""
-        row = self._shared()
-        for segment in self.segments:
-            row += [value[0] if type(value) is list else value for value in self._values(segment, 1)]
-        self._one_row[0] = row
-        return self._one_row
+    def counters(self):
+        """Whatever counts the steps of a parameter, as a tuple of _native.Stepped."""
+        return tuple([slots for slots, _, _ in self.slots] + [own for _, own, _ in self.slots if own is not None])
 
     def advance(self, count):
         """Count steps that have been made."""
         self.state.clock += 1
         self._clock = self.state.clock
-        for slots, average, _ in self.slots:
-            slots.steps += count
-            if average is not None:
-                average.steps += count
+        for counter in self.counters():
+            counter.steps += count

@@ -40,7 +40,6 @@ class Engine:
         self.tensors += [buffer for _, buffer in model.named_buffers()]
         self.micro_step_column = training.scalar_names.index("micro_step")
         self.first_row_column = training.scalar_names.index("first_row")
-        self._one_row = np.zeros((1, len(training.scalar_names)))
         self._make_update()
 
     def _make_update(self):
@@ -90,6 +89,11 @@ class Engine:
             result[ids["w"]] = weight
         return result
 
+    def check_rows(self, rows):
+        """Raise ValueError if a step cannot be made on so few rows."""
+        if rows == 1 and self.training.needs_two_rows:
+            raise ValueError("batch norm needs at least 2 rows to train on: the statistics of one row do not exist")
+
     def gradient_rows(self, count):
         """Scalar rows of the gradient program for the next `count` batches."""
         table = np.zeros((count, len(self.training.scalar_names)))
@@ -102,10 +106,11 @@ class Engine:
         row[0, self.first_row_column] = first_row
         return row
 
-    def run(self, externals, index, offsets, losses, seconds=_NO_LIMIT, check_nan=False):
+    def run(self, externals, index, offsets, losses, seconds=_NO_LIMIT, check_nan=False, *, stop):
         """Make up to len(offsets) - 1 training steps in one native call; returns how many were made.
 
-        index: int64 rows of the data; offsets: int64, where each step's rows begin in index; losses: float64, filled.
+        index: int64 rows of the data; offsets: int64, where each step's rows begin in index; losses: float64, filled;
+        stop: the trainer's flag, or None.
         """
         trainer, training, update = self.trainer, self.training, self.update
         count = len(offsets) - 1
@@ -118,33 +123,12 @@ class Engine:
             update.rows(count, trainer._rate()),
             1,
             losses,
-            trainer._stop_flag,
+            stop,
             seconds,
             check_nan,
         )
         self.made(done, done)
         return done
-
-    def run_one(self, externals, index, offsets, losses):
-        """`run` for a single step, with everything reused that can be."""
-        trainer, training, update = self.trainer, self.training, self.update
-        scalars = self._one_row
-        scalars[0, self.micro_step_column] = trainer.micro_step
-        rate = trainer._rate()
-        training.run_steps(
-            update.program,
-            externals,
-            index,
-            offsets,
-            scalars,
-            update.one_row() if rate is None else update.rows(1, rate),
-            1,
-            losses,
-            None,
-            _NO_LIMIT,
-            False,
-        )
-        self.made(1, 1)
 
     def made(self, steps, micro_steps):
         """Count what has been done; derived copies of the weights are stale now."""

@@ -175,7 +175,7 @@ def _run(trainer, data, validation, rates, size, divergence):
     engine = find_engine(
         trainer, data.names, data.arrays, data.target, data.spec, data.weight is not None, min(size + 1, data.rows)
     )
-    trainer._check_rows(engine, size)
+    engine.check_rows(size)
     per_step = trainer.accumulate if is_visible(trainer) else 1
     order, offsets = _order(trainer, data, size, len(rates) * per_step, engine.training.needs_two_rows)
     externals = engine.externals(data.arrays, data.target, data.weight)
@@ -189,7 +189,8 @@ def _run(trainer, data, validation, rates, size, divergence):
             run_visible(engine, externals, order, window, part, np.diff(window))
             losses[at] = part.mean()
         else:
-            done = engine.run(externals, order, offsets[at : at + count + 1], losses[at : at + count], 0.0, True)
+            part, stop = slice(at, at + count), trainer._stop_flag
+            done = engine.run(externals, order, offsets[at : at + count + 1], losses[part], 0.0, True, stop=stop)
             diverged = done < count
             count = done
         at += count

@@ -83,7 +83,7 @@ def profile(trainer, x, y, batch_size, sample_weight, repeats):
     target, spec = prepare_target(y, trainer.loss, trainer._output_shape(names, arrays), total, trainer.model.dtype)
     weight = None if sample_weight is None else prepare_weight(sample_weight, total, trainer.model.dtype, trainer.loss)
     engine = find_engine(trainer, names, arrays, target, spec, weight is not None, rows)
-    trainer._check_rows(engine, rows)
+    engine.check_rows(rows)
     externals = engine.externals(arrays, target, weight)
     order = np.random.default_rng(trainer.seed).permutation(total)[: total // rows * rows]
     guard = trainer.model._guard

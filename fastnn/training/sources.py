@@ -92,7 +92,7 @@ class ArraySource:
         self.epoch = None
         self._begin(trainer.epoch)
         engine = self._engine()
-        trainer._check_rows(engine, min(self.rows, self.batch_size))
+        engine.check_rows(min(self.rows, self.batch_size))
 
     def _begin(self, epoch):
         """Set up the order and the batches of an epoch."""
@@ -169,7 +169,9 @@ class ArraySource:
         part = slice(at, at + len(offsets) - 1)
         if visible:
             return run_visible(engine, externals, index, offsets, self.losses[part], self.weights[part])
-        done = engine.run(externals, index, offsets, self.losses[part], fit.chunk_seconds(), fit.check_nan)
+        done = engine.run(
+            externals, index, offsets, self.losses[part], fit.chunk_seconds(), fit.check_nan, stop=trainer._stop_flag
+        )
         self.chunk = max(16, min(_CHUNK_STEPS, 2 * done))
         return done
 

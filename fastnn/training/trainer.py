@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from .. import _native
-from ..graph.parameter import bump_graph_version, graph_version
+from ..graph.parameter import bump_graph_version
 from ..nn.arrays import split_inputs
 from ..nn.module import Module
 from ..nn.predict import predict_mc
@@ -14,11 +13,10 @@ from ..optim.state import OptimizerState
 from ..threads import num_threads as thread_limit
 from .callbacks.base import Callback
 from .checks import check_count, check_function, check_positive
-from .engine import find_engine
 from .history import History
 from .metrics import resolve
-from .targets import LABELS, check_domain, check_labels, prepare_target, prepare_weight
-from .visible import is_visible, run_visible
+from .step import careful_step
+from .targets import LABELS, prepare_target, prepare_weight
 
 
 class Trainer:
@@ -113,18 +111,17 @@ class Trainer:
         self._fit = None  # the Fit that is running
         self._position = None  # where inside a fit the checkpoint stood that was loaded
         self._engines = {}
-        self._step_plans = {}
+        self._step_plans = []
         self._stop_flag = np.zeros(1, np.int32)
-        self._one_loss = np.zeros(1)
 
     def __setattr__(self, name, value):
-        if name == "loss":
+        if name in ("loss", "model"):
             bump_graph_version()
         object.__setattr__(self, name, value)
 
     def __getstate__(self):
         # programs are compiled again where they are needed; a copy made by a callback is not inside the fit
-        return {**self.__dict__, "_engines": {}, "_step_plans": {}, "_fit": None}
+        return {**self.__dict__, "_engines": {}, "_step_plans": [], "_fit": None}
 
     # ---- training ----------------------------------------------------------------------------------------------
 
@@ -251,71 +248,12 @@ class Trainer:
         float
             The loss of the batch in training mode, before the update.
         """
-        if type(x) is np.ndarray and type(y) is np.ndarray and sample_weight is None:
-            key = (x.shape, x.dtype, x.strides, y.shape, y.dtype, y.strides)
-            plan = self._step_plans.get(key)
-            if plan is not None and plan.is_valid(self) and x.flags.aligned and y.flags.aligned:
-                return self._run_plan(plan, x, y)
-        else:
-            key = None
-        return self._first_step(x, y, sample_weight, key)
-
-    def _run_plan(self, plan, x, y):
-        plan.engine.refresh()
-        if plan.labels:
-            if y.dtype != np.int64 or y.ndim != 1 or not y.flags.c_contiguous:
-                y = np.ascontiguousarray(y.reshape(-1), dtype=np.int64)
-            check_labels(y, plan.classes, plan.ignore_index)
-        elif plan.target_shape is not None:
-            check_domain(y, self.loss)
-            y = y.reshape(plan.target_shape)
-        guard = self.model._guard
-        guard.start_writing()
-        try:
-            externals = {plan.x_id: x, plan.y_id: y}
-            if self.num_threads is None:
-                plan.engine.run_one(externals, plan.index, plan.offsets, self._one_loss)
-            else:
-                with thread_limit(self.num_threads):
-                    plan.engine.run_one(externals, plan.index, plan.offsets, self._one_loss)
-            return float(self._one_loss[0])
-        finally:
-            guard.stop_writing()
-
-    def _first_step(self, x, y, sample_weight, key):
-        names, arrays = split_inputs(x)
-        rows = len(arrays[0])
-        if rows == 0:
-            raise ValueError("train_step: x has no rows")
-        shape = self._output_shape(names, arrays)
-        target, spec = prepare_target(y, self.loss, shape, rows, self.model.dtype)
-        weight = None if sample_weight is None else prepare_weight(sample_weight, rows, self.model.dtype, self.loss)
-        engine = find_engine(self, names, arrays, target, spec, weight is not None, rows)
-        index = np.arange(rows, dtype=np.int64)
-        offsets = np.array([0, rows], dtype=np.int64)
-        externals = engine.externals(arrays, target, weight)
-        self._check_rows(engine, rows)
-        guard = self.model._guard
-        guard.start_writing()
-        try:
-            with thread_limit(self.num_threads):
-                if is_visible(self):
-                    run_visible(engine, externals, index, offsets, self._one_loss, [1.0])
-                    return float(self._one_loss[0])
-                engine.run_one(externals, index, offsets, self._one_loss)
-        finally:
-            guard.stop_writing()
-        unconverted = key is not None and arrays[0] is x and (spec == LABELS or np.may_share_memory(target, y))
-        if unconverted and len(externals) == 2 and (shape is not None or spec != LABELS):
-            if len(self._step_plans) >= 16:
-                self._step_plans.clear()
-            self._step_plans[key] = StepPlan(self, engine, spec, shape, target.shape, index, offsets)
-        return float(self._one_loss[0])
-
-    @staticmethod
-    def _check_rows(engine, rows):
-        if rows == 1 and engine.training.needs_two_rows:
-            raise ValueError("batch norm needs at least 2 rows to train on: the statistics of one row do not exist")
+        if sample_weight is None:
+            for plan in self._step_plans:
+                loss = plan.run(self, x, y)
+                if loss is not None:
+                    return loss
+        return careful_step(self, x, y, sample_weight)
 
     def _output_shape(self, names, arrays):
         """Shape of the model's output without rows, or None for several outputs; one row is predicted to see it."""
@@ -336,7 +274,7 @@ class Trainer:
     def _forget_programs(self):
         """Drop everything compiled, because the arrays of the optimizer's state are about to be replaced."""
         self._engines = {}
-        self._step_plans = {}
+        self._step_plans = []
 
     def _rate(self):
         """The schedule from the next step on, or None."""
@@ -487,30 +425,3 @@ class Trainer:
         from .checkpoint import resume
 
         resume(self, path)
-
-
-class StepPlan:
-    """What `train_step` has found out about batches of one form."""
-
-    def __init__(self, trainer, engine, spec, output_shape, target_shape, index, offsets):
-        self.engine = engine
-        self.index = index
-        self.offsets = offsets
-        self.x_id = engine.training.inputs["x0"]
-        self.y_id = engine.training.inputs["y"]
-        self.labels = spec == LABELS
-        self.target_shape = None if spec == LABELS else target_shape
-        self.classes = output_shape[-1] if spec == LABELS else 0
-        self.ignore_index = getattr(trainer.loss, "ignore_index", None)
-        self.version = graph_version()
-        self.isa = _native.get_isa()
-        self.seed = trainer.seed
-
-    def is_valid(self, trainer):
-        """True while nothing has changed that the engine must follow."""
-        return (
-            self.version == graph_version()
-            and self.seed == trainer.seed
-            and self.isa == _native.get_isa()
-            and not is_visible(trainer)
-        )

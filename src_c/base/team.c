@@ -51,6 +51,11 @@ void fnn_set_local_threads(int n, int force) {
     local_force = n > 0 && force;
 }
 
+void fnn_get_local_threads(int *n, int *force) {
+    *n = local_threads;
+    *force = local_force;
+}
+
 int fnn_threads_forced(void) { return local_force; }
 
 int fnn_get_num_threads(void) {

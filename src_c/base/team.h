@@ -36,6 +36,7 @@ int fnn_get_num_threads(void);
 void fnn_set_num_threads(int n);
 /* The calling thread only, for `with num_threads(n)`; 0 removes. force != 0 switches the cost model off. */
 void fnn_set_local_threads(int n, int force);
+void fnn_get_local_threads(int *n, int *force);
 int fnn_threads_forced(void);
 
 /* Flush denormals to zero and back, for the calling thread; returns the mode to restore. */

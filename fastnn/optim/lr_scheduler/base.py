@@ -21,8 +21,13 @@ class Schedule:
 
     options = ()
     per = "epoch"
+    changes = 0  # of all schedules together, so that steps whose rates are known need not look at every option
     absolute = False  # True: the rates are given by the options, and the base rate does not matter
     cycles_momentum = False
+
+    def __setattr__(self, name, value):
+        object.__setattr__(self, name, value)
+        Schedule.changes += 1
 
     def _count_per(self, per):
         if per not in ("epoch", "step"):

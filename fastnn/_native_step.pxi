@@ -1,0 +1,295 @@
+# Trainer.train_step called again: a step on a batch like the last one, with whatever such steps share settled once.
+
+cdef enum:
+    STEP_AXES = 8
+
+
+cdef extern from "Python.h":
+    PyObject *PyDict_GetItem(object mapping, object key)
+
+
+@cython.auto_pickle(False)
+cdef class Versioned:
+    """Base of what counts its writes."""
+
+    cdef public int64_t version
+
+
+@cython.auto_pickle(False)
+cdef class Stepped:
+    """Base of what counts the steps it has had."""
+
+    cdef public int64_t steps
+
+
+cdef struct Form:
+    int buffer, kind, axes
+    cnp.npy_intp shape[STEP_AXES]
+    cnp.npy_intp strides[STEP_AXES]
+
+
+cdef int form_of(Form *form, int buffer, cnp.ndarray array) except -1:
+    cdef int i
+    form.buffer, form.kind, form.axes = buffer, cnp.PyArray_TYPE(array), cnp.PyArray_NDIM(array)
+    if form.axes > STEP_AXES:
+        raise ValueError("Step takes arrays of at most 8 axes")
+    for i in range(form.axes):
+        form.shape[i] = cnp.PyArray_DIM(array, i)
+        form.strides[i] = cnp.PyArray_STRIDE(array, i)
+    return 0
+
+
+cdef bint has_form(const Form *form, value) noexcept:
+    """Whether value is an ndarray (no subclass) that C may read as it read the one of which the form was taken."""
+    cdef int i
+    if not cnp.PyArray_CheckExact(value) or not cnp.PyArray_ISBEHAVED_RO(<cnp.ndarray> value):
+        return False
+    if cnp.PyArray_TYPE(<cnp.ndarray> value) != form.kind or cnp.PyArray_NDIM(<cnp.ndarray> value) != form.axes:
+        return False
+    for i in range(form.axes):
+        if (cnp.PyArray_DIM(<cnp.ndarray> value, i) != form.shape[i]
+                or cnp.PyArray_STRIDE(<cnp.ndarray> value, i) != form.strides[i]):
+            return False
+    return True
+
+
+cdef bint are_labels(const int64_t *labels, Py_ssize_t count, int64_t classes, int64_t ignored) noexcept:
+    """Whether each is a class or the ignored one."""
+    cdef Py_ssize_t i
+    cdef bint good = True
+    for i in range(count):
+        good &= (<unsigned long long> labels[i] < <unsigned long long> classes) | (labels[i] == ignored)
+    return good
+
+
+cdef bint within(cnp.ndarray array, double low, double high, bint ends) noexcept:
+    """Whether all of a contiguous real array lies in [low, high], or on one of the two if `ends`."""
+    cdef Py_ssize_t i, count = cnp.PyArray_SIZE(array)
+    cdef const float *singles = <const float *> cnp.PyArray_DATA(array)
+    cdef const double *doubles = <const double *> cnp.PyArray_DATA(array)
+    cdef bint is_single = cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT, good = True
+    cdef double value
+    for i in range(count):
+        value = singles[i] if is_single else doubles[i]
+        good &= (value == low or value == high) if ends else (low <= value <= high)
+    return good
+
+
+cdef class Step:
+    """Steps of one trainer on batches of one form: base of `training.step.StepPlan`, which knows what Python must know.
+
+    Parameters
+    ----------
+    gradient : Program
+    index_id, loss_id : int
+        Its buffers of row numbers and of the loss.
+    x, y : (buffer, array)
+        Of the first batch; the others have its dtypes, shapes and strides, labels their shape only.
+    index : int64 array
+        0, 1, ... rows - 1.
+    labels : (classes, label that is ignored), optional
+        If y holds class labels.
+    domain : (low, high, ends), optional
+        What else y must lie in.
+    guard : Guard
+    micro_step_column : int
+        Of the gradient program's scalars.
+    """
+
+    cdef Program gradient, update
+    cdef Guard guard
+    cdef cnp.ndarray index, table
+    cdef tuple tensors, counters, settings
+    cdef object optimizer, state, schedule
+    cdef Form x, y
+    cdef int index_id, loss_id, micro_step_column
+    cdef int64_t offsets[2]
+    cdef bint labels, bounded, ends
+    cdef int64_t classes, ignored
+    cdef double low, high
+    cdef int64_t version, changes, schedule_changes, generation
+    cdef readonly int64_t clock
+    cdef long long next_step, epoch
+    cdef readonly Py_ssize_t at, count  # in the table
+    cdef Py_ssize_t width
+    cdef int threads  # 0: as the calling thread has them
+    cdef const char *isa
+
+    def __init__(self, Program gradient not None, int index_id, int loss_id, tuple x, tuple y,
+                 cnp.ndarray index not None, labels, domain, Guard guard not None, int micro_step_column):
+        self.gradient, self.guard, self.index = gradient, guard, index
+        self.index_id, self.loss_id, self.micro_step_column = index_id, loss_id, micro_step_column
+        form_of(&self.x, x[0], x[1])
+        form_of(&self.y, y[0], y[1])
+        self.offsets[0], self.offsets[1] = 0, index.shape[0]
+        self.labels = labels is not None
+        if self.labels:
+            self.classes, self.ignored = labels
+        self.bounded = domain is not None
+        if self.bounded:
+            self.low, self.high, self.ends = domain
+        if gradient.program.slot_count > 2 or not 0 <= micro_step_column < 2:
+            raise ValueError("Step takes a gradient program of at most 2 scalars")
+        self.version = -1
+
+    def follow(self, Program update not None, table, tuple tensors, tuple counters, tuple settings, optimizer, state,
+               schedule, long long step, long long epoch, int threads):
+        """Take the next steps' update from these, until any of them changes.
+
+        Parameters
+        ----------
+        update : Program
+        table : float64 array (steps, scalars)
+            Of the steps from `step` on.
+        tensors : tuple of Versioned
+            What a step writes.
+        counters : tuple of Stepped
+            What counts its steps.
+        settings : tuple of (name, object)
+            Attributes of the trainer that must stay these objects.
+        optimizer, state
+            Whose `changes`, `groups`, and `clock`, `generation` must stay what they are.
+        schedule : optional
+            Whose `changes` must stay.
+        threads : int
+            0: as the calling thread has them.
+        """
+        if table.shape[1] < update.program.slot_count or table.dtype != FLOAT64 or not table.flags.c_contiguous:
+            raise ValueError("a program needs more scalars per step than were given")
+        self.update, self.table, self.tensors, self.counters, self.settings = update, table, tensors, counters, settings
+        self.optimizer, self.state, self.changes = optimizer, state, optimizer.changes
+        self.clock, self.generation = state.clock, state.generation
+        self.schedule, self.schedule_changes = schedule, 0 if schedule is None else schedule.changes
+        self.next_step, self.epoch, self.threads = step, epoch, threads
+        self.at, self.count, self.width = 0, table.shape[0], table.shape[1]
+        for tensor in tensors:
+            <Versioned?> tensor
+        for counter in counters:
+            <Stepped?> counter
+        self.version = current_graph_version
+        self.isa = _c.fnn_get_isa()
+
+    def renew(self, trainer):
+        """Call `follow` for the trainer as it is now; False if this plan does not fit it any more."""
+        raise NotImplementedError
+
+    cdef bint is_current(self, dict trainer) except -1:
+        """Whether the table's next row is for this step, and nothing has changed that it and the programs follow."""
+        cdef tuple pair
+        cdef Py_ssize_t i
+        cdef PyObject *now
+        if self.version != current_graph_version or self.isa != _c.fnn_get_isa() or self.at >= self.count:
+            return False
+        for i in range(len(self.settings)):
+            pair = <tuple> self.settings[i]
+            now = PyDict_GetItem(trainer, <object> pair[0])
+            if now != <PyObject *> pair[1]:
+                return False
+        if <int64_t> self.optimizer.changes != self.changes or self.optimizer.groups:
+            return False
+        if self.schedule is not None and <int64_t> self.schedule.changes != self.schedule_changes:
+            return False
+        if <int64_t> self.state.clock != self.clock or <int64_t> self.state.generation != self.generation:
+            return False
+        return <long long> trainer["step"] == self.next_step and <long long> trainer["epoch"] == self.epoch
+
+    cdef cnp.ndarray target(self, y):
+        """y as the program reads it, or None if it needs the careful path."""
+        cdef cnp.ndarray array
+        if not self.labels:
+            if not has_form(&self.y, y):
+                return None
+            if self.bounded and not within(<cnp.ndarray> y, self.low, self.high, self.ends):
+                return None
+            return <cnp.ndarray> y
+        if not cnp.PyArray_CheckExact(y):
+            return None
+        array = <cnp.ndarray> y
+        cdef int axes = cnp.PyArray_NDIM(array)
+        if not 1 <= axes <= 2 or cnp.PyArray_DIM(array, 0) != self.offsets[1]:
+            return None
+        if axes == 2 and cnp.PyArray_DIM(array, 1) != 1:
+            return None
+        if not cnp.PyTypeNum_ISINTEGER(cnp.PyArray_TYPE(array)) and not cnp.PyTypeNum_ISBOOL(cnp.PyArray_TYPE(array)):
+            return None
+        if (cnp.PyArray_TYPE(array) != cnp.NPY_INT64 or not cnp.PyArray_ISBEHAVED_RO(array)
+                or not cnp.PyArray_IS_C_CONTIGUOUS(array)):
+            array = <cnp.ndarray> cnp.PyArray_FROMANY(
+                array, cnp.NPY_INT64, 0, 0, cnp.NPY_ARRAY_CARRAY_RO | cnp.NPY_ARRAY_FORCECAST)
+        if not are_labels(<const int64_t *> cnp.PyArray_DATA(array), self.offsets[1], self.classes, self.ignored):
+            return None
+        return array
+
+    def run(self, trainer, x, y):
+        """Make a step and return its loss; or None (and nothing done) for a batch that needs the careful path.
+
+        Raises
+        ------
+        RuntimeError
+            If another thread trains the model, or predicts on it.
+        """
+        cdef dict state = trainer.__dict__
+        cdef cnp.ndarray target
+        cdef double loss
+        if not has_form(&self.x, x):
+            return None
+        target = self.target(y)
+        if target is None:
+            return None
+        self.guard.start_writing()
+        try:
+            if not self.is_current(state) and not self.renew(trainer):
+                return None
+            self.compute(state, <cnp.ndarray> x, target, &loss)
+        finally:
+            self.guard.stop_writing()
+        return loss
+
+    cdef int compute(self, dict trainer, cnp.ndarray x, cnp.ndarray target, double *loss) except -1:
+        cdef _c.fnn_steps steps
+        cdef _c.fnn_status status
+        cdef double scalars[2]
+        cdef long long micro_step = trainer["micro_step"]
+        cdef int threads = 0, force = 0
+        cdef _Workspace first = self.gradient.take(), second = self.update.take()
+        memset(&steps, 0, sizeof(steps))
+        scalars[0] = scalars[1] = 0
+        scalars[self.micro_step_column] = <double> micro_step
+        first.workspace.pointers[self.x.buffer] = cnp.PyArray_DATA(x)
+        first.workspace.pointers[self.y.buffer] = cnp.PyArray_DATA(target)
+        steps.gradient, steps.update = first.workspace, second.workspace
+        steps.index_buffer = self.index_id
+        steps.index = <const int64_t *> cnp.PyArray_DATA(self.index)
+        steps.offsets = self.offsets
+        steps.steps = steps.update_every = 1
+        steps.gradient_scalars, steps.gradient_slots = scalars, 2
+        steps.update_scalars = <const double *> cnp.PyArray_DATA(self.table) + self.at * self.width
+        steps.update_slots = self.width
+        steps.loss_buffer, steps.losses = self.loss_id, loss
+        if self.threads:
+            _c.fnn_get_local_threads(&threads, &force)
+            _c.fnn_set_local_threads(self.threads, 0)
+        with nogil:
+            status = _c.fnn_run_steps(&steps)
+        if self.threads:
+            _c.fnn_set_local_threads(threads, force)
+        check(status)
+        self.gradient.free_list.append(first)
+        self.update.free_list.append(second)
+        self.count_step(trainer, micro_step)
+        return 0
+
+    cdef int count_step(self, dict trainer, long long micro_step) except -1:
+        """What `Engine.made` does."""
+        cdef Py_ssize_t i
+        self.at += 1
+        self.next_step += 1
+        self.clock += 1
+        self.state.clock = self.clock
+        trainer["step"] = self.next_step
+        trainer["micro_step"] = micro_step + 1
+        for i in range(len(self.tensors)):
+            (<Versioned> self.tensors[i]).version += 1
+        for i in range(len(self.counters)):
+            (<Stepped> self.counters[i]).steps += 1
+        return 0
