@@ -112,20 +112,19 @@ cdef extern from "program/program.h" nogil:
         fnn_node *nodes
         fnn_buffer *buffers
         char *problem
-    ctypedef struct fnn_setting:
-        int64_t rows
     ctypedef struct fnn_turn:
         int barrier
         int owner
-    ctypedef struct fnn_workspace:
-        fnn_setting setting
+    ctypedef struct fnn_layout:
+        int *threads
         fnn_turn *turns
+        double ns
+        int region_size
+    ctypedef struct fnn_workspace:
+        fnn_layout now
         void **pointers
         fnn_args *args
-        int *threads
         int team_size
-        int region_size
-        double ns
         double *seconds
         int64_t scratch_bytes
     fnn_program *fnn_program_new(int dtype)
@@ -135,6 +134,7 @@ cdef extern from "program/program.h" nogil:
     fnn_status fnn_program_finish(fnn_program *program, int64_t capacity, int64_t chunk)
     fnn_workspace *fnn_workspace_new(const fnn_program *program)
     void fnn_workspace_free(fnn_workspace *workspace)
+    void fnn_layout_forget(fnn_workspace *workspace)
     fnn_status fnn_workspace_prepare(fnn_workspace *workspace, int64_t rows, int in_region)
     void fnn_workspace_go(fnn_workspace *workspace, int64_t rows, const double *scalars)
     fnn_status fnn_program_run(fnn_workspace *workspace, int64_t rows, const double *scalars)

@@ -162,7 +162,7 @@ cdef class Program:
             for index, array in self.bound.items():
                 workspace.workspace.pointers[index] = cnp.PyArray_DATA(<cnp.ndarray> array)
             workspace.bindings = self.bindings
-            workspace.workspace.setting.rows = -1  # who touches what is worked out anew
+            _c.fnn_layout_forget(workspace.workspace)
         return workspace
 
     cdef int go(self, _Workspace workspace, int64_t rows, const double *scalars) except -1:
@@ -173,7 +173,7 @@ cdef class Program:
             raise ValueError(f"{rows} rows do not fit a program planned for {self.program.capacity}")
         check(status)
         cdef double chunks = <double> rows / self.program.chunk if self.program.chunk else 1
-        if w.ns * chunks < _c.FNN_BRIEF_NS:
+        if w.now.ns * chunks < _c.FNN_BRIEF_NS:
             _c.fnn_workspace_go(w, rows, scalars)
         else:
             with nogil:
@@ -293,15 +293,15 @@ cdef class Program:
                 reason = "forced"
             elif w.team_size == 1:
                 reason = "one thread available"
-            elif w.threads[n] > 1:
+            elif w.now.threads[n] > 1:
                 reason = "long enough to share"
-            elif w.region_size == 1:
+            elif w.now.region_size == 1:
                 reason = "the whole call is too short for a region"
             else:
                 reason = "shorter than two barriers are worth"
             report.append({"name": op.name.decode(), "index": n, "flops": work.flops, "bytes": work.bytes,
-                           "ns_estimate": work.ns, "threads": w.threads[n], "reason": reason,
-                           "barrier": bool(w.turns[n].barrier), "member": w.turns[n].owner,
+                           "ns_estimate": work.ns, "threads": w.now.threads[n], "reason": reason,
+                           "barrier": bool(w.now.turns[n].barrier), "member": w.now.turns[n].owner,
                            "dims": {name: w.args[n].dim[i] for i, name in enumerate(names)}})
         self.free_list.append(workspace)
         return report

@@ -97,6 +97,17 @@ typedef struct fnn_turn {
     fnn_plan plan;
 } fnn_turn;
 
+/* A schedule, for the setting that it was made for. */
+typedef struct fnn_layout {
+    fnn_setting setting; /* rows -1: not made */
+    int *threads;        /* per op */
+    fnn_turn *turns;     /* per op */
+    double ns;           /* estimated, of one chunk on one thread */
+    int region_size;
+} fnn_layout;
+
+enum { FNN_KEPT_LAYOUTS = 3 };
+
 typedef struct fnn_workspace {
     const fnn_program *program;
     const fnn_table *table;
@@ -104,16 +115,14 @@ typedef struct fnn_workspace {
     void **pointers; /* per buffer, before chunk offsets */
     char **placed;   /* per buffer, as args have it */
     fnn_args *args;  /* per op, resolved */
-    int *threads;    /* per op */
-    fnn_turn *turns; /* per op */
     char *scratch;
     int64_t scratch_bytes;
     int64_t rows; /* the rows that args are resolved for, -1: none */
-    fnn_setting setting;
-    double ns; /* estimated, of one chunk on one thread */
-    int team_size, region_size;
-    int by_pieces;               /* the next run: members take whole pieces of rows, see pieces.c */
-    struct fnn_workspace **crew; /* the other members' workspaces for that */
+    int team_size;
+    fnn_layout now, kept[FNN_KEPT_LAYOUTS]; /* see layouts.c */
+    int oldest;                             /* of those kept: the next to be made anew */
+    int by_pieces;                          /* the next run: members take whole pieces of rows, see pieces.c */
+    struct fnn_workspace **crew;            /* the other members' workspaces for that */
     int crew_size;
     double *seconds; /* per op when profiling, else NULL */
     fnn_pace pace;   /* of the steps whose gradients this workspace computes */
@@ -136,8 +145,10 @@ fnn_status fnn_workspace_prepare(fnn_workspace *workspace, int64_t rows, int in_
 void fnn_workspace_resolve(fnn_workspace *workspace, int64_t rows, int64_t done);
 /* The same for the rows that args are resolved for already. */
 void fnn_workspace_move(fnn_workspace *workspace, int64_t done);
-/* Threads and scratch for this setting, unless they are those of the last one; args for its rows. */
+/* Threads and scratch for this setting, unless they are kept; args for its rows. */
 fnn_status fnn_workspace_settle(fnn_workspace *workspace, const fnn_setting *setting);
+/* Within a run: args for so many rows of this step, and their schedule if it is kept. */
+void fnn_workspace_turn_to(fnn_workspace *workspace, int64_t rows);
 /* Decides on threads, owners, barriers and plans from the resolved args, and returns the scratch that all ops need. */
 int64_t fnn_schedule(fnn_workspace *workspace, int in_region);
 /* Moves one external buffer of a resolved workspace. */
@@ -171,6 +182,15 @@ typedef struct fnn_steps {
 } fnn_steps;
 
 fnn_status fnn_run_steps(fnn_steps *steps);
+
+fnn_status fnn_layout_new(fnn_layout *layout, int nodes);
+void fnn_layout_free(fnn_layout *layout);
+/* Whether the schedule for this setting is the one of now, or was kept: then it is made that. */
+int fnn_layout_find(fnn_workspace *workspace, const fnn_setting *setting);
+/* Keeps the schedule of now, so that another one can be made. */
+fnn_status fnn_layout_make_room(fnn_workspace *workspace);
+/* After a change of what buffers are bound to: who touches what is worked out anew. */
+void fnn_layout_forget(fnn_workspace *workspace);
 
 /* A workspace for each other member, pointing at the same externals (pieces.c). */
 fnn_status fnn_crew_prepare(fnn_workspace *workspace);

@@ -16,19 +16,18 @@ fnn_workspace *fnn_workspace_new(const fnn_program *program) {
         return NULL;
     size_t nodes = (size_t)program->node_count + 1, buffers = (size_t)program->buffer_count + 1;
     workspace->program = program;
-    workspace->rows = workspace->setting.rows = -1;
+    workspace->rows = -1;
+    for (int i = 0; i < FNN_KEPT_LAYOUTS; i++)
+        workspace->kept[i].setting.rows = -1;
     workspace->arena = fnn_aligned_alloc((size_t)program->arena_bytes + 64);
     workspace->pointers = calloc(buffers, sizeof *workspace->pointers);
     workspace->placed = calloc(buffers, sizeof *workspace->placed);
     workspace->args = calloc(nodes, sizeof *workspace->args);
-    workspace->threads = calloc(nodes, sizeof *workspace->threads);
-    workspace->turns = fnn_aligned_alloc(nodes * sizeof *workspace->turns);
-    if (!workspace->arena || !workspace->pointers || !workspace->placed || !workspace->args || !workspace->threads ||
-        !workspace->turns) {
+    const fnn_status status = fnn_layout_new(&workspace->now, program->node_count);
+    if (status != FNN_OK || !workspace->arena || !workspace->pointers || !workspace->placed || !workspace->args) {
         fnn_workspace_free(workspace);
         return NULL;
     }
-    memset(workspace->turns, 0, nodes * sizeof *workspace->turns);
     /* First touch here, so that no page fault falls into a run. */
     memset(workspace->arena, 0, (size_t)program->arena_bytes + 64);
     for (int i = 0; i < program->buffer_count; i++)
@@ -46,8 +45,9 @@ void fnn_workspace_free(fnn_workspace *workspace) {
     free(workspace->pointers);
     free(workspace->placed);
     free(workspace->args);
-    free(workspace->threads);
-    fnn_aligned_free(workspace->turns);
+    fnn_layout_free(&workspace->now);
+    for (int i = 0; i < FNN_KEPT_LAYOUTS; i++)
+        fnn_layout_free(&workspace->kept[i]);
     free(workspace->seconds);
     free(workspace);
 }
@@ -78,7 +78,7 @@ void fnn_workspace_move(fnn_workspace *workspace, int64_t done) {
 }
 
 static void point_at_scratch(fnn_workspace *workspace, int n) {
-    const int64_t begin = workspace->turns[n].scratch;
+    const int64_t begin = workspace->now.turns[n].scratch;
     workspace->args[n].scratch = workspace->scratch ? workspace->scratch + begin : NULL;
     workspace->args[n].scratch_bytes = workspace->scratch_bytes - begin;
 }
@@ -91,7 +91,9 @@ void fnn_workspace_resolve(fnn_workspace *workspace, int64_t rows, int64_t done)
         fnn_args *args = &workspace->args[n];
         args->table = workspace->table;
         point_at_scratch(workspace, n);
-        args->plan = workspace->turns[n].planned && rows == workspace->setting.rows ? &workspace->turns[n].plan : NULL;
+        args->plan = workspace->now.turns[n].planned && rows == workspace->now.setting.rows
+                         ? &workspace->now.turns[n].plan
+                         : NULL;
         for (int i = 0; i < FNN_MAX_DIMS; i++)
             args->dim[i] = fnn_affine_at(node->dim[i], rows);
         for (int i = 0; i < FNN_MAX_SCALARS; i++)
@@ -119,11 +121,6 @@ void fnn_workspace_set_scalars(fnn_workspace *workspace, const double *scalars) 
     }
 }
 
-static int same_setting(const fnn_setting *a, const fnn_setting *b) {
-    return a->table == b->table && a->rows == b->rows && a->team_size == b->team_size && a->forced == b->forced &&
-           a->in_region == b->in_region;
-}
-
 /* Whether the same operands are there as in the resolved args: ops may cost and need less without one. */
 static int same_operands(const fnn_workspace *workspace) {
     for (int b = 0; b < workspace->program->buffer_count; b++)
@@ -148,21 +145,34 @@ static fnn_status make_scratch(fnn_workspace *workspace, int64_t bytes) {
 }
 
 fnn_status fnn_workspace_settle(fnn_workspace *workspace, const fnn_setting *setting) {
-    if (same_setting(setting, &workspace->setting) && same_operands(workspace)) {
+    if (!same_operands(workspace))
+        fnn_layout_forget(workspace);
+    if (fnn_layout_find(workspace, setting)) {
+        workspace->table = setting->table;
+        workspace->team_size = setting->team_size;
         if (workspace->rows == setting->rows)
             fnn_workspace_move(workspace, 0);
         else /* the last chunk or step had fewer rows */
             fnn_workspace_resolve(workspace, setting->rows, 0);
         return FNN_OK;
     }
-    workspace->setting.rows = -1;
+    fnn_status status = fnn_layout_make_room(workspace);
+    if (status != FNN_OK)
+        return status;
     workspace->table = setting->table;
     workspace->team_size = setting->team_size;
     fnn_workspace_resolve(workspace, setting->rows, 0);
-    fnn_status status = make_scratch(workspace, fnn_schedule(workspace, setting->in_region));
+    status = make_scratch(workspace, fnn_schedule(workspace, setting->in_region));
     if (status == FNN_OK)
-        workspace->setting = *setting;
+        workspace->now.setting = *setting;
     return status;
+}
+
+void fnn_workspace_turn_to(fnn_workspace *workspace, int64_t rows) {
+    fnn_setting setting = workspace->now.setting;
+    setting.rows = rows;
+    fnn_layout_find(workspace, &setting);
+    fnn_workspace_resolve(workspace, rows, 0);
 }
 
 /* Several chunks that need no order are shared out whole: no barriers, and no member waits while an op runs that is too
@@ -171,9 +181,9 @@ static int worth_a_crew(const fnn_workspace *workspace, int64_t rows) {
     const fnn_program *program = workspace->program;
     if (program->chunk == 0 || rows <= program->chunk || program->in_order)
         return 0;
-    if (workspace->team_size == 1 || workspace->setting.forced || workspace->seconds)
+    if (workspace->team_size == 1 || workspace->now.setting.forced || workspace->seconds)
         return 0;
-    double ns = workspace->ns * (double)rows / (double)program->chunk;
+    double ns = workspace->now.ns * (double)rows / (double)program->chunk;
     return ns * (1 - 1.0 / workspace->team_size) > REGION_NS;
 }
 
@@ -198,7 +208,8 @@ static double now(void) {
 /* The schedule holds for its number of rows and its team. For others, and where each op is timed, serial ops run on
  * member 0 and the team waits before and after every parallel one. */
 static int is_careful(const fnn_workspace *workspace, const fnn_team *team) {
-    return workspace->rows != workspace->setting.rows || team->size != workspace->region_size || workspace->seconds;
+    return workspace->rows != workspace->now.setting.rows || team->size != workspace->now.region_size ||
+           workspace->seconds;
 }
 
 void fnn_workspace_run(fnn_workspace *workspace, const fnn_team *team) {
@@ -207,11 +218,11 @@ void fnn_workspace_run(fnn_workspace *workspace, const fnn_team *team) {
     int mode = program->node_count > 0 ? fnn_ops[program->nodes[0].op].mode : FNN_IEEE, was_parallel = 0;
     unsigned saved = fnn_float_mode_enter(mode == FNN_FLUSH);
     double start = workspace->seconds && team->rank == 0 ? now() : 0;
-    const fnn_turn *turns = workspace->turns;
+    const fnn_turn *turns = workspace->now.turns;
     const int careful = is_careful(workspace, team);
     for (int n = 0; n < program->node_count; n++) {
         const fnn_op *op = &fnn_ops[program->nodes[n].op];
-        int parallel = workspace->threads[n] > 1;
+        int parallel = workspace->now.threads[n] > 1;
         if (n > 0 && (careful ? parallel || was_parallel : turns[n].barrier))
             fnn_team_barrier(team);
         was_parallel = parallel;
@@ -264,7 +275,7 @@ void fnn_workspace_go(fnn_workspace *workspace, int64_t rows, const double *scal
         return;
     }
     chunked_run run = {workspace, rows, scalars};
-    fnn_team_run(workspace->region_size, run_chunks, &run);
+    fnn_team_run(workspace->now.region_size, run_chunks, &run);
 }
 
 fnn_status fnn_program_run(fnn_workspace *workspace, int64_t rows, const double *scalars) {

@@ -237,7 +237,7 @@ static void try_way(schedule *s, int node, double ns, way *way, struct way *best
 
 /* Notes the way of an op: what comes next is judged by it. */
 static void take(schedule *s, int node, const way *way) {
-    fnn_turn *turn = &s->workspace->turns[node];
+    fnn_turn *turn = &s->workspace->now.turns[node];
     if (way->barrier)
         s->count = 0, s->scratch = 0;
     turn->owner = way->owner;
@@ -245,7 +245,7 @@ static void take(schedule *s, int node, const way *way) {
     turn->planned = way->planned;
     turn->plan = way->plan;
     turn->scratch = s->scratch;
-    s->workspace->threads[node] = way->threads;
+    s->workspace->now.threads[node] = way->threads;
     s->workspace->args[node].plan = turn->planned ? &turn->plan : NULL;
     s->scratch += scratch_of(s->workspace, node, way->threads);
     for (int m = 0; m < s->team; m++)
@@ -269,7 +269,7 @@ static void take(schedule *s, int node, const way *way) {
 static void note_scratch(schedule *s, int node) {
     fnn_args *args = &s->workspace->args[node];
     const void *plan = args->plan;
-    int64_t bytes = scratch_of(s->workspace, node, s->workspace->threads[node]);
+    int64_t bytes = scratch_of(s->workspace, node, s->workspace->now.threads[node]);
     args->plan = NULL;
     for (int team = 1;; team = s->team) {
         const int64_t other = scratch_of(s->workspace, node, team);
@@ -278,8 +278,8 @@ static void note_scratch(schedule *s, int node) {
             break;
     }
     args->plan = plan;
-    if (s->workspace->turns[node].scratch + bytes > s->most)
-        s->most = s->workspace->turns[node].scratch + bytes;
+    if (s->workspace->now.turns[node].scratch + bytes > s->most)
+        s->most = s->workspace->now.turns[node].scratch + bytes;
 }
 
 static void choose(schedule *s, int node) {
@@ -305,7 +305,7 @@ static void choose(schedule *s, int node) {
 static void all_serial(schedule *s) {
     fnn_workspace *w = s->workspace;
     for (int n = 0; n < w->program->node_count; n++) {
-        fnn_turn *turn = &w->turns[n];
+        fnn_turn *turn = &w->now.turns[n];
         const fnn_share *share = &fnn_shares[w->program->nodes[n].op];
         *turn = (fnn_turn){.planned = share->plan != NULL};
         w->args[n].plan = NULL;
@@ -313,7 +313,7 @@ static void all_serial(schedule *s) {
             share->plan(&w->args[n], 1, FNN_CUT_ANY, &turn->plan);
             w->args[n].plan = &turn->plan;
         }
-        w->threads[n] = 1;
+        w->now.threads[n] = 1;
         note_scratch(s, n);
     }
 }
@@ -335,12 +335,12 @@ int64_t fnn_schedule(fnn_workspace *workspace, int in_region) {
     const int team = workspace->team_size < MOST_MEMBERS ? workspace->team_size : MOST_MEMBERS;
     const double least_gain = in_region ? 0 : REGION_NS;
     schedule s = {.workspace = workspace, .team = team};
-    workspace->ns = 0;
+    workspace->now.ns = 0;
     for (int n = 0; n < program->node_count; n++) {
         workspace->args[n].plan = NULL;
-        workspace->ns += fnn_ops[program->nodes[n].op].work(&workspace->args[n]).ns;
+        workspace->now.ns += fnn_ops[program->nodes[n].op].work(&workspace->args[n]).ns;
     }
-    if (team > 1 && (fnn_threads_forced() || workspace->ns * (1 - 1.0 / team) > least_gain)) {
+    if (team > 1 && (fnn_threads_forced() || workspace->now.ns * (1 - 1.0 / team) > least_gain)) {
         for (int n = 0; n < program->node_count; n++) {
             const int64_t bytes = scratch_of(workspace, n, team);
             s.budget = 2 * bytes > s.budget ? 2 * bytes : s.budget;
@@ -350,11 +350,11 @@ int64_t fnn_schedule(fnn_workspace *workspace, int in_region) {
         double latest = go_through(&s, FNN_CUT_COLS);
         if (by_rows < latest)
             latest = go_through(&s, FNN_CUT_ROWS);
-        workspace->region_size = team;
-        if (fnn_threads_forced() || workspace->ns - latest > least_gain)
+        workspace->now.region_size = team;
+        if (fnn_threads_forced() || workspace->now.ns - latest > least_gain)
             return s.most;
     }
-    workspace->region_size = 1;
+    workspace->now.region_size = 1;
     all_serial(&s);
     return s.most;
 }

@@ -40,7 +40,7 @@ static int may_continue(const fnn_steps *steps, int64_t done) {
     return !(done > 0 && steps->check_nan && steps->loss_buffer >= 0 && !isfinite(steps->losses[done - 1]));
 }
 
-/* Member 0, between two barriers: decide on the next step and set it up. */
+/* Member 0, while the others wait: decide on the next step and set it up. */
 static void advance(step_run *run) {
     fnn_steps *steps = run->steps;
     int late = run->step > run->first && run->deadline > 0 && now() >= run->deadline;
@@ -51,7 +51,7 @@ static void advance(step_run *run) {
     fnn_workspace *gradient = steps->gradient;
     int64_t begin = steps->offsets[run->step], rows = steps->offsets[run->step + 1] - begin;
     if (gradient->rows != rows)
-        fnn_workspace_resolve(gradient, rows, 0);
+        fnn_workspace_turn_to(gradient, rows);
     if (steps->index_buffer >= 0)
         fnn_workspace_repoint(gradient, steps->index_buffer, (void *)(steps->index + begin));
     if (steps->gradient_slots > 0)
@@ -60,33 +60,46 @@ static void advance(step_run *run) {
         fnn_workspace_set_scalars(steps->update, steps->update_scalars + run->step * steps->update_slots);
 }
 
+/* After all members have done their part of a step. */
+static void note_step(step_run *run) {
+    if (run->steps->loss_buffer >= 0)
+        run->steps->losses[run->step] = loss_of(run->steps);
+    run->step++;
+}
+
+/* The caller has set up the first step, and notes the last one: a call of one step has no barrier but those of its ops
+ * and the one before the update. */
 static void run_all(void *context, const fnn_team *team) {
     step_run *run = context;
     fnn_steps *steps = run->steps;
     for (int64_t step = run->first + 1;; step++) {
-        if (team->rank == 0)
+        fnn_workspace_run(steps->gradient, team);
+        if (steps->update && step % steps->update_every == 0) {
+            fnn_team_barrier(team);
+            fnn_workspace_run(steps->update, team);
+        }
+        if (step == run->end)
+            return;
+        fnn_team_barrier(team);
+        if (team->rank == 0) {
+            note_step(run);
             advance(run);
+        }
         fnn_team_barrier(team);
         if (!run->go_on)
             return;
-        fnn_workspace_run(steps->gradient, team);
-        fnn_team_barrier(team);
-        if (steps->update && step % steps->update_every == 0) {
-            fnn_workspace_run(steps->update, team);
-            fnn_team_barrier(team);
-        }
-        if (team->rank == 0) {
-            if (steps->loss_buffer >= 0)
-                steps->losses[run->step] = loss_of(steps);
-            run->step++;
-        }
     }
 }
 
 /* Runs steps [first, first + count) by a team of this size; returns how many were done. */
 static int64_t run_span(fnn_steps *steps, int64_t first, int64_t count, int team_size, double seconds) {
     step_run run = {steps, first, first, first + count, 1, seconds > 0 ? now() + seconds : 0};
-    fnn_team_run(team_size, run_all, &run);
+    advance(&run);
+    if (run.go_on) {
+        fnn_team_run(team_size, run_all, &run);
+        if (run.go_on)
+            note_step(&run);
+    }
     return run.step - first;
 }
 
@@ -171,26 +184,59 @@ static int64_t run_at_best_pace(fnn_steps *steps, int64_t rows, int team_size) {
     return done;
 }
 
+static int64_t rows_of(const fnn_steps *steps, int64_t step) { return steps->offsets[step + 1] - steps->offsets[step]; }
+
+static int team_for(const fnn_steps *steps, int team_size) {
+    const int gradient = steps->gradient->now.region_size, update = steps->update ? steps->update->now.region_size : 1;
+    const int most = gradient > update ? gradient : update;
+    return most > team_size ? most : team_size;
+}
+
+/* The schedules of the sizes beside the largest, as many as are kept. */
+static fnn_status prepare_shorter(fnn_steps *steps, int64_t most_rows, int in_region, int *team_size) {
+    int64_t seen[FNN_KEPT_LAYOUTS] = {most_rows};
+    int count = 1;
+    fnn_status status = FNN_OK;
+    for (int64_t i = 0; i < steps->steps && count < FNN_KEPT_LAYOUTS && status == FNN_OK; i++) {
+        int known = 0;
+        for (int k = 0; k < count; k++)
+            known |= seen[k] == rows_of(steps, i);
+        if (known)
+            continue;
+        seen[count++] = rows_of(steps, i);
+        status = fnn_workspace_prepare(steps->gradient, rows_of(steps, i), in_region);
+        *team_size = team_for(steps, *team_size);
+    }
+    return status;
+}
+
+/* Everything that can fail; the team that suits the largest of the steps. */
+static fnn_status prepare(fnn_steps *steps, int64_t most_rows, int *team_size) {
+    const int in_region = steps->steps > 1;
+    fnn_status status = fnn_workspace_prepare(steps->gradient, most_rows, in_region);
+    if (status == FNN_OK && steps->update)
+        status = fnn_workspace_prepare(steps->update, 0, in_region || steps->gradient->now.region_size > 1);
+    if (status != FNN_OK)
+        return status;
+    *team_size = team_for(steps, 1);
+    return in_region ? prepare_shorter(steps, most_rows, in_region, team_size) : FNN_OK;
+}
+
 fnn_status fnn_run_steps(fnn_steps *steps) {
     int64_t most_rows = 0;
     for (int64_t i = 0; i < steps->steps; i++) {
-        int64_t rows = steps->offsets[i + 1] - steps->offsets[i];
-        if (rows < 0)
+        if (rows_of(steps, i) < 0)
             return FNN_ERROR_ARGUMENT;
-        if (rows > most_rows)
-            most_rows = rows;
+        if (rows_of(steps, i) > most_rows)
+            most_rows = rows_of(steps, i);
     }
     steps->done = 0;
-    fnn_status status = fnn_workspace_prepare(steps->gradient, most_rows, steps->steps > 1);
-    if (status == FNN_OK && steps->update)
-        status = fnn_workspace_prepare(steps->update, 0, steps->steps > 1 || steps->gradient->region_size > 1);
+    int team_size;
+    const fnn_status status = prepare(steps, most_rows, &team_size);
     if (status != FNN_OK)
         return status;
     if (steps->update_every < 1)
         steps->update_every = 1;
-    int team_size = steps->gradient->region_size;
-    if (steps->update && steps->update->region_size > team_size)
-        team_size = steps->update->region_size;
     if (team_size > 1 && !fnn_threads_forced())
         steps->done = run_at_best_pace(steps, most_rows, team_size);
     else
