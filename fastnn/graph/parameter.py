@@ -7,8 +7,7 @@ Every write bumps the version; whatever changes the graph (dtype, requires_grad)
 
 import numpy as np
 
-from .._native import Versioned
-from .._native import bump_graph_version, graph_version  # noqa: F401 (read by every native call of a model)
+from .._native import Versioned, bump_graph_version, graph_version  # noqa: F401 (read by every native call of a model)
 
 _LINE = 64  # bytes of a cache line: the alignment of every owned array
 
