@@ -115,3 +115,19 @@ def test_updates_of_different_parameters_do_not_wait():
     (entry,) = trainer._engines.values()
     with fastnn.num_threads(2, force=True):
         assert not any(op["barrier"] for op in entry[2].update.program.op_report(0))
+
+
+@pytest.mark.parametrize("rows, by_rows", [(64, False), (128, True), (192, False), (256, True)])
+def test_batch_norm_shares_the_rows_of_the_products_where_its_blocks_can_be_shared(rows, by_rows):
+    """It waits for the first row, which all statistics are shifted by; what follows reads its own rows only."""
+    model = nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 10))
+    trainer = fastnn.Trainer(model, nn.CrossEntropyLoss(), optim.SGD())
+    rng = np.random.default_rng(0)
+    with fastnn.num_threads(2, force=True):
+        trainer.train_step(rng.standard_normal((rows, 64)).astype(np.float32), rng.integers(0, 10, rows))
+        ((_, _, engine),) = trainer._engines.values()
+        report = engine.training.program.op_report(rows)
+    places = [i for i, op in enumerate(report) if op["name"] == "batch_norm"]
+    assert [report[i]["barrier"] for i in places] == [True]
+    after = next(op for op in report[places[0] + 1 :] if op["name"] == "gemm")
+    assert after["barrier"] == (not by_rows)

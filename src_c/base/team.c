@@ -90,19 +90,26 @@ static inline void pause_briefly(void) {
 #endif
 }
 
+/* The members of a small team wait for the counter itself: the last arrival is seen after one transfer of one cache
+ * line, in 170 to 260 ns where a second line took 400. Many members would take the line from those who arrive. */
+enum { SMALL_TEAM = 4 };
+
 void fnn_team_barrier(const fnn_team *team) {
     if (team->size == 1)
         return;
     fnn_barrier *barrier = team->barrier;
-    int generation = atomic_load_explicit(&barrier->generation, memory_order_acquire);
-    if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) == team->size - 1) {
-        atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&barrier->generation, generation + 1, memory_order_release);
+    const uint64_t size = (uint64_t)team->size,
+                   before = atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel);
+    const uint64_t all = before - before % size + size;
+    _Atomic uint64_t *seen = team->size <= SMALL_TEAM ? &barrier->arrived : &barrier->passed;
+    if (before + 1 == all) {
+        if (seen == &barrier->passed)
+            atomic_store_explicit(seen, all, memory_order_release);
         return;
     }
     /* More members than cores: the one we wait for may need this core, so do not spin at all. */
     int spins = team->size > fnn_usable_cores() ? 0 : SPINS;
-    while (atomic_load_explicit(&barrier->generation, memory_order_acquire) == generation) {
+    while (atomic_load_explicit(seen, memory_order_acquire) < all) {
         if (spins > 0) {
             spins--;
             pause_briefly();

@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 typedef struct fnn_barrier {
-    _Alignas(128) atomic_int arrived;
-    _Alignas(128) atomic_int generation;
+    _Alignas(128) _Atomic uint64_t arrived; /* members so far, over all barriers */
+    _Alignas(128) _Atomic uint64_t passed;  /* of a large team: those that may go on */
 } fnn_barrier;
 
 typedef struct fnn_team {

@@ -81,7 +81,7 @@ void fnn_op_batch_norm_run(const fnn_args *args, const fnn_team *team) {
 int fnn_op_batch_norm_region(const fnn_args *args, const fnn_team *team, int slot, fnn_region *region) {
     const int64_t pitch = slot == X ? args->dim[X_ROW] : slot == Y ? args->dim[Y_ROW] : 0;
     const int64_t item = slot == MEAN || slot == VAR ? (int64_t)sizeof(double) : args->table->item_size;
-    return fnn_batch_norm_region(args, team, slot, pitch, item, region);
+    return fnn_batch_norm_region(args, team, slot, pitch, item, slot == X, region);
 }
 
 fnn_work fnn_op_batch_norm_work(const fnn_args *args) {

@@ -33,9 +33,10 @@ typedef struct fnn_batch_norm_way {
 void fnn_batch_norm_go(const fnn_batch_norm_way *way, const fnn_args *args, const fnn_team *team);
 /* Whether members share the columns: then each has done all of its own. */
 int fnn_batch_norm_by_columns(int64_t rows, int64_t cols, int team_size);
-/* The member's part of a matrix (pitch > 0) or of a vector of the columns, if they are shared. */
+/* The member's part of a matrix (pitch > 0) or of a vector of the columns. for_sums: where rows are shared, every
+ * member also reads the first row of it, or all columns. */
 int fnn_batch_norm_region(const fnn_args *args, const fnn_team *team, int slot, int64_t pitch, int64_t item,
-                          fnn_region *region);
+                          int for_sums, fnn_region *region);
 int64_t fnn_batch_norm_scratch_bytes(const fnn_args *args, int64_t rows, int64_t cols);
 
 static inline void *fnn_batch_norm_item(const fnn_args *args, void *base, int64_t index) {

@@ -58,7 +58,7 @@ int fnn_op_batch_norm_backward_region(const fnn_args *args, const fnn_team *team
     const int64_t *d = args->dim;
     const int64_t pitch = slot == GRAD ? d[GRAD_ROW] : slot == X ? d[X_ROW] : slot == DX ? d[DX_ROW] : 0;
     const int64_t item = slot == MEAN || slot == VAR ? (int64_t)sizeof(double) : args->table->item_size;
-    return fnn_batch_norm_region(args, team, slot, pitch, item, region);
+    return fnn_batch_norm_region(args, team, slot, pitch, item, slot == MEAN, region);
 }
 
 fnn_work fnn_op_batch_norm_backward_work(const fnn_args *args) {

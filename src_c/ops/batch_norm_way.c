@@ -63,20 +63,30 @@ static void apply_block(const walk *w, int64_t block, int64_t begin, int64_t end
     }
 }
 
-/* Few blocks, or so little data that it stays in the caches: then nothing is gained by reading whole rows. */
+/* Rows where every member has as many blocks: they are those of the products before and after, and no line of x or y
+ * goes from one member's cache to another's. Else columns where there are few blocks, or so little data that it stays
+ * in the caches. */
 int fnn_batch_norm_by_columns(int64_t rows, int64_t cols, int team_size) {
     enum { SMALL = 1 << 17, LEAST = 4 * FNN_BATCH_NORM_UNIT };
     const int64_t blocks = (rows + BLOCK - 1) / BLOCK;
-    return blocks < team_size || blocks == 1 || (rows * cols <= SMALL && cols >= (int64_t)LEAST * team_size);
+    if (blocks == 1 || blocks < team_size)
+        return 1;
+    return blocks % team_size > 0 && rows * cols <= SMALL && cols >= (int64_t)LEAST * team_size;
 }
 
 int fnn_batch_norm_region(const fnn_args *args, const fnn_team *team, int slot, int64_t pitch, int64_t item,
-                          fnn_region *region) {
+                          int for_sums, fnn_region *region) {
     const int64_t rows = args->dim[0], cols = args->dim[1]; /* of every op that goes this way */
+    const int by_columns = fnn_batch_norm_by_columns(rows, cols, team->size);
     int64_t begin, end;
-    if (!fnn_batch_norm_by_columns(rows, cols, team->size))
-        return 0;
+    if (pitch > 0 && !by_columns) {
+        fnn_team_range(team, (rows + BLOCK - 1) / BLOCK, 1, &begin, &end);
+        begin = for_sums ? 0 : begin * BLOCK;
+        return fnn_region_rows(args, slot, begin, fnn_smaller(end * BLOCK, rows), pitch, cols, item, region);
+    }
     fnn_team_range(team, cols, FNN_BATCH_NORM_UNIT, &begin, &end);
+    if (for_sums && !by_columns)
+        begin = 0, end = cols;
     fnn_region_rows(args, slot, 0, pitch > 0 ? rows : 1, pitch, end - begin, item, region);
     if (region->runs > 0)
         region->start += begin * item;

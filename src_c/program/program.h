@@ -75,6 +75,7 @@ typedef struct fnn_program {
 typedef struct fnn_pace {
     double seconds[2]; /* 0: not measured */
     double probe_best, probe_began, next_probe, last_step;
+    double latest;    /* per step, of the call before */
     int way, probing; /* steps left of a trial of the other way */
     int64_t noted;    /* steps measured so far */
     int64_t rows;

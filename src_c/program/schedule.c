@@ -11,7 +11,7 @@
 #include <stddef.h>
 
 /* A barrier, what a member does for an op before its first multiply-add, and a region. */
-static const double BARRIER_NS = 400, TURN_NS = 60, REGION_NS = 2500;
+static const double BARRIER_NS = 220, TURN_NS = 60, REGION_NS = 2500;
 static const double HABIT_NS = 150;
 enum { MOST_WAITING = 48, MOST_MEETINGS = 256, MOST_MEMBERS = 64, MANY_MEMBERS = 8, SHORT_NS = 20000 };
 

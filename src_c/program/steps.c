@@ -136,12 +136,14 @@ static void note_probe(fnn_pace *pace, double seconds) {
 
 static void note_steps(fnn_pace *pace, double seconds, int64_t done) {
     double *known = &pace->seconds[pace->way], each = seconds / (double)done;
+    const double calm = each < pace->latest ? each : pace->latest;
+    pace->latest = each;
     if (*known <= 0) {
         *known = each;
     } else if (each < *known) {
         *known = 0.5 * (*known + each);
-    } else { /* one hiccup of the system is not a trend */
-        double weight = done >= 8 ? 0.3 : 0.1, bounded = each < 4 * *known ? each : 4 * *known;
+    } else if (calm > *known) { /* one hiccup of the system is not a trend: two calls in a row must be slow */
+        double weight = done >= 8 ? 0.3 : 0.1, bounded = calm < 4 * *known ? calm : 4 * *known;
         *known += weight * (bounded - *known);
     }
     pace->noted += done;
