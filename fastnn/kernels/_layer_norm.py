@@ -25,7 +25,8 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5, out=None):
     -------
     y : ndarray, shape (rows, features)
     mean, var : ndarray, shape (rows,)
-        Mean and biased variance of each row in the dtype of ``x`` (computed in double).
+        Mean and biased variance of each row, computed in double and rounded to the dtype of ``x``: in float32 a
+        variance is infinite for deviations above 1.8e19 and 0 below 1e-23.
 
     Raises
     ------
@@ -35,7 +36,7 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5, out=None):
     Notes
     -----
     Ba, Kiros & Hinton 2016. The mean is taken twice, the second time of what is left, so that a mean of 1e4 deviations
-    costs nothing.
+    costs nothing. ``y`` is right for deviations of any size as long as ``1 / sqrt(var + eps)`` fits the dtype.
     """
     results = _native.layer_norm(x, weight, bias, eps, out)
     if results is not None:
@@ -63,7 +64,8 @@ def layer_norm_backward(grad, x, mean, var, weight=None, *, eps=1e-5, out=None):
     grad, x : array_like, shape (rows, features)
         Gradient with respect to ``y``; the forward input.
     mean, var : array_like, shape (rows,)
-        What :func:`layer_norm` returned. Statistics kept in float64 are used as they are.
+        What :func:`layer_norm` returned. Statistics kept in float64 are used as they are, which is needed where the
+        variance does not fit float32.
     weight : array_like, shape (features,), optional
     eps : float, default 1e-5
     out : tuple (dx, dweight, dbias) of ndarray or None, optional

@@ -3,7 +3,7 @@
  * The mean of a row is taken twice, of x and of what x is off the first one rounded, m; sums of e = x - m and of e^2
  * then have nothing left to cancel: mean = m + sum e / n, var = sum e^2 / n - (sum e / n)^2. Sums run in four chains of
  * vectors over a fixed, short run of terms and in double from there on. The mean is subtracted as two reals, which
- * keeps what rounding it loses.
+ * keeps what rounding it loses. A row whose sums or squares leave the range of a real is taken again in double.
  *
  * Gradient with xhat = (x - mean) * istd and g = grad * weight: dx = istd * (g - mean(g) - xhat * mean(g * xhat)),
  * dweight = sum over rows of grad * xhat, dbias = sum of grad. The sums over rows: eight rows in reals, then double.
@@ -47,6 +47,30 @@ FNN_INLINE vec layer_norm_normal(vec x, const layer_norm_row *row) {
     return v_mul(v_sub(v_sub(x, v_set1(row->high)), v_set1(row->low)), v_set1(row->istd));
 }
 
+/* Whether a row whose squares vanish is one value throughout, and its squares have not left the range of a real. */
+static int layer_norm_constant(int64_t cols, const real *x, real m) {
+    vec most = v_zero();
+    FOR_PARTS(cols, most = v_max(most, v_abs(v_sub(part_or(part_load(x + i, count), m, count), v_set1(m)))));
+    return v_reduce_max(most) == 0;
+}
+
+/* Mean and variance in double. */
+static void layer_norm_wide(int64_t cols, const real *x, double *mean, double *var) {
+    double total = 0, rest = 0, square = 0;
+    for (int64_t i = 0; i < cols; i++)
+        total += (double)x[i];
+    total /= (double)cols;
+    for (int64_t i = 0; i < cols; i++) {
+        const double e = (double)x[i] - total;
+        rest += e;
+        square += e * e;
+    }
+    rest /= (double)cols;
+    const double next = total + rest;
+    *mean = next == next ? next : total; /* an infinite mean stays infinite */
+    *var = square / (double)cols - rest * rest;
+}
+
 /* Writes mean and var; returns the constants, which keep what a rounded mean would lose. */
 FNN_INLINE layer_norm_row layer_norm_statistics(int64_t cols, const real *x, double eps, double *mean, double *var) {
     double total = 0, rest = 0, square = 0, none = 0;
@@ -57,11 +81,16 @@ FNN_INLINE layer_norm_row layer_norm_statistics(int64_t cols, const real *x, dou
         a[k] = v_add(a[k], e);
         b[k] = v_fma(e, e, b[k]);
     });
+    (void)none;
+    const int fine = square > 1e8 * (double)REAL_MIN_NORMAL && square < __builtin_inf();
+    if (!fine && !(square == 0 && layer_norm_constant(cols, x, m))) {
+        layer_norm_wide(cols, x, mean, var);
+        return layer_norm_row_of(*mean, *var, eps);
+    }
     rest /= (double)cols;
     const double v = square / (double)cols - rest * rest;
     *mean = (double)m + rest;
-    *var = v < 0 ? 0 : v; /* a rounding below 0; NaN stays NaN */
-    (void)none;
+    *var = v < 0 ? 0 : v; /* a rounding below 0 */
     layer_norm_row row = layer_norm_row_of(*mean, *var, eps);
     row.low = (real)(rest - ((double)row.high - (double)m));
     return row;
