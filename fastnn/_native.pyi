@@ -73,8 +73,9 @@ def stream(
     code: int, x: Any, seed: int, offset: int, option: int, scalars: tuple[float, ...], out: Any
 ) -> NDArray[Any] | None: ...
 def optimizer_step(
-    kind: int, arrays: tuple[NDArray[Any] | None, ...], scalars: tuple[float, ...]
+    kind: int, arrays: tuple[NDArray[Any] | None, ...], scalars: tuple[float, ...], weight_decay: float, maximize: bool
 ) -> bool: ...
+def adam_scalars(step: Any, lr: Any, betas: tuple[Any, ...], eps: Any) -> tuple[Any, ...] | None: ...
 
 class Slot:
     index: int

@@ -11,7 +11,7 @@ EAGER_DOT_ROWS = 8
 cdef int gemm_dim[GEMM_DIMS]
 cdef int gemm_code = OP_CODES["gemm"], sum_rows_code = OP_CODES["sum_rows"], unary_code = OP_CODES["unary"]
 cdef int unary_backward_code = OP_CODES["unary_backward"], binary_code = OP_CODES["binary"]
-cdef int where_code = OP_CODES["where"], optimizer_code = OP_CODES["optimizer"]
+cdef int where_code = OP_CODES["where"]
 cdef int reduce_cols_code = OP_CODES["reduce_cols"], max_rows_code = OP_CODES["max_rows"]
 cdef dict EPILOGUES = {row["name"]: (1 + row["code"], *(*row["defaults"], 0.0, 0.0)[:2])
                        for row in list_rows("activations")}
@@ -469,32 +469,3 @@ def reduce(x, axis, int64_t kind, bint mean, out):
         args.dim[5] = cols if mean else 0
         call(reduce_cols_code, dtype_code_of(real), &args)
     return y
-
-
-def optimizer_step(int64_t kind, tuple arrays, tuple scalars):
-    """One optimizer pass over param, grad and states (None: absent), of one shape and apart; True if it was made."""
-    cdef _c.fnn_args args
-    cdef int real = real_type(arrays[0])
-    cdef Py_ssize_t i, j
-    if real < 0:
-        return False
-    cdef cnp.ndarray param = <cnp.ndarray> arrays[0]
-    memset(&args, 0, sizeof(args))
-    for i in range(len(arrays)):
-        value = arrays[i]
-        if value is None:
-            continue
-        if real_type(value) != real or not cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray> value):
-            return False
-        if not same_shape(<cnp.ndarray> value, param) or (i != 1 and not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> value)):
-            return False
-        for j in range(i):
-            if arrays[j] is not None and not apart(<cnp.ndarray> value, <cnp.ndarray> arrays[j]):
-                return False
-        args.pointer[i] = cnp.PyArray_DATA(<cnp.ndarray> value)
-    args.dim[0] = cnp.PyArray_SIZE(param)
-    args.dim[1] = kind
-    for i in range(len(scalars)):
-        args.scalar[i] = scalars[i]
-    call(optimizer_code, dtype_code_of(real), &args)
-    return True

@@ -261,6 +261,39 @@ def test_layouts(name, dtype, isa, rng):
     assert np.all(views[0].base[:, ::2] == 5)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_bits_do_not_depend_on_alignment(name, dtype, isa, rng):
+    """The first elements up to a whole cache line of the parameter go by themselves, whatever the other arrays' place."""
+    settings = {"momentum": 0.9} if name == "sgd" else {}
+    for size in (1, 7, 50):
+        plain = arrays(rng, name, size, dtype)
+        given = copied(plain)
+        getattr(kernels, name)(*plain, step=3, **settings)
+        for shift in range(17):
+            moved = []
+            for i, v in enumerate(given):
+                start = shift * (i + 1) if shift % 2 else shift
+                moved.append(np.full(size + 110, 7, dtype)[start : start + size])
+                moved[-1][:] = v
+            getattr(kernels, name)(*moved, step=3, **settings)
+            for a, b in zip(moved, plain, strict=True):
+                assert same_bits(a, b)
+                assert np.count_nonzero(a.base == 7) >= 110
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "lamb"])
+def test_the_two_ways_to_bias_corrections_give_the_same_bits(name, rng):
+    for step in (1, 2, 7, 1000, 10**6, 2**60):
+        for betas in ((0.9, 0.999), (0.0, 0.5), (1 - 2.0**-53, 0.1)):
+            plain, others = (arrays(np.random.default_rng(step), name, 20, np.float64) for _ in range(2))
+            getattr(kernels, name)(*plain, step=step, betas=betas)
+            getattr(kernels, name)(*others, step=np.int64(step), betas=[np.float64(b) for b in betas])
+            assert all(same_bits(a, b) for a, b in zip(plain, others, strict=True))
+    for step, betas in ((0, (0.9, 0.9)), (1, (1.0, 0.9)), (1, (0.9, -0.1)), (1, (0.9, np.nan))):
+        with pytest.raises(ValueError, match="counted from 1" if step == 0 else "expected 0 <= betas"):
+            getattr(kernels, name)(*plain, step=step, betas=betas)
+
+
 def test_gradient_that_overlaps_the_parameter_is_read_first(dtype, isa, rng):
     memory = rng.standard_normal(200).astype(dtype)
     for shift in (0, 1, 2, 7):

@@ -1,13 +1,16 @@
 """Optimizer steps, in place on one parameter array; state arrays in PyTorch's order, ``step`` counted from 1.
 
-Rates and bias corrections are computed here in double, once per call; C computes none of them.
+Rates and bias corrections are computed in double, once per call; the kernels compute none of them.
 """
 
 from math import inf, sqrt
 
+from fastnn import _native
+
 from ._nadam import nadam_shares
 from ._update import check_rate, check_step, update
 
+_short_scalars = _native.adam_scalars
 _FORMS = {"torch": 0.0, "classical": 1.0, "averaging": 2.0}
 
 
@@ -182,7 +185,7 @@ def adam(
     ``g = grad + weight_decay * param``; ``m = b1 * m + (1 - b1) * g``; ``v = b2 * v + (1 - b2) * g**2``;
     ``param -= lr * (m / (1 - b1**step)) / (sqrt(v / (1 - b2**step)) + eps)``, with the maximum for ``v`` in AMSGrad.
     """
-    scalars = _adam_scalars(check_step(step), lr, betas, eps)
+    scalars = _adam_scalars(step, lr, betas, eps)
     update("adam", (param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq), scalars, weight_decay, maximize)
 
 
@@ -219,11 +222,14 @@ def adamw(
     -----
     ``param *= 1 - lr * weight_decay``, then a step of `adam` without weight decay.
     """
-    scalars = _adam_scalars(check_step(step), lr, betas, eps)
+    scalars = _adam_scalars(step, lr, betas, eps)
     update("adamw", (param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq), scalars, weight_decay, maximize)
 
 
 def _adam_scalars(step, lr, betas, eps):
+    if type(betas) is tuple and (scalars := _short_scalars(step, lr, betas, eps)) is not None:
+        return scalars
+    step = check_step(step)
     beta1, beta2 = check_rate("betas[0]", betas[0]), check_rate("betas[1]", betas[1])
     return lr, beta1, beta2, eps, 1.0 - beta1**step, sqrt(1.0 - beta2**step)
 
@@ -338,6 +344,6 @@ def lamb(
     ``u = m' / (sqrt(v') + eps) + weight_decay * param``; ``ratio = ||param|| / ||u||``, 1 if either norm is 0;
     ``param -= lr * ratio * u``.
     """
-    scalars = _adam_scalars(check_step(step), lr, betas, eps)
+    scalars = _adam_scalars(step, lr, betas, eps)
     scalars += (1.0 if eps_inside_root else 0.0, inf if trust_clip is None else trust_clip)
     update("lamb", (param, grad, exp_avg, exp_avg_sq), scalars, weight_decay, maximize)

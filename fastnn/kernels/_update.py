@@ -1,7 +1,5 @@
 """What all optimizer steps share: the checks of their arrays and the one native call."""
 
-from math import inf
-
 import numpy as np
 from numpy import ndarray
 
@@ -10,22 +8,18 @@ from fastnn import _native
 from ._arrays import FLOAT32, FLOAT64, as_index, overlapping, refuse_self_overlap
 
 _step = _native.optimizer_step
-_ROW_SCALARS = 8  # h0..h7 of the native op
 _ROWS = {row["name"]: row for row in _native.list_rows("optimizers")}
 _KIND = {name: row["code"] for name, row in _ROWS.items()}
 _NAMES = {name: ("param", "grad", *row["states"]) for name, row in _ROWS.items()}
-_PADDING = [(0.0,) * (_ROW_SCALARS - i) for i in range(_ROW_SCALARS + 1)]
 
 
 def update(name, arrays, scalars, weight_decay=0.0, maximize=False):
     """One native pass over param, grad and states (None: absent), in place."""
-    scalars += _PADDING[len(scalars)]
-    scalars += (-1.0 if maximize else 1.0, inf, 0.0, weight_decay)
-    if not _step(_KIND[name], arrays, scalars):
-        _update_copies(name, arrays, scalars)
+    if not _step(_KIND[name], arrays, scalars, weight_decay, maximize):
+        _update_copies(name, arrays, scalars, weight_decay, maximize)
 
 
-def _update_copies(name, arrays, scalars):
+def _update_copies(name, arrays, scalars, weight_decay, maximize):
     """The step for strided, misaligned or overlapping arrays: on contiguous copies, written back."""
     names, param = _NAMES[name], arrays[0]
     _check_param(param)
@@ -39,7 +33,7 @@ def _update_copies(name, arrays, scalars):
         if array is not None and i != 1:
             refuse_self_overlap(names[i], array)
     copies = tuple(None if array is None else np.array(array, order="C", copy=True, subok=False) for array in arrays)
-    _step(_KIND[name], copies, scalars)
+    _step(_KIND[name], copies, scalars, weight_decay, maximize)
     for i, (array, copy) in enumerate(zip(arrays, copies, strict=True)):
         if array is not None and i != 1:
             array[...] = copy
