@@ -263,7 +263,7 @@ def test_layouts(name, dtype, isa, rng):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bits_do_not_depend_on_alignment(name, dtype, isa, rng):
-    """The first elements up to a whole cache line of the parameter go by themselves, whatever the other arrays' place."""
+    """The first elements up to a whole vector of the parameter go by themselves, wherever the other arrays lie."""
     settings = {"momentum": 0.9} if name == "sgd" else {}
     for size in (1, 7, 50):
         plain = arrays(rng, name, size, dtype)
