@@ -9,8 +9,8 @@
  * squares leave the range of a real, the block is taken again in double. Blocks are merged in order (Chan, Golub &
  * LeVeque 1983, eq. 2.1).
  *
- * Gradient sums: a block's rows in reals, four at a time, and blocks in double; the rows in double as well where products
- * leave the range. The loops over columns of doubles are plain C, which compilers turn into vectors; without
+ * Gradient sums: a block's rows in reals, four at a time, and blocks in double; the rows in double as well where
+ * products leave the range. The loops over columns of doubles are plain C, which compilers turn into vectors; without
  * reassociation a column's bits do not depend on their width.
  *
  * The constants of a column are rounded at the end: weight / sqrt(var + eps) is infinite beyond the range, which takes
