@@ -4,9 +4,11 @@
  * the product of all that is of ordinary size, so that results underflow gradually with one rounding and an infinite x
  * gives the limit. Where v is large its own rounding error would count v times: it comes as the sum of two reals.
  *
- *   normal tail   1 - Phi(a) = e^(-a^2/2) R(a), R(a) = T(t) / (a + K), t = (a - K) / (a + K), T a polynomial: a form of
- *                 erfc (after Shepherd & Laframboise 1981), because 1 + erf(x) has no digits left where x is negative.
- *                 With w = a / (a + K), t = 2 w - 1 and a R(a) = w T(t), which is less sensitive to w than w itself.
+ *   normal tail   1 - Phi(a) = C e^(-a^2/2) T(t) / (a + 4), t = (w - 11/32) / 2, w = a / (a + 4), T(t) = 1 + t Q(t): a
+ *                 form of erfc (after Shepherd & Laframboise 1981), because 1 + erf(x) has no digits left where x is
+ *                 negative. a (1 - Phi(a)) has w T(t) in it, which is less sensitive to w than w itself. The
+ *                 exponential takes log C, so that T's first term is 1 and costs neither rounding nor multiplication.
+ *   erf           x + x E(x^2) below 7/8; 1 - e^(x F(x)) above, where F is a polynomial for log(erfc(x)) / x.
  *   log(1 + e)    for 0 <= e <= 1: s = e / (2 + e), log1p(e) = e - s (e - R), as in v_log without a reduction.
  *
  * tests/c/remez.c prints the coefficients. Errors: docs/accuracy.md, measured by benchmarks/accuracy.py over all
@@ -18,37 +20,53 @@
 #include "vec_math.h"
 
 #if FNN_REAL == 32
-#define FNN_TAIL_K 2
 #define FNN_TAIL_LIMIT 15 /* from here on a (1 - Phi(a)) rounds to 0 */
-#define FNN_TAIL_TERMS 12
+#define FNN_TAIL_LOG_HIGH -0.010711669921875f
+#define FNN_TAIL_LOG_LOW 6.87769524e-07f
+#define FNN_TAIL_DENSITY 0.403238310f /* 1 / (C sqrt(2 pi)) */
+#define FNN_TAIL_TERMS 9
 #define FNN_TAIL_COEFFICIENTS                                                                                          \
-    0.672408005f, -0.33140447f, 0.0287973644f, 0.0367192989f, -0.000469657368f, -0.00673389571f, -0.00195198331f,      \
-        0.000821965354f, 0.000837345731f, 0.00013497481f, -0.000149713921f, -6.65153938e-05f
+    -3.68794084f, 9.68877983f, -17.2557755f, 16.950964f, 1.87606895f, -25.3275204f, 10.9669085f, 36.3773003f,          \
+        -35.4479866f
 #define FNN_LOG1P_TERMS 4
 #define FNN_LOG1P_COEFFICIENTS 0.666664163f, 0.400215272f, 0.280018053f, 0.280119867f
-#define FNN_ERF_TERMS 7
-#define FNN_ERF_COEFFICIENTS                                                                                           \
-    1.12837917f, -0.376126258f, 0.112835851f, -0.0268538119f, 0.00518832768f, -0.000801019361f, 7.85386129e-05f
+#define FNN_ERF_TERMS 6
+#define FNN_ERF_COEFFICIENTS 0.128379157f, -0.376125505f, 0.112824553f, -0.026791463f, 0.00503218129f, -0.000620325493f
+#define FNN_ERF_LIMIT 4 /* from here on erf rounds to 1 */
+#define FNN_ERFC_CENTRE 2
+#define FNN_ERFC_TERMS 6
+#define FNN_ERFC_COEFFICIENTS                                                                                          \
+    -2.68247043f, -0.867846165f, -0.0279627648f, 0.00573039288f, -0.00107287391f, 0.000215224968f
 #else
-#define FNN_TAIL_K 3
 #define FNN_TAIL_LIMIT 39
-#define FNN_TAIL_TERMS 25
+#define FNN_TAIL_LOG_HIGH -0.01071098376178269973
+#define FNN_TAIL_LOG_LOW 3.605616899973348e-13
+#define FNN_TAIL_DENSITY 0.40323831097357982791
+#define FNN_TAIL_TERMS 24
 #define FNN_TAIL_COEFFICIENTS                                                                                          \
-    0.72908369013337304, -0.50933198191748952, 0.23001771997460355, -0.047263025142961088, -0.010462867023303256,      \
-        0.0069726212401208442, 0.0010275922589394857, -0.0010458286172058701, -0.00025657534463895641,                 \
-        0.00015439441121638142, 7.8812666279457866e-05, -1.3245692464559427e-05, -2.0689172155686819e-05,              \
-        -3.5191628781890179e-06, 3.6404415796066523e-06, 2.2604833528887781e-06, 6.3673194603094904e-09,               \
-        -6.0002885509688822e-07, -2.6985367005389673e-07, 5.0207767370705793e-08, 9.1391777323338999e-08,              \
-        1.9962930194461661e-08, -1.115999007100642e-08, -5.544901280388327e-09, -4.8148181003594624e-10
+    -3.6879403053053066, 9.6887800521307099, -17.256010188825915, 16.951465855453417, 1.9032781659990055,              \
+        -25.416205245531351, 9.8132824850976306, 41.119724435550779, -19.648464460442444, -83.753657281714808,         \
+        13.26839454983392, 188.02482431920018, 87.137607619292098, -375.23560075800134, -536.14976229265858,           \
+        401.82939735196254, 1788.5175687451338, 1371.6522468407102, -3431.734531077685, -12966.842448887328,           \
+        6843.0197730371738, 55357.109642848765, -72313.090523909967, 16476.793139708643
 #define FNN_LOG1P_TERMS 10
 #define FNN_LOG1P_COEFFICIENTS                                                                                         \
     0.66666666666666308, 0.40000000000155117, 0.2857142854811795, 0.22222223953649731, 0.18181744478957015,            \
         0.15386548395320082, 0.13301121341099953, 0.1210494524069604, 0.083449698450036261, 0.17009760059295895
-#define FNN_ERF_TERMS 12
+#define FNN_ERF_TERMS 11
 #define FNN_ERF_COEFFICIENTS                                                                                           \
-    1.1283791670955126, -0.37612638903183521, 0.11283791670944185, -0.026866170643111465, 0.0052239776061184682,       \
-        -0.00085483259293142849, 0.00012055293576895268, -1.4924712301918552e-05, 1.644713157026767e-06,               \
-        -1.6206313751471554e-07, 1.3710980370262238e-08, -7.77946844123455e-10
+    0.12837916709551256, -0.37612638903182988, 0.11283791670915581, -0.026866170637142667, 0.00522397754243738,        \
+        -0.00085483219772579334, 0.00012055141076325864, -1.492094197609125e-05, 1.6387374251887767e-06,               \
+        -1.5619255578363722e-07, 1.0456783179760882e-08
+#define FNN_ERF_LIMIT 6
+#define FNN_ERFC_CENTRE 3
+#define FNN_ERFC_TERMS 19
+#define FNN_ERFC_COEFFICIENTS                                                                                          \
+    -3.5734543473270475, -0.9100997805587554, -0.015764812746852354, 0.0027843069870277762, -0.00047699884798123939,   \
+        7.7102219019386823e-05, -1.1340185508992997e-05, 1.4082300449454165e-06, -1.1287099394411812e-07,              \
+        -7.6673000310780936e-09, 6.391273632523852e-09, -1.9899973465013667e-09, 3.9640308084045067e-10,               \
+        -7.8144459945651497e-11, 2.8583265060093693e-11, 4.6225471563675308e-12, -1.7455704566622228e-13,              \
+        -6.8158196474351681e-13, -1.845051882723684e-13
 #endif
 #define FNN_UNIT_LOW (FNN_EXP_LOW - 16) /* x e^x rounds to 0 from here down */
 
@@ -158,65 +176,67 @@ FNN_INLINE vec v_gelu_tanh_derivative(vec x) {
     return fnn_gated_derivative(x, v_mul(a, slope), minus_v, low);
 }
 
-/* T(t) of 1 - Phi(a) = e^(-a^2/2) T(t) / (a + K), and what its last addition rounds away */
-FNN_INLINE vec fnn_normal_tail(vec t, vec *lost) {
+/* t of the normal tail from w; 1/2 - 11/64 - t is half of 1 - w */
+#define FNN_TAIL_ORIGIN REAL(0.171875)
+FNN_INLINE vec fnn_normal_tail(vec t) {
     static const real c[FNN_TAIL_TERMS] = {FNN_TAIL_COEFFICIENTS};
-    const vec first = v_set1(c[0]), q = fnn_polynomial(t, c + 1, FNN_TAIL_TERMS - 1), tail = v_fma(t, q, first);
-    *lost = v_fma(t, q, v_sub(first, tail));
-    return tail;
-}
-/* R(a), 0 <= a <= FNN_TAIL_LIMIT */
-FNN_INLINE vec fnn_normal_tail_ratio(vec a) {
-    const vec u = v_div(v_set1(1), v_add(a, v_set1(FNN_TAIL_K)));
-    vec lost;
-    return v_mul(u, fnn_normal_tail(v_fnma(v_set1(2 * FNN_TAIL_K), u, v_set1(1)), &lost));
+    return fnn_polynomial(t, c, FNN_TAIL_TERMS);
 }
 
-/* e^(-a^2 scale) = 2^n (1 + p); scale is a power of two */
-FNN_INLINE vec fnn_gauss_parts(vec a, real scale, vec *n) {
+/* C e^(-a b) = 2^n (1 + p); the rounding of a b does not count */
+FNN_INLINE vec fnn_gauss_parts(vec a, vec b, vec *n) {
+    const vec log_high = v_set1(FNN_TAIL_LOG_HIGH);
+    *n = fnn_exp_power(v_fnma(a, b, log_high));
+    const vec high = v_fnma(*n, v_set1(FNN_LN2_HIGH), log_high); /* exact */
+    const vec low = v_fnma(*n, v_set1(FNN_LN2_LOW), v_set1(FNN_TAIL_LOG_LOW));
 #ifdef FNN_NO_FMA
-    const vec square = v_mul(a, a), factor = v_set1(-scale);
-    return fnn_exp_parts(v_mul(square, factor), v_mul(fnn_product_excess(a, a, square), v_set1(scale)), n);
+    const vec product = v_mul(a, b);
+    return fnn_expm1_reduced(v_add(v_sub(high, product), v_add(low, fnn_product_excess(a, b, product))));
 #else
-    const vec b = v_mul(a, v_set1(scale)), rounder = v_set1(FNN_ROUNDER);
-    *n = v_sub(v_fma(v_mul(a, b), v_set1(REAL(-1.44269504088896340736)), rounder), rounder);
-    const vec r = v_fnma(a, b, v_mul(*n, v_set1(-FNN_LN2_HIGH))); /* the product's own rounding does not count */
-    return fnn_expm1_reduced(v_fnma(*n, v_set1(FNN_LN2_LOW), r));
+    return fnn_expm1_reduced(v_add(v_fnma(a, b, high), low));
 #endif
 }
 
-/* GELU, x Phi(x) = max(x, 0) - a (1 - Phi(a)), a = |x|. What rounding d = a + K loses changes w by its 1 / d-th, the
- * result by about 1 - w of that (all of it where a is small, a quarter at a = 6), and 1 / d = (1 - w) / K.
+/* GELU, x Phi(x) = max(x, 0) - a (1 - Phi(a)), a = |x|. What rounding d = a + 4 loses changes w by its 1 / d-th, the
+ * result by about 1 - w of that (all of it where a is small, a quarter at a = 12), and 1 / d = (1 - w) / 4.
  * a (1 - Phi(a)) <= a / 2, and = where x is tiny. gelu(-inf) = 0. */
 FNN_INLINE vec v_gelu(vec x) {
-    const vec k = v_set1(FNN_TAIL_K), a = v_min(v_set1(FNN_TAIL_LIMIT), fnn_magnitude(x)), d = v_add(a, k);
-    const vec w = v_div(a, d), rest = v_sub(v_set1(1), w);
-    vec n, tail_lost;
-    const vec tail = fnn_normal_tail(v_fma(v_set1(2), w, v_set1(-1)), &tail_lost), share = v_mul(w, tail);
-    const vec lost = v_mul(v_sub(a, v_sub(d, k)), v_set1(REAL(-1.0) / FNN_TAIL_K));
-    const vec p = v_fma(lost, v_mul(rest, rest), fnn_gauss_parts(a, REAL(0.5), &n));
-    const vec low = v_fnma(w, tail_lost, v_fnma(share, p, fnn_product_excess(w, tail, share)));
-    const vec y = v_scale2_near1(v_sub(share, low), n), half = v_mul(v_set1(REAL(0.5)), v_abs(x));
+    const vec size = v_abs(x), half = v_mul(v_set1(REAL(0.5)), size), four = v_set1(4);
+    const vec a = v_min(v_set1(FNN_TAIL_LIMIT), fnn_magnitude(x)), d = v_add(a, four), w = v_div(a, d);
+    const vec half_a = v_min(v_set1(REAL(0.5) * FNN_TAIL_LIMIT), v_max(v_set1(REAL(0.5) * FNN_TINY), half));
+    const vec t = v_fma(w, v_set1(REAL(0.5)), v_set1(-FNN_TAIL_ORIGIN));
+    const vec rest = v_sub(v_set1(REAL(0.5) - FNN_TAIL_ORIGIN), t), lost = v_sub(a, v_sub(d, four));
+    vec n;
+    const vec p = v_fnma(lost, v_mul(rest, rest), fnn_gauss_parts(a, half_a, &n));
+    const vec wt = v_mul(w, t), q = fnn_normal_tail(t), product = v_mul(wt, q), share = v_add(w, product);
+    const vec low = v_sub(v_add(v_sub(w, share), product), fnn_product_excess(wt, q, product));
+    const vec y = v_scale2_near1(v_add(share, v_fma(share, p, low)), n);
     return v_sub(v_max(v_zero(), x), v_min(half, y));
 }
-/* Phi(x) + x phi(x): below 0 it is e^(-a^2/2) (R(a) - a / sqrt(2 pi)), above 0 one minus that. */
+/* Phi(x) + x phi(x): below 0 it is C e^(-a^2/2) (T(t) / (a + 4) - a / (C sqrt(2 pi))), above 0 one minus that.
+ * 2 / (a + 4) = (1 - w) / 2 comes from w, whose rounding counts less where a is small. */
 FNN_INLINE vec v_gelu_derivative(vec x) {
-    const vec a = v_min(v_set1(FNN_TAIL_LIMIT), fnn_magnitude(x));
+    const vec a = v_min(v_set1(FNN_TAIL_LIMIT), fnn_magnitude(x)), w = v_div(a, v_add(a, v_set1(4)));
+    const vec t = v_fma(w, v_set1(REAL(0.5)), v_set1(-FNN_TAIL_ORIGIN));
+    const vec rest = v_sub(v_set1(REAL(0.5) - FNN_TAIL_ORIGIN), t);
     vec n;
-    const vec d = v_fnma(a, v_set1(REAL(0.39894228040143267794)), fnn_normal_tail_ratio(a));
-    const vec p = fnn_gauss_parts(a, REAL(0.5), &n), below = v_scale2_near1(v_fma(d, p, d), n);
+    const vec p = fnn_gauss_parts(a, v_mul(v_set1(REAL(0.5)), a), &n);
+    const vec ratio = v_fma(v_mul(rest, t), fnn_normal_tail(t), rest);
+    const vec twice = v_fnma(a, v_set1(2 * FNN_TAIL_DENSITY), ratio);
+    const vec below = v_scale2_near1(v_fma(twice, p, twice), v_sub(n, v_set1(1)));
     return v_select(v_lt(x, v_zero()), below, v_sub(v_set1(1), below));
 }
 
-/* erf(x): odd; by a polynomial below 1, by the tail above. */
+/* erf(x), odd */
 FNN_INLINE vec v_erf(vec x) {
-    static const real c[FNN_ERF_TERMS] = {FNN_ERF_COEFFICIENTS};
-    const vec a = v_min(v_set1(6), v_abs(x)), b = fnn_magnitude(a), one = v_set1(1);
-    const vec near = v_mul(a, fnn_polynomial(v_mul(b, b), c, FNN_ERF_TERMS));
+    static const real near_zero[FNN_ERF_TERMS] = {FNN_ERF_COEFFICIENTS}, far[FNN_ERFC_TERMS] = {FNN_ERFC_COEFFICIENTS};
+    const vec a = v_min(v_set1(FNN_ERF_LIMIT), v_abs(x)), b = fnn_magnitude(a);
+    const vec near_y = v_fma(a, fnn_polynomial(v_mul(b, b), near_zero, FNN_ERF_TERMS), a);
+    const vec slope = fnn_polynomial(v_sub(b, v_set1(FNN_ERFC_CENTRE)), far, FNN_ERFC_TERMS);
     vec n;
-    const vec p = fnn_gauss_parts(b, 1, &n), e = fnn_exp_coarse(n, p);
-    const vec far = v_fnma(v_add(e, e), fnn_normal_tail_ratio(v_mul(b, v_set1(REAL(1.41421356237309504880)))), one);
-    return v_copysign(v_select(v_lt(a, one), near, far), x);
+    const vec p = fnn_exp_parts(v_mul(b, slope), v_zero(), &n);
+    const vec far_y = v_sub(v_set1(1), fnn_exp_coarse(n, p));
+    return v_copysign(v_select(v_lt(a, v_set1(REAL(0.875))), near_y, far_y), x);
 }
 
 /* Mish, x tanh(log(1 + e^x)): with e = e^-|x| the factor is e (e + 2) / (e (e + 2) + 2) = e (1 - e (e + 1) / D) for
