@@ -7,6 +7,7 @@ from reference import noise as noise_twin
 
 from fastnn import kernels
 from fastnn.data import augment
+from fastnn.kernels._augment import resample
 from fastnn.threads import num_threads
 
 STEPS = [
@@ -45,6 +46,103 @@ def test_remap_is_scipys(interpolation, with_field, channels, dtype, isa, rng):
                 plane.astype(np.float64), where, order=int(interpolation == "bilinear"), mode="grid-constant", cval=0.25
             )
             np.testing.assert_allclose(result, exact, rtol=0, atol=2e-6 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize(
+    ("shape", "steps"),
+    [
+        ((28, 28), [[0.98, 0.17], [-0.17, 0.98]]),  # two vectors wide, some rows
+        ((33, 45), [[1.0, 0.0], [0.0, -1.0]]),  # flipped
+        ((17, 70), [[0.3137, -0.9271], [0.8219, 0.4123]]),  # many rows under a vector
+        ((40, 36), [[3.0, 0.0], [0.0, 4.0]]),  # columns farther apart than two vectors
+        ((21, 19), [[1e-3, 0.0], [0.0, 1e-3]]),
+        ((21, 19), [[2e3, 0.0], [0.0, 1.0]]),  # a step that is not split
+        ((21, 19), [[1.0, 0.0], [0.0, 1e300]]),
+    ],
+)
+def test_remap_of_any_step(shape, steps, interpolation, dtype, isa, rng):
+    ndimage = pytest.importorskip("scipy.ndimage")
+    height, width = shape
+    x = rng.standard_normal((3, *shape)).astype(dtype)
+    steps = np.array(steps)
+    field = (5 * rng.standard_normal((3, *shape, 2))).astype(dtype)
+    field[:, ::3] = 0
+    centre = np.array([(height - 1) / 2, (width - 1) / 2])
+    matrix = np.concatenate([steps, (centre + [0.3, -0.6] - steps @ np.floor(centre))[:, None]], axis=1)
+    rows, columns = np.indices(shape, dtype=np.float64)
+    for fields in (None, field):
+        got = kernels.remap(x, matrix, field=fields, interpolation=interpolation, fill=-0.5)
+        for i in range(3):
+            where = np.stack([row[0] * rows + row[1] * columns + row[2] for row in matrix])
+            if fields is not None:
+                where += fields[i].astype(np.float64).transpose(2, 0, 1)
+            where = np.clip(where, -1e6, 1e6)
+            if interpolation == "nearest":  # SciPy's spline of order 0 shares out ties otherwise
+                near = np.floor(where + 0.5).astype(int)
+                inside = ((near >= 0) & (near < np.array(shape)[:, None, None])).all(axis=0)
+                exact = np.where(inside, x[i][tuple(np.where(inside, near, 0))], dtype.type(-0.5))
+                assert (got[i] != exact).mean() < 0.01  # a place within float32's rounding of a tie
+                continue
+            exact = ndimage.map_coordinates(x[i].astype(np.float64), where, order=1, mode="grid-constant", cval=-0.5)
+            np.testing.assert_allclose(got[i], exact, rtol=0, atol=1e-5 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("shape", [(5, 9, 12), (3, 30, 28, 3)])
+def test_rows_and_small_types_are_read_on_the_way(shape, isa, rng):
+    """Numbers of rows and any dtype of a data set give the bits of the converted, picked batch."""
+    matrix = np.eye(2, 3) + 0.1 * rng.standard_normal((7, 2, 3))
+    rows = rng.integers(0, shape[0], 7)
+    for kind in ("u1", "i2", "?", "f4", "f8", "f2", ">f4"):
+        x = (40 * rng.standard_normal(shape)).astype(kind)
+        whole = np.ascontiguousarray(x[rows].astype(np.float64 if kind == "f8" else np.float32))
+        expected = kernels.remap(whole, matrix)
+        assert same_bits(resample(x, matrix, rows=rows), expected)
+        assert same_bits(resample(np.asfortranarray(x), matrix, rows=rows), expected)
+        read_only = x.copy()
+        read_only.flags.writeable = False
+        assert same_bits(resample(read_only, matrix, rows=rows), expected)
+    with pytest.raises(IndexError, match="rows lie outside the"):
+        resample(x, matrix, rows=rows + shape[0])
+
+
+def test_an_image_larger_than_the_scratch(isa, rng):
+    """Images above half a million values are read in place, pixel by pixel: the same bits."""
+    x = rng.standard_normal((1, 740, 720)).astype(np.float32)
+    matrix = np.array([[0.99, 0.1, -20.3], [-0.1, 0.98, 40.9]])
+    moved = kernels.remap(x, matrix)
+    for row, column in ((0, 0), (300, 336), (650, 600)):
+        exact = [matrix @ (row + i, column + j, 1) for i in range(30) for j in range(30)]
+        places = np.array(exact).T
+        inside = ((places >= 0) & (places < [[739], [719]])).all(axis=0)
+        low = np.floor(places).astype(int)
+        share = places - low
+        low = np.where(inside, low, 0)
+        p = [x[0][low[0] + a, low[1] + b].astype(np.float64) for a in (0, 1) for b in (0, 1)]
+        upper, lower = p[0] + (p[1] - p[0]) * share[1], p[2] + (p[3] - p[2]) * share[1]
+        expected = upper + (lower - upper) * share[0]
+        got = moved[0, row : row + 30, column : column + 30].ravel()
+        np.testing.assert_allclose(got[inside], expected[inside], atol=5e-6)
+        assert inside.all() or row == 0
+    assert same_bits(kernels.remap(x), x)
+    assert same_bits(kernels.flip(x), np.ascontiguousarray(x[:, :, ::-1]))
+
+
+def test_nothing_outside_a_window_reaches_a_smoothed_value(dtype, isa):
+    x = np.ones((1, 40, 50), dtype)
+    x[0, 20, 25] = np.nan
+    spoilt = np.isnan(kernels.smooth(x, 1.0))
+    expected = np.zeros_like(spoilt)
+    expected[0, 16:25, 21:30] = True  # the window ends at 4 deviations
+    assert np.array_equal(spoilt, expected)
+
+
+@pytest.mark.parametrize("fill", [np.inf, np.nan])
+def test_a_fill_that_is_not_finite(fill, isa, rng):
+    x = rng.standard_normal((2, 20, 40)).astype(np.float32)
+    moved = kernels.shift(x, 3.5, 0, fill=fill)
+    assert np.isfinite(moved[:, 4:]).all()
+    assert same_bits(moved[:, :3], np.full((2, 3, 40), fill, np.float32))
 
 
 def test_affine_is_scipys(rng):
@@ -178,6 +276,36 @@ def test_compose_resamples_affine_steps_once(rng):
     x = rng.standard_normal((8, 5, 7))
     expected = augment.Flip(0.0, 0.5)(augment.Flip(0.5, 0.0)(x, seed=1), seed=(1 + augment._GOLDEN) % 2**64)
     np.testing.assert_array_equal(flips(x, seed=1), expected)
+
+
+def test_compose_bends_what_an_affine_step_has_turned(dtype, rng):
+    """An elastic step after affine ones resamples together with them: pixel p is the image at matrix(p + field(p))."""
+    ndimage = pytest.importorskip("scipy.ndimage")
+    x = rng.standard_normal((3, 30, 25)).astype(dtype)
+    turn, bend = augment.Affine(degrees=20, rows=2, horizontal=0.5), augment.Elastic(20, 3)
+    got = augment.Compose(turn, bend)(x, seed=4, first=6)
+    matrices = turn.matrices(x.shape, seed=4, first=6)
+    for i in range(3):
+        seed = (4 + augment._GOLDEN) % 2**64
+        noise = noise_twin.uniform((2, 30, 25), seed, (6 + i) * 2 * 30 * 25)
+        field = [20 * ndimage.gaussian_filter(plane, 3, mode="constant") for plane in noise]
+        places = np.concatenate([np.indices((30, 25)) + field, np.ones((1, 30, 25))])
+        where = np.einsum("ij,jrc->irc", matrices[i], places)
+        exact = ndimage.map_coordinates(x[i].astype(float), where, order=1, mode="grid-constant")
+        np.testing.assert_allclose(got[i], exact, atol=1e-4 if dtype == np.float32 else 1e-5)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=repr)
+def test_rows_and_out_change_nothing(step, rng):
+    x = rng.integers(0, 256, (9, 12, 11), dtype=np.uint8)
+    rows = np.array([7, 0, 0, 8, 3])
+    expected = step(x[rows], seed=2, first=5)
+    out = np.empty((5, 12, 11), np.float32)
+    assert same_bits(step(x, seed=2, first=5, rows=rows), expected)
+    step(x, seed=2, first=5, rows=rows, out=out)
+    assert same_bits(out, expected)
+    flat = augment.Compose(step, shape=(12, 11))
+    assert same_bits(flat(x.reshape(9, -1), seed=2, first=5, rows=rows), expected.reshape(5, -1))
 
 
 def test_compose_keeps_steps_apart_that_differ(rng):

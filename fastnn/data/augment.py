@@ -2,16 +2,17 @@
 
 A step is called as ``step(images, seed=..., first=...)`` and returns a new batch. What happens to an image depends on
 the seed and on its number ``first + i`` only: neither on the batch that it sits in nor on the threads. Give every epoch
-a seed of its own. Integer images become float32.
+a seed of its own. Integer images become float32. With ``rows`` the batch is ``images[rows]``, picked on the way; with
+``out`` it is written there.
 """
 
 import math
 
 import numpy as np
 
-from .. import kernels
-from ..kernels._augment import affine_matrix, uniform
+from ..kernels._augment import affine_matrix, joined_matrix, resample, stacked, uniform
 from ..kernels._dropout import run_stream
+from ..threads import num_threads
 
 _GOLDEN = 0x9E3779B97F4A7C15  # seeds of the steps of a Compose lie this far apart
 
@@ -61,41 +62,53 @@ class Affine(Step):
         self.horizontal, self.vertical = float(horizontal), float(vertical)
         self.interpolation, self.fill = interpolation, float(fill)
 
+    def elements(self, shape, *, seed, first=0):
+        """The matrices of a batch of this shape, element by element: two rows of three numbers or arrays (images,)."""
+        middle, half = (self.zoom[0] + self.zoom[1]) / 2, (self.zoom[1] - self.zoom[0]) / 2
+        with num_threads(1):  # too little for waking others
+            drawn = uniform((shape[0], 8), seed=seed, row=first)
+
+        def between(column, most, about=0.0):
+            if not most:
+                return about
+            moved = np.multiply(drawn[:, column], most, dtype=np.float64)
+            return moved + about if about else moved
+
+        def happens(column, chance):
+            return drawn[:, column] < 2 * chance - 1 if chance else False
+
+        return affine_matrix(
+            shape, degrees=between(0, self.degrees), rows=between(1, self.rows), columns=between(2, self.columns),
+            zoom=between(3, half, middle), shear=between(4, self.shear), flip_columns=happens(5, self.horizontal),
+            flip_rows=happens(6, self.vertical),
+        )  # fmt: skip
+
     def matrices(self, shape, *, seed, first=0):
         """The matrices (images, 2, 3), for :func:`fastnn.kernels.remap`, of a batch of this shape."""
-        degrees, rows, columns, zoom, shear, horizontal, vertical, _ = uniform(
-            (shape[0], 8), seed=seed, row=first
-        ).T.astype(np.float64)
-        middle, half = (self.zoom[0] + self.zoom[1]) / 2, (self.zoom[1] - self.zoom[0]) / 2
-        return affine_matrix(
-            shape, degrees=degrees * self.degrees, rows=rows * self.rows, columns=columns * self.columns,
-            zoom=middle + half * zoom, shear=shear * self.shear, flip_columns=horizontal < 2 * self.horizontal - 1,
-            flip_rows=vertical < 2 * self.vertical - 1,
-        )  # fmt: skip
+        return stacked(self.elements(shape, seed=seed, first=first), shape[0])
 
     @property
     def moves_pixels(self):
         """True if every pixel lands on a pixel: the resampling is exact, whatever the interpolation."""
         return (self.degrees, self.rows, self.columns, self.zoom, self.shear) == (0, 0, 0, (1, 1), 0)
 
-    def __call__(self, images, *, seed, first=0):
-        matrix = self.matrices(np.shape(images), seed=seed, first=first)
-        return kernels.remap(images, matrix, interpolation=self.interpolation, fill=self.fill)
+    def __call__(self, images, *, seed, first=0, rows=None, out=None):
+        shape = _batch_shape(images, rows)
+        matrix = self.matrices(shape, seed=seed, first=first)
+        return resample(images, matrix, rows=rows, interpolation=self.interpolation, fill=self.fill, out=out)
+
+
+def _batch_shape(images, rows):
+    shape = np.shape(images)
+    return shape if rows is None else (len(rows), *shape[1:])
 
 
 def _joined(first, second):
-    """A step that resamples as both say, or None if they differ in interpolation or fill."""
-    if first.moves_pixels:
+    """A step whose interpolation and fill serve both, or None if they differ."""
+    if isinstance(first, Affine) and first.moves_pixels:
         return second
     same = (first.interpolation, first.fill) == (second.interpolation, second.fill)
-    return first if second.moves_pixels or same else None
-
-
-def _product(outer, inner):
-    """Matrices (images, 2, 3) of resampling by `outer` first and by `inner` after it: outer(inner(place))."""
-    result = np.einsum("nij,njk->nik", outer[:, :, :2], inner)
-    result[:, :, 2] += outer[:, :, 2]
-    return result
+    return first if same or (isinstance(second, Affine) and second.moves_pixels) else None
 
 
 class Flip(Affine):
@@ -143,11 +156,15 @@ class Elastic(Step):
         self.alpha, self.sigma = float(alpha), float(sigma)
         self.interpolation, self.fill = interpolation, float(fill)
 
-    def __call__(self, images, *, seed, first=0):
-        return kernels.elastic(
-            images, alpha=self.alpha, sigma=self.sigma, seed=seed, first=first, interpolation=self.interpolation,
-            fill=self.fill,
+    def __call__(self, images, *, seed, first=0, rows=None, out=None):
+        return resample(
+            images, np.eye(2, 3), rows=rows, waves=self.waves(seed, first), interpolation=self.interpolation,
+            fill=self.fill, out=out,
         )  # fmt: skip
+
+    def waves(self, seed, first):
+        """What draws the field of a batch."""
+        return self.alpha, self.sigma, seed, first
 
 
 class Noise(Step):
@@ -158,16 +175,18 @@ class Noise(Step):
             raise ValueError(f"std is {std}: expected a finite number >= 0")
         self.std = float(std)
 
-    def __call__(self, images, *, seed, first=0):
+    def __call__(self, images, *, seed, first=0, rows=None, out=None):
         size = int(np.prod(np.shape(images)[1:], dtype=np.int64))
-        return run_stream("noise", images, seed, first * size, None, 0, (self.std,))
+        images = images if rows is None else images[rows]
+        return run_stream("noise", images, seed, first * size, out, 0, (self.std,))
 
 
 class Compose(Step):
     """Steps one after another; step k draws with the seed ``seed + k * 0x9E3779B97F4A7C15``.
 
     Affine steps that follow each other (flips, shifts, rotations, ...) with one interpolation and fill are multiplied
-    and resample once: sharper, and in a part of the time. Nothing is lost at the border in between.
+    and resample once, together with an elastic distortion after them: sharper, and in a part of the time. Nothing is
+    lost at the border in between.
 
     Parameters
     ----------
@@ -191,27 +210,59 @@ class Compose(Step):
         shape = "" if self.shape is None else f", shape={self.shape}"
         return f"Compose({', '.join(map(repr, self.steps))}{shape})"
 
-    def __call__(self, images, *, seed, first=0):
-        given = np.shape(images)
+    def __call__(self, images, *, seed, first=0, rows=None, out=None):
+        given = _batch_shape(images, rows)
         if self.shape is not None and len(given) == 2:
             if given[1] != math.prod(self.shape):
                 raise ValueError(f"rows of {given[1]} numbers are no images of shape {self.shape}")
-            images = np.reshape(images, (given[0], *self.shape))
+            images = np.reshape(images, (-1, *self.shape))
+            out = _reshaped(out, (given[0], *self.shape))
         elif len(given) == 2:
             raise ValueError(f"x has shape {given}: flat rows need Compose(..., shape=(height, width))")
-        matrix = leader = None  # of the affine steps that have not been carried out yet
-        for k, step in enumerate(self.steps):
-            key = (seed + k * _GOLDEN) % 2**64
-            affine = isinstance(step, Affine)
-            joined = _joined(leader, step) if affine and leader is not None else None
-            if leader is not None and joined is None:
-                images = kernels.remap(images, matrix, interpolation=leader.interpolation, fill=leader.fill)
-                matrix = leader = None
-            if affine:
-                own = step.matrices(np.shape(images), seed=key, first=first)
-                matrix, leader = (own, step) if leader is None else (_product(matrix, own), joined)
+        last = len(passes := self._passes()) - 1
+        for number, steps in enumerate(passes):
+            to = out if number == last else None
+            images, rows = _carry_out(steps, images, seed, first, rows, to), None
+        return np.reshape(images if rows is None else images[rows], given)
+
+    def _passes(self):
+        """Lists of (number, step) that are carried out at once."""
+        passes, leader = [], None
+        for numbered in enumerate(self.steps):
+            step = numbered[1]
+            joined = _joined(leader, step) if leader is not None and isinstance(step, (Affine, Elastic)) else None
+            if joined is None:
+                passes.append([numbered])
             else:
-                images = step(images, seed=key, first=first)
-        if leader is not None:
-            images = kernels.remap(images, matrix, interpolation=leader.interpolation, fill=leader.fill)
-        return np.reshape(images, given)
+                passes[-1].append(numbered)
+            leader = joined or step
+            if not isinstance(step, Affine):
+                leader = None
+        return passes
+
+
+def _reshaped(out, shape):
+    """`out` as an array of this shape, or None if that would be a copy."""
+    return out.reshape(shape) if out is not None and out.flags.c_contiguous else None
+
+
+def _carry_out(steps, images, seed, first, rows, out):
+    """One pass of a `Compose`: any step, or affine steps and perhaps an elastic one, which resample once."""
+    keys = [(seed + k * _GOLDEN) % 2**64 for k, _ in steps]
+    if not isinstance(steps[0][1], Affine):
+        step, own = steps[0][1], isinstance(steps[0][1], Step)
+        if own:
+            return step(images, seed=keys[0], first=first, rows=rows, out=out)
+        return step(images if rows is None else images[rows], seed=keys[0], first=first)
+    shape, matrix, waves, leader = _batch_shape(images, rows), None, None, steps[0][1]
+    for (_, step), key in zip(steps, keys, strict=True):
+        leader = _joined(leader, step)
+        if isinstance(step, Elastic):
+            waves = step.waves(key, first)
+        else:
+            elements = step.elements(shape, seed=key, first=first)
+            matrix = elements if matrix is None else joined_matrix(matrix, elements)
+    return resample(
+        images, stacked(matrix, shape[0]), rows=rows, waves=waves, interpolation=leader.interpolation,
+        fill=leader.fill, out=out,
+    )  # fmt: skip

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 
+from ..kernels._arrays import SOURCE_CODES
 from .differentiate import gradients
 from .lower.plan import Plan
 from .parameter import aligned_zeros, logical_view, storage_shape
@@ -12,8 +13,6 @@ from .rules.losses import validate_labels
 from .structure import flatten, unflatten
 from .symbols import ROWS, Dim, at, product
 from .trace import Graph, tracing
-
-_SOURCE_CODES = {"f4": 0, "f8": 1, "u1": 2, "i1": 3, "i2": 4, "u2": 5, "i4": 6, "i8": 7, "u4": 8, "b1": 9, "f2": 10}
 
 
 def _trace(module, input_specs, dtype, training, seed):
@@ -260,7 +259,7 @@ class _Gather:
             self.buffers[name] = low.builder.external(0, name)
         from .lower.view import View, contiguous_strides
 
-        code = _SOURCE_CODES.get(dtype.str[1:])
+        code = SOURCE_CODES.get(dtype.str[1:])
         if code is None or not dtype.isnative:
             raise TypeError(f"{name} has dtype {dtype}, which cannot be gathered: convert it first")
         buffer, columns = self.buffers[name], product(shape)

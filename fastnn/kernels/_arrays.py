@@ -24,6 +24,9 @@ from fastnn._native import FLOAT32, FLOAT64, grid_of, row_stride, rows_of  # noq
 READY = 0x101  # flags.num bits: C-contiguous and aligned
 READY_OUT = 0x501  # and writeable
 
+# how native code calls the dtypes that it reads data sets in (fnn_dtype)
+SOURCE_CODES = {"f4": 0, "f8": 1, "u1": 2, "i1": 3, "i2": 4, "u2": 5, "i4": 6, "i8": 7, "u4": 8, "b1": 9, "f2": 10}
+
 _WEAK = (int, float, bool, list, tuple)  # Python's own values: no dtype of their own
 # the function under NumPy's __array_function__ dispatch, which costs as much as the check itself
 may_share_memory = getattr(np.may_share_memory, "_implementation", np.may_share_memory)

@@ -11,28 +11,45 @@ import numpy as np
 
 from fastnn import _native
 
-from ._arrays import finish, integer, output, reals
-from ._dropout import run_stream
+from ._arrays import FLOAT32, FLOAT64, SOURCE_CODES, finish, integer, output, reals
+from ._dropout import run_stream, signed_seed
 
 _run_op = _native.run_op
 _MODES = ("bilinear", "nearest")
 _TRUNCATE = 4.0  # deviations at which the smoothing window ends, as in SciPy
+_LONGEST = 1 << 22  # pixels along a side: the whole parts of places are exact in float32
 
 
-def _images(x):
+def _check_images(shape):
+    if len(shape) not in (3, 4):
+        raise ValueError(f"x has shape {shape}: expected (images, height, width[, channels])")
+    if max(shape[1:3]) > _LONGEST:
+        raise ValueError(f"x has shape {shape}: images of more than {_LONGEST} pixels along a side are not supported")
+
+
+def _images(x, rows):
+    """(x, code of its dtype, dtype of the result, code of that, rows): what native code reads as it is, else a copy."""
+    x = np.asarray(x) if isinstance(x, np.memmap) else x
+    if type(x) is np.ndarray and x.flags.c_contiguous and x.flags.aligned and x.dtype.isnative:
+        source = SOURCE_CODES.get(x.dtype.str[1:])
+        if source is not None:
+            _check_images(x.shape)
+            return x, source, *((FLOAT64, 1) if source == 1 else (FLOAT32, 0)), rows
+    if rows is not None:
+        x, rows = x[rows], None
     (x,), dtype, code = reals(("x",), x)
-    if x.ndim not in (3, 4):
-        raise ValueError(f"x has shape {x.shape}: expected (images, height, width[, channels])")
-    return np.ascontiguousarray(x), dtype, code
+    _check_images(x.shape)
+    return np.ascontiguousarray(x), code, dtype, code, rows
 
 
 def _per_image(name, value, images):
-    value = np.asarray(value, np.float64)
-    if value.ndim and value.shape != (images,):
-        raise ValueError(f"{name} has shape {value.shape}: expected a number or one per image, ({images},)")
-    if not np.isfinite(value).all():
+    """The number, or the numbers (images,), in float64."""
+    array = np.asarray(value, np.float64)
+    if array.ndim and array.shape != (images,):
+        raise ValueError(f"{name} has shape {array.shape}: expected a number or one per image, ({images},)")
+    if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite")
-    return np.broadcast_to(value, (images,))
+    return array if array.ndim else float(array)
 
 
 def remap(x, matrix=None, *, field=None, interpolation="bilinear", fill=0.0, out=None):
@@ -59,13 +76,29 @@ def remap(x, matrix=None, *, field=None, interpolation="bilinear", fill=0.0, out
     ValueError
         For wrong shapes, an unknown interpolation, or a matrix that is not finite.
     """
-    if interpolation not in _MODES:
-        raise ValueError(f"interpolation is {interpolation!r}: expected one of {', '.join(_MODES)}")
-    x, dtype, code = _images(x)
-    images, height, width = x.shape[:3]
+    images = len(x) if hasattr(x, "__len__") else 0
     matrix = np.eye(2, 3) if matrix is None else np.asarray(matrix, np.float64)
     if matrix.shape not in ((2, 3), (images, 2, 3)):
         raise ValueError(f"matrix has shape {matrix.shape}: expected (2, 3) or ({images}, 2, 3)")
+    return resample(x, matrix, field=field, interpolation=interpolation, fill=fill, out=out)
+
+
+def resample(x, matrix, *, rows=None, field=None, waves=None, interpolation="bilinear", fill=0.0, out=None):
+    """:func:`remap` of ``x[rows]``, read where they are.
+
+    Parameters
+    ----------
+    matrix : float64 array, shape (2, 3) or (images, 2, 3)
+    rows : int64 array, shape (images,), optional
+    waves : (float, float, int, int), optional
+        alpha, sigma, seed and first as in :func:`elastic`: pixels are displaced, and the matrix tells where from.
+    """
+    if interpolation not in _MODES:
+        raise ValueError(f"interpolation is {interpolation!r}: expected one of {', '.join(_MODES)}")
+    if rows is not None and len(rows) and not (rows.min() >= 0 and rows.max() < len(x)):
+        raise IndexError(f"rows lie outside the {len(x)} images")
+    x, source, dtype, code, rows = _images(x, rows)
+    images, (height, width) = len(x) if rows is None else len(rows), x.shape[1:3]
     if not np.isfinite(matrix).all():
         raise ValueError("matrix must be finite")
     matrix = np.ascontiguousarray(np.broadcast_to(matrix, (images, 2, 3)))
@@ -73,11 +106,16 @@ def remap(x, matrix=None, *, field=None, interpolation="bilinear", fill=0.0, out
         field = np.ascontiguousarray(field, dtype)
         if field.shape != (images, height, width, 2):
             raise ValueError(f"field has shape {field.shape}: expected {(images, height, width, 2)}")
-    y = output(out, x.shape, dtype, (x, field), contiguous=True)
-    if x.size:
+    alpha, weights, seed, first = 0.0, None, 0, 0
+    if waves is not None:
+        alpha, sigma, seed, first = waves
+        weights, seed, first = _window(sigma, dtype), signed_seed(seed), integer("first", first, 1 << 40)
+    y = output(out, (images, *x.shape[1:]), dtype, (x, field), contiguous=True)
+    if y.size:
         channels = x.shape[3] if x.ndim == 4 else 1
-        dims = (images, height, width, channels, int(interpolation == "nearest"))
-        _run_op("remap", (x, matrix, field, y), dims, (float(fill),), code)
+        radius = 0 if weights is None else len(weights) - 1
+        dims = (images, height, width, channels, int(interpolation == "nearest"), source, radius, seed, first)
+        _run_op("remap", (x, rows, matrix, field, weights, y), dims, (float(fill), float(alpha)), code)
     return finish(out, y)
 
 
@@ -104,35 +142,68 @@ def affine(
         As in :func:`remap`.
     """
     shape = np.shape(x)
-    if len(shape) not in (3, 4):
-        raise ValueError(f"x has shape {shape}: expected (images, height, width[, channels])")
-    matrix = affine_matrix(
-        shape, degrees=degrees, rows=rows, columns=columns, zoom=zoom, shear=shear, flip_rows=flip_rows,
-        flip_columns=flip_columns,
-    )  # fmt: skip
-    return remap(x, matrix, interpolation=interpolation, fill=fill, out=out)
+    _check_images(shape)
+    options = {"degrees": degrees, "rows": rows, "columns": columns, "zoom": zoom, "shear": shear}
+    options = {name: _per_image(name, value, shape[0]) for name, value in options.items()}
+    for name, value in (("flip_rows", flip_rows), ("flip_columns", flip_columns)):
+        options[name] = _per_image(name, value, shape[0]) != 0
+    if not np.all(options["zoom"] > 0):
+        raise ValueError("zoom must be greater than 0")
+    matrix = affine_matrix(shape, **options)
+    return resample(x, stacked(matrix, shape[0]), interpolation=interpolation, fill=fill, out=out)
 
 
 def affine_matrix(shape, *, degrees, rows, columns, zoom, shear, flip_rows, flip_columns):
-    """The matrices (images, 2, 3) of :func:`affine` for a batch of this shape."""
-    images, height, width = shape[:3]
-    angle = np.deg2rad(_per_image("degrees", degrees, images))
-    zoom = _per_image("zoom", zoom, images)
-    if not (zoom > 0).all():
-        raise ValueError("zoom must be greater than 0")
-    shear = _per_image("shear", shear, images)
-    row_sign = np.where(_per_image("flip_rows", flip_rows, images) != 0, -1.0, 1.0)
-    column_sign = np.where(_per_image("flip_columns", flip_columns, images) != 0, -1.0, 1.0)
-    cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
+    """The matrices of :func:`affine` for a batch of this shape, element by element: two rows of three, each a number
+    or an array (images,)."""
+    height, width = shape[1:3]
+    cos, sin = (1.0, 0.0) if _is(degrees, 0) else (np.cos(angle := np.deg2rad(degrees)), np.sin(angle))
+    if not _is(zoom, 1):
+        cos, sin = cos / zoom, sin / zoom
+    up, left = _sign(flip_rows), _sign(flip_columns)
     # output -> input is the inverse of each step, the last one first: rotation, zoom, shear, flip
-    matrix = np.empty((images, 2, 3))
-    matrix[:, 0, 0], matrix[:, 0, 1] = row_sign * cos, row_sign * sin
-    matrix[:, 1, 0] = column_sign * (-sin + shear * cos)
-    matrix[:, 1, 1] = column_sign * (cos + shear * sin)
-    centre = np.array([(height - 1) / 2, (width - 1) / 2])
-    moved = centre + np.stack([_per_image("rows", rows, images), _per_image("columns", columns, images)], axis=1)
-    matrix[:, :, 2] = centre - np.einsum("nij,nj->ni", matrix[:, :, :2], moved)
-    return matrix
+    turned = (
+        (_product(up, cos), _product(up, sin)),
+        (_product(left, _product(shear, cos) - sin), _product(left, cos + _product(shear, sin))),
+    )
+    centre = (height - 1) / 2, (width - 1) / 2
+    down, right = centre[0] + rows, centre[1] + columns
+    return tuple(
+        (a, b, middle - _product(a, down) - _product(b, right)) for (a, b), middle in zip(turned, centre, strict=True)
+    )  # fmt: skip
+
+
+def joined_matrix(outer, inner):
+    """Elements of the matrices that resample by `outer` first and by `inner` after it: outer(inner(place))."""
+    return tuple(
+        tuple(_product(a, inner[0][j]) + _product(b, inner[1][j]) + (shift if j == 2 else 0.0) for j in range(3))
+        for a, b, shift in outer
+    )  # fmt: skip
+
+
+def _is(value, number):
+    return type(value) is float and value == number
+
+
+def _sign(flipped):
+    return -1.0 if flipped is True else 1.0 if flipped is False else np.where(flipped, -1.0, 1.0)
+
+
+def _product(a, b):
+    """a * b of finite numbers or arrays, where most numbers are 0 or 1."""
+    for first, second in ((a, b), (b, a)):
+        if type(first) is float and first in (0.0, 1.0):
+            return second if first else 0.0
+    return a * b
+
+
+def stacked(matrix, images):
+    """The matrices (images, 2, 3) from their elements."""
+    result = np.empty((images, 2, 3))
+    for i in range(2):
+        for j in range(3):
+            result[:, i, j] = matrix[i][j]
+    return result
 
 
 def flip(x, *, rows=False, columns=True, out=None):
@@ -163,17 +234,22 @@ def smooth(x, sigma, *, out=None):
     (x,), dtype, code = reals(("x",), x)
     if x.ndim != 3:
         raise ValueError(f"x has shape {x.shape}: expected (planes, height, width)")
+    weights = _window(sigma, dtype)
+    x = np.ascontiguousarray(x)
+    y = output(out, x.shape, dtype, (x,), contiguous=True)
+    if x.size:
+        _run_op("smooth", (x, weights, y), (*x.shape, len(weights) - 1), (), code)
+    return finish(out, y)
+
+
+def _window(sigma, dtype):
+    """Weights of a Gaussian window that sums to 1, the middle one and those on one side."""
     sigma = float(sigma)
     if not 0 < sigma <= 1000:
         raise ValueError(f"sigma is {sigma}: expected a number above 0, 1000 at most")
-    x = np.ascontiguousarray(x)
     radius = int(_TRUNCATE * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(radius + 1) / sigma) ** 2)
-    weights = (weights / (weights[0] + 2 * math.fsum(weights[1:]))).astype(dtype)
-    y = output(out, x.shape, dtype, (x,), contiguous=True)
-    if x.size:
-        _run_op("smooth", (x, weights, y), (*x.shape, radius), (), code)
-    return finish(out, y)
+    return (weights / (weights[0] + 2 * math.fsum(weights[1:]))).astype(dtype)
 
 
 def elastic(x, *, alpha, sigma, seed, first=0, interpolation="bilinear", fill=0.0, out=None):
@@ -197,14 +273,9 @@ def elastic(x, *, alpha, sigma, seed, first=0, interpolation="bilinear", fill=0.
     -----
     Simard, Steinkraus & Platt 2003, section 2.
     """
-    shape = np.shape(x)
-    if len(shape) not in (3, 4):
-        raise ValueError(f"x has shape {shape}: expected (images, height, width[, channels])")
-    images, height, width = shape[:3]
-    field = uniform((images, 2, height, width), seed=seed, row=first)
-    field = smooth(field.reshape(images * 2, height, width), sigma) * np.float32(alpha)
-    field = field.reshape(images, 2, height, width).transpose(0, 2, 3, 1)
-    return remap(x, field=field, interpolation=interpolation, fill=fill, out=out)
+    return resample(
+        x, np.eye(2, 3), waves=(alpha, sigma, seed, first), interpolation=interpolation, fill=fill, out=out
+    )  # fmt: skip
 
 
 def uniform(shape, *, seed, row=0):

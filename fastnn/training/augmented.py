@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..data.augment import Step
+
 _BYTES = 1 << 22  # of rows changed at once: enough to share among threads, little enough to stay in a cache
 
 
@@ -20,11 +22,15 @@ def check_augment(augment, arrays):
         raise ValueError(f"augment changes one input; the model has {len(arrays)}")
 
 
-def change(augment, images, seed, first):
-    """The changed batch; the same shape, floats."""
-    result = np.asarray(augment(images, seed=seed, first=first))
-    if result.shape != images.shape or result.dtype.kind != "f":
-        raise ValueError(f"augment made {result.dtype} {result.shape} of {images.dtype} {images.shape}, not floats")
+def change(augment, images, seed, first, rows=None, out=None):
+    """The changed batch ``images[rows]``, perhaps in `out`; the same shape, floats."""
+    if isinstance(augment, Step):
+        result = augment(images, seed=seed, first=first, rows=rows, out=out)
+    else:
+        result = augment(images if rows is None else images[rows], seed=seed, first=first)
+    result, shape = np.asarray(result), images.shape if rows is None else (len(rows), *images.shape[1:])
+    if result.shape != shape or result.dtype.kind != "f":
+        raise ValueError(f"augment made {result.dtype} {result.shape} of {images.dtype} {shape}, not floats")
     return np.ascontiguousarray(result)
 
 
@@ -35,10 +41,15 @@ class Window:
     changed together; so training may be resumed at any batch.
     """
 
-    def __init__(self, augment, data, seed, epoch):
+    def __init__(self, augment, data):
         self.augment, self.data = augment, data
+        self.buffer = None
+
+    def begin(self, order, seed, epoch):
+        """Start an epoch; `x` and `y` then show what is made of them."""
         self.seed = epoch_seed(seed, epoch)
-        self.first = self.last = 0
+        self.make(order, np.array([0, min(2, len(order))]), 0)
+        self.last = 0
 
     def covers(self, at):
         """Whether batch `at` has been made."""
@@ -47,15 +58,23 @@ class Window:
     def make(self, order, offsets, at, least=1):
         """Draw and change batches from `at` on, at least so many."""
         images, target, weight = self.data.arrays[0], self.data.target, self.data.weight
-        size = max(1, int(np.prod(images.shape[1:], dtype=np.int64)) * 8)
+        size = max(1, int(np.prod(images.shape[1:], dtype=np.int64)) * 4)
         self.first, self.last = at, min(at + least, len(offsets) - 1)
         while self.last < len(offsets) - 1 and (offsets[self.last + 1] - offsets[at]) * size <= _BYTES:
             self.last += 1
         rows = order[offsets[at] : offsets[self.last]]
-        self.x = change(self.augment, images[rows], self.seed, int(offsets[at]))
+        self.x = self._change(images, rows, int(offsets[at]))
         self.y = np.ascontiguousarray(target[rows])
         self.w = None if weight is None else np.ascontiguousarray(weight[rows])
         self.index = np.arange(len(rows), dtype=np.int64)
+
+    def _change(self, images, rows, first):
+        """The changed rows, in an array that is used again: new memory would cost a page fault for every 4 KB."""
+        out = None if self.buffer is None or len(self.buffer) < len(rows) else self.buffer[: len(rows)]
+        result = change(self.augment, images, self.seed, first, rows, out)
+        if out is None and len(rows) > 2 and isinstance(self.augment, Step):
+            self.buffer = result
+        return result
 
     def part(self, offsets, at, count):
         """(index, offsets) of up to `count` batches from `at` on, inside these arrays."""

@@ -85,7 +85,7 @@ class ArraySource:
         self.rows = self.train_rows if isinstance(self.train_rows, int) else len(self.train_rows)
         self.batch_size = check_batch_size(batch_size, self.rows)
         check_augment(augment, data.arrays)
-        self.augment, self.window = augment, None
+        self.window = None if augment is None else Window(augment, data)
         self.curriculum = as_curriculum(curriculum)
         self.chunk = 256
         self.at = 0  # batches of the running epoch that are behind
@@ -104,10 +104,8 @@ class ArraySource:
             rows = self.curriculum.rows(rows, epoch, self.batch_size)
             shuffle = shuffle and not self.curriculum.order
         self.order = epoch_order(rows, shuffle, self.trainer.seed, epoch)
-        if self.augment is not None:
-            self.window = Window(self.augment, self.data, self.trainer.seed, epoch)
-            self.window.make(self.order, np.array([0, min(2, len(self.order))]), 0)  # what it makes, for the engine
-            self.window.last = 0
+        if self.window is not None:
+            self.window.begin(self.order, self.trainer.seed, epoch)
         merge = self._engine().training.needs_two_rows
         self.offsets = batch_offsets(len(self.order), self.batch_size, merge)
         self.steps = len(self.offsets) - 1

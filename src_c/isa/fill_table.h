@@ -25,6 +25,7 @@
 #include "../kernels/pointwise_loss.h"
 #include "../kernels/probe.h"
 #include "../kernels/reduce.h"
+#include "../kernels/smooth.h"
 #include "../kernels/softmax.h"
 
 /* Multiply-adds of two vectors per cycle at 3 GHz; a multiplication and an addition each take a slot of their own

@@ -155,15 +155,21 @@ typedef struct fnn_batch_norm_finish_gradient {
     void *dweight, *dbias; /* [cols] or NULL, written */
 } fnn_batch_norm_finish_gradient;
 
-/* One image to resample (kernels/augment.h), contiguous. */
+/* One image to resample (kernels/augment.h). */
 typedef struct fnn_remap {
     int64_t height, width, channels;
-    const void *x;        /* [height, width, channels] */
-    const double *matrix; /* [6] */
-    const void *field;    /* [height, width, 2] or NULL */
-    void *y;              /* [height, width, channels] */
+    const void *x;                /* pixel (0, 0) of channel 0; the others so many elements apart: */
+    int64_t row, column, channel; /* with a border, column is 1 */
+    int border;                   /* one pixel of `fill` around each channel, and FNN_REMAP_SLACK elements after all */
+    const double *matrix;         /* [6] */
+    const void *field;            /* displacement of pixel i: rows at i * field_step, columns field_columns further; */
+    int64_t field_step, field_columns; /* or NULL */
+    int field_turned;                  /* displaced before the matrix, not after it */
+    void *y;                           /* [height, width, channels], contiguous */
     int nearest;
     double fill;
 } fnn_remap;
+
+enum { FNN_REMAP_SLACK = 32, FNN_SMOOTH_ROWS = 8, FNN_SMOOTH_PAD = 16 }; /* the pad: zeros beside a window's weights */
 
 #endif

@@ -6,7 +6,7 @@
 enum { SRC, INDEX, Y };
 enum { ROWS, COLS, SRC_ROW, Y_ROW, SRC_DTYPE };
 
-static const int source_bytes[FNN_DTYPE_COUNT] = {
+const int fnn_source_bytes[FNN_DTYPE_COUNT] = {
     [FNN_FLOAT32] = 4, [FNN_FLOAT64] = 8, [FNN_UINT8] = 1,  [FNN_INT8] = 1, [FNN_INT16] = 2,   [FNN_UINT16] = 2,
     [FNN_INT32] = 4,   [FNN_INT64] = 8,   [FNN_UINT32] = 4, [FNN_BOOL] = 1, [FNN_FLOAT16] = 2,
 };
@@ -32,7 +32,7 @@ int fnn_op_gather_region(const fnn_args *args, const fnn_team *team, int slot, f
 
 fnn_work fnn_op_gather_work(const fnn_args *args) {
     double rows = (double)args->dim[ROWS], n = rows * (double)args->dim[COLS];
-    double bytes = n * (args->table->item_size + source_bytes[args->dim[SRC_DTYPE]]) + 8 * rows;
+    double bytes = n * (args->table->item_size + fnn_source_bytes[args->dim[SRC_DTYPE]]) + 8 * rows;
     /* rows come from L3 or memory: about 25 bytes per ns of one core, and a miss at the start of each */
     return fnn_work_of(0, bytes, bytes / 25 + 10 * rows);
 }

@@ -59,6 +59,9 @@ extern const fnn_op fnn_ops[FNN_OP_COUNT];
 #include "ops.def"
 #undef FNN_OP
 
+/* Bytes of an element of a data set, by fnn_dtype. */
+extern const int fnn_source_bytes[];
+
 /* Members that share rows cut them here, so that an op finds the rows it reads with the member that made them. */
 #define FNN_ROW_UNIT 16
 static inline int64_t fnn_row_unit(int64_t rows, int team_size) {

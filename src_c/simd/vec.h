@@ -12,6 +12,7 @@
  *   v_fma(a, b, c) = a*b + c                   one rounding, except on scalar and SSE2 (two)
  *   v_fnma(a, b, c) = c - a*b
  *   v_round                                    nearest integer value, ties to even
+ *   v_floor                                    greatest integer value that is not above
  *   v_lt v_le v_gt v_ge v_eq v_ne v_isnan      comparisons with NaN are false; v_ne is true
  *   v_select(m, a, b)                          m ? a : b
  *   m_and m_or m_not m_any
@@ -24,7 +25,9 @@
  *   v_load_pieces(p, stride)                   piece k from p + k * stride
  *   v_zip_low v_zip_high(a, b)                 a0 b0 a1 b1 of the lower, the upper half of each piece (not scalar)
  *   v_transpose_pieces(x[VLEN / PIECE])         piece i of vector k and piece k of vector i change places
- *   v_pin                                      keeps a broadcast in a register: gcc would fold it into each use
+ *   v_lookup(a, b, index)                      lane index[i] of a and b one after the other; an index is integral, from
+ * 0 to 2 VLEN - 1 (any other: some lane). FNN_NO_LOOKUP: through memory v_pin keeps a broadcast in a register: gcc
+ * would fold it into each use
  */
 #ifndef FNN_VEC_H
 #define FNN_VEC_H
@@ -81,6 +84,18 @@ typedef uint64_t real_bits;
 
 #if !defined(FNN_ISA_AVX512)
 #include "vec_bits.h"
+#endif
+
+#ifdef FNN_NO_LOOKUP
+FNN_INLINE vec v_lookup(vec a, vec b, vec index) {
+    real table[2 * VLEN], lane[VLEN];
+    v_store(table, a);
+    v_store(table + VLEN, b);
+    v_store(lane, index);
+    for (int i = 0; i < VLEN; i++)
+        lane[i] = table[(unsigned)(int)lane[i] % (2 * VLEN)];
+    return v_load(lane);
+}
 #endif
 
 #endif

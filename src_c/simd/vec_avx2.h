@@ -56,6 +56,7 @@ FNN_INLINE vec v_copysign(vec magnitude, vec sign) {
     return FNN_MM(or)(FNN_MM(and)(sign_bit, sign), FNN_MM(andnot)(sign_bit, magnitude));
 }
 FNN_INLINE vec v_round(vec a) { return FNN_MM(round)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+FNN_INLINE vec v_floor(vec a) { return FNN_MM(round)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 
 FNN_INLINE vmask v_lt(vec a, vec b) { return FNN_MM(cmp)(a, b, _CMP_LT_OQ); }
 FNN_INLINE vmask v_le(vec a, vec b) { return FNN_MM(cmp)(a, b, _CMP_LE_OQ); }
@@ -116,6 +117,15 @@ FNN_INLINE void v_transpose_pieces(vec x[VLEN / PIECE]) {
     x[0] = low;
     x[1] = high;
 }
+
+#if FNN_REAL == 32
+FNN_INLINE vec v_lookup(vec a, vec b, vec index) {
+    const __m256i lane = _mm256_cvtps_epi32(index); /* its low three bits count */
+    return v_select(v_lt(index, v_set1(VLEN)), _mm256_permutevar8x32_ps(a, lane), _mm256_permutevar8x32_ps(b, lane));
+}
+#else
+#define FNN_NO_LOOKUP 1
+#endif
 
 FNN_INLINE vec v_pin(vec x) {
     __asm__ volatile("" : "+x"(x));

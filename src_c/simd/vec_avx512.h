@@ -58,6 +58,7 @@ FNN_INLINE vec v_copysign(vec magnitude, vec sign) {
 }
 #endif
 FNN_INLINE vec v_round(vec a) { return FNN_MM(roundscale)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+FNN_INLINE vec v_floor(vec a) { return FNN_MM(roundscale)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 
 FNN_INLINE vmask v_lt(vec a, vec b) { return FNN_MM_COMPARE(a, b, _CMP_LT_OQ); }
 FNN_INLINE vmask v_le(vec a, vec b) { return FNN_MM_COMPARE(a, b, _CMP_LE_OQ); }
@@ -125,6 +126,12 @@ FNN_INLINE void v_transpose_pieces(vec x[VLEN / PIECE]) {
     x[2] = FNN_MM_PIECES(even01, even23, 0xdd);
     x[3] = FNN_MM_PIECES(odd01, odd23, 0xdd);
 }
+
+#if FNN_REAL == 32
+FNN_INLINE vec v_lookup(vec a, vec b, vec index) { return _mm512_permutex2var_ps(a, _mm512_cvtps_epi32(index), b); }
+#else
+FNN_INLINE vec v_lookup(vec a, vec b, vec index) { return _mm512_permutex2var_pd(a, _mm512_cvtpd_epi64(index), b); }
+#endif
 
 FNN_INLINE vec v_pin(vec x) {
     __asm__ volatile("" : "+v"(x));

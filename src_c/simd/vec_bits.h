@@ -13,6 +13,10 @@ FNN_INLINE vec v_round(vec x) {
     const vec rounded = v_copysign(v_sub(v_add(x, big), big), x); /* keeps the sign of -0.3 */
     return v_select(v_lt(v_abs(x), v_set1(REAL_TWO_TO_MANTISSA)), rounded, x);
 }
+FNN_INLINE vec v_floor(vec x) {
+    const vec rounded = v_round(x);
+    return v_select(v_lt(x, rounded), v_sub(rounded, v_set1(1)), rounded);
+}
 #endif
 
 /* 2^n for integral n, where 2^n is a normal number */

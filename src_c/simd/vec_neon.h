@@ -105,6 +105,7 @@ FNN_INLINE vec v_copysign(vec magnitude, vec sign) {
     return v_select(FNN_TO_BITS(v_set1((real)-0.0)), sign, magnitude);
 }
 FNN_INLINE vec v_round(vec a) { return FNN_MM(vrndnq)(a); }
+FNN_INLINE vec v_floor(vec a) { return FNN_MM(vrndmq)(a); }
 
 /* bits, for vec_bits.h */
 FNN_INLINE vec v_bit_and(vec a, vec b) { return FNN_FROM_BITS(m_and(FNN_TO_BITS(a), FNN_TO_BITS(b))); }
@@ -130,6 +131,17 @@ FNN_INLINE vec v_load_pieces(const real *p, int64_t stride) {
 }
 
 FNN_INLINE void v_transpose_pieces(vec x[1]) { (void)x; }
+
+#if FNN_REAL == 32
+FNN_INLINE vec v_lookup(vec a, vec b, vec index) { /* bytes 4 i to 4 i + 3 of 32 */
+    const uint8x16x2_t table = {{vreinterpretq_u8_f32(a), vreinterpretq_u8_f32(b)}};
+    const uint32x4_t first = vmulq_n_u32(vcvtq_u32_f32(index), 0x04040404u);
+    const uint8x16_t bytes = vreinterpretq_u8_u32(vaddq_u32(first, vdupq_n_u32(0x03020100u)));
+    return vreinterpretq_f32_u8(vqtbl2q_u8(table, bytes));
+}
+#else
+#define FNN_NO_LOOKUP 1
+#endif
 
 FNN_INLINE vec v_pin(vec x) {
     __asm__ volatile("" : "+w"(x));

@@ -5,6 +5,7 @@
 #define FNN_ISA_NAME "scalar"
 #define FNN_NO_FMA 1
 #define FNN_NO_ROUND 1
+#define FNN_NO_LOOKUP 1
 
 typedef real vec;
 typedef int vmask;

@@ -7,6 +7,7 @@
 #define FNN_ISA_NAME "sse2"
 #define FNN_NO_FMA 1
 #define FNN_NO_ROUND 1
+#define FNN_NO_LOOKUP 1
 
 #if FNN_REAL == 32
 typedef __m128 vec;
