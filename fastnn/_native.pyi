@@ -198,11 +198,8 @@ class Step:
     def clock(self) -> int: ...
     def __init__(
         self,
-        gradient: Program,
-        index_id: int,
-        loss_id: int,
-        x: tuple[int, NDArray[Any]],
-        y: tuple[int, NDArray[Any]],
+        x: NDArray[Any],
+        y: NDArray[Any],
         index: NDArray[np.int64],
         labels: tuple[int, int] | None,
         domain: tuple[float, float, bool] | None,
@@ -211,6 +208,9 @@ class Step:
     ) -> None: ...
     def follow(
         self,
+        gradient: Program,
+        buffers: tuple[int, int, int, int],
+        rows: NDArray[np.float64],
         update: Program,
         table: NDArray[np.float64],
         tensors: tuple[Versioned, ...],

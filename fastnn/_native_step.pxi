@@ -23,14 +23,14 @@ cdef class Stepped:
 
 
 cdef struct Form:
-    int buffer, kind, axes
+    int kind, axes
     cnp.npy_intp shape[STEP_AXES]
     cnp.npy_intp strides[STEP_AXES]
 
 
-cdef int form_of(Form *form, int buffer, cnp.ndarray array) except -1:
+cdef int form_of(Form *form, cnp.ndarray array) except -1:
     cdef int i
-    form.buffer, form.kind, form.axes = buffer, cnp.PyArray_TYPE(array), cnp.PyArray_NDIM(array)
+    form.kind, form.axes = cnp.PyArray_TYPE(array), cnp.PyArray_NDIM(array)
     if form.axes > STEP_AXES:
         raise ValueError("Step takes arrays of at most 8 axes")
     for i in range(form.axes):
@@ -80,10 +80,7 @@ cdef class Step:
 
     Parameters
     ----------
-    gradient : Program
-    index_id, loss_id : int
-        Its buffers of row numbers and of the loss.
-    x, y : (buffer, array)
+    x, y : array
         Of the first batch; the others have its dtypes, shapes and strides, labels their shape only.
     index : int64 array
         0, 1, ... rows - 1.
@@ -93,16 +90,16 @@ cdef class Step:
         What else y must lie in.
     guard : Guard
     micro_step_column : int
-        Of the gradient program's scalars.
+        Of the gradient programs' scalars.
     """
 
     cdef Program gradient, update
     cdef Guard guard
-    cdef cnp.ndarray index, table
+    cdef cnp.ndarray index, rows, table
     cdef tuple tensors, counters, settings
     cdef object optimizer, state, schedule
     cdef Form x, y
-    cdef int index_id, loss_id, micro_step_column
+    cdef int index_id, loss_id, x_id, y_id, micro_step_column
     cdef int64_t offsets[2]
     cdef bint labels, bounded, ends
     cdef int64_t classes, ignored
@@ -111,16 +108,15 @@ cdef class Step:
     cdef readonly int64_t clock
     cdef long long next_step, epoch
     cdef readonly Py_ssize_t at, count  # in the table
-    cdef Py_ssize_t width
+    cdef Py_ssize_t slots, width
     cdef int threads  # 0: as the calling thread has them
     cdef const char *isa
 
-    def __init__(self, Program gradient not None, int index_id, int loss_id, tuple x, tuple y,
-                 cnp.ndarray index not None, labels, domain, Guard guard not None, int micro_step_column):
-        self.gradient, self.guard, self.index = gradient, guard, index
-        self.index_id, self.loss_id, self.micro_step_column = index_id, loss_id, micro_step_column
-        form_of(&self.x, x[0], x[1])
-        form_of(&self.y, y[0], y[1])
+    def __init__(self, cnp.ndarray x not None, cnp.ndarray y not None, cnp.ndarray index not None, labels, domain,
+                 Guard guard not None, int micro_step_column):
+        self.guard, self.index, self.micro_step_column = guard, index, micro_step_column
+        form_of(&self.x, x)
+        form_of(&self.y, y)
         self.offsets[0], self.offsets[1] = 0, index.shape[0]
         self.labels = labels is not None
         if self.labels:
@@ -128,19 +124,19 @@ cdef class Step:
         self.bounded = domain is not None
         if self.bounded:
             self.low, self.high, self.ends = domain
-        if gradient.program.slot_count > 2 or not 0 <= micro_step_column < 2:
-            raise ValueError("Step takes a gradient program of at most 2 scalars")
         self.version = -1
 
-    def follow(self, Program update not None, table, tuple tensors, tuple counters, tuple settings, optimizer, state,
-               schedule, long long step, long long epoch, int threads):
-        """Take the next steps' update from these, until any of them changes.
+    def follow(self, Program gradient not None, tuple buffers, rows, Program update not None, table, tuple tensors,
+               tuple counters, tuple settings, optimizer, state, schedule, long long step, long long epoch, int threads):
+        """Take the next steps from these, until any of them changes.
 
         Parameters
         ----------
-        update : Program
-        table : float64 array (steps, scalars)
-            Of the steps from `step` on.
+        gradient, update : Program
+        buffers : (int, int, int, int)
+            Of the gradient program: row numbers, loss, x and y.
+        rows, table : float64 array (steps, scalars)
+            Of the gradient program and of the update, for the steps from `step` on.
         tensors : tuple of Versioned
             What a step writes.
         counters : tuple of Stepped
@@ -154,8 +150,15 @@ cdef class Step:
         threads : int
             0: as the calling thread has them.
         """
-        if table.shape[1] < update.program.slot_count or table.dtype != FLOAT64 or not table.flags.c_contiguous:
-            raise ValueError("a program needs more scalars per step than were given")
+        for program, scalars in ((gradient, rows), (update, table)):
+            if scalars.shape[1] < (<Program> program).program.slot_count or len(scalars) != len(table):
+                raise ValueError("a program needs more scalars per step than were given")
+            if scalars.dtype != FLOAT64 or not scalars.flags.c_contiguous:
+                raise ValueError("scalars must be contiguous float64 arrays")
+        if not 0 <= self.micro_step_column < rows.shape[1]:
+            raise ValueError("the gradient program has no such scalar")
+        self.gradient, self.rows, self.slots = gradient, rows, rows.shape[1]
+        self.index_id, self.loss_id, self.x_id, self.y_id = buffers
         self.update, self.table, self.tensors, self.counters, self.settings = update, table, tensors, counters, settings
         self.optimizer, self.state, self.changes = optimizer, state, optimizer.changes
         self.clock, self.generation = state.clock, state.generation
@@ -248,21 +251,20 @@ cdef class Step:
     cdef int compute(self, dict trainer, cnp.ndarray x, cnp.ndarray target, double *loss) except -1:
         cdef _c.fnn_steps steps
         cdef _c.fnn_status status
-        cdef double scalars[2]
+        cdef double *scalars = <double *> cnp.PyArray_DATA(self.rows) + self.at * self.slots
         cdef long long micro_step = trainer["micro_step"]
         cdef int threads = 0, force = 0
         cdef _Workspace first = self.gradient.take(), second = self.update.take()
         memset(&steps, 0, sizeof(steps))
-        scalars[0] = scalars[1] = 0
         scalars[self.micro_step_column] = <double> micro_step
-        first.workspace.pointers[self.x.buffer] = cnp.PyArray_DATA(x)
-        first.workspace.pointers[self.y.buffer] = cnp.PyArray_DATA(target)
+        first.workspace.pointers[self.x_id] = cnp.PyArray_DATA(x)
+        first.workspace.pointers[self.y_id] = cnp.PyArray_DATA(target)
         steps.gradient, steps.update = first.workspace, second.workspace
         steps.index_buffer = self.index_id
         steps.index = <const int64_t *> cnp.PyArray_DATA(self.index)
         steps.offsets = self.offsets
         steps.steps = steps.update_every = 1
-        steps.gradient_scalars, steps.gradient_slots = scalars, 2
+        steps.gradient_scalars, steps.gradient_slots = scalars, self.slots
         steps.update_scalars = <const double *> cnp.PyArray_DATA(self.table) + self.at * self.width
         steps.update_slots = self.width
         steps.loss_buffer, steps.losses = self.loss_id, loss

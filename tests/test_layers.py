@@ -59,11 +59,13 @@ def test_stub_matches_the_extension():
     found = {}
     for node in ast.parse(stub.read_text()).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            members = {m.name for m in getattr(node, "body", []) if isinstance(m, ast.FunctionDef)}
+            body = getattr(node, "body", [])
+            members = {m.name for m in body if isinstance(m, ast.FunctionDef)}
+            members |= {m.target.id for m in body if isinstance(m, ast.AnnAssign)}
             found[node.name] = members if isinstance(node, ast.ClassDef) else None
     public = {n for n in dir(_native) if not n.startswith("_") and callable(getattr(_native, n))}
     assert public == set(found)
     for name, members in found.items():
         if members is not None:
-            actual = {m for m in dir(getattr(_native, name)) if not m.startswith("_") and m != "index"}
+            actual = {m for m in dir(getattr(_native, name)) if not m.startswith("_")}
             assert actual == members - {"__init__"}, name

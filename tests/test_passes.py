@@ -124,6 +124,29 @@ def test_hessian_vector_products_of_fused_programs():
     np.testing.assert_allclose(product, numeric, rtol=1e-6, atol=1e-7)
 
 
+def test_what_depends_on_constants_only_is_computed_once(rng):
+    """The same bits; random and symbolic sizes stay; constants that are only spread stay views."""
+    a, b, x = rng.standard_normal((9, 4)), rng.standard_normal((4, 7)), rng.standard_normal((5, 9)).astype(np.float32)
+
+    def product(x):
+        left, right = fastnn.functional.tanh(x * 1.0).reshape((5, 9)), np.float32(2.0)
+        fixed = fastnn.functional.exp(fastnn.functional.matmul(constant(a), constant(b)).sum(axis=1) * right)
+        return left * fixed
+
+    def constant(array):
+        from fastnn.graph.trace import current
+
+        return current().constant(array)
+
+    folded = fastnn.compile(product, x)
+    with passes.disabled("fold_constants"):
+        plain = fastnn.compile(product, x)
+    np.testing.assert_array_equal(folded(x), plain(x))
+    ops = [[op["name"] for op in p.plan.segments[0].program.op_report(1)] for p in (folded, plain)]
+    assert ops[0].count("gemm") == 0 and ops[1].count("gemm") == 1
+    assert set(ops[0]) <= {"unary", "binary"} and len(ops[0]) < len(ops[1])
+
+
 def test_disabled_names_a_pass_that_exists():
     with pytest.raises(ValueError, match="there is no pass called 'fuse_everything'"), passes.disabled(
         "fuse_everything"

@@ -11,6 +11,7 @@ import fastnn
 from fastnn import functional as F
 from fastnn import nn, optim
 from fastnn.graph import limits as limits_module
+from fastnn.graph import passes
 from fastnn.graph.limits import Limits, limits
 from fastnn.graph.profile import _distances, _memory_seconds
 
@@ -117,15 +118,42 @@ def test_python_defined_ops_and_functions_have_profiles(rng):
         trainer.profile(x, y, batch_size=0)
 
 
+def test_a_step_shows_the_programs_that_run(monkeypatch, rng):
+    """Weights are updated by their gradient's product, unless something looks at gradients; nothing changes."""
+    monkeypatch.setattr(passes.update, "LEAST_SIZE", 1)
+    x, y = rng.normal(size=(64, 40)).astype(np.float32), rng.integers(0, 10, 64)
+    model = nn.Sequential(nn.Linear(40, 64), nn.ReLU(), nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
+    trainer = fastnn.Trainer(model, nn.CrossEntropyLoss(), optim.Adam())
+    trainer.train_step(x, y)
+    before = [p.numpy().copy() for p in model.parameters()]
+
+    def kernels():
+        return [op.kernel for op in trainer.profile(x, y, batch_size=64, repeats=2).ops]
+
+    assert kernels().count("gemm_update") == 2 and kernels().count("optimizer") == 4
+    for parameter, values in zip(model.parameters(), before, strict=True):
+        np.testing.assert_array_equal(parameter.numpy(), values)
+    trainer.gradient_hook = lambda gradients: None
+    assert kernels().count("gemm_update") == 0 and kernels().count("optimizer") == 6
+
+
 @pytest.mark.parametrize("optimizer, arrays", [(optim.SGD(momentum=0.9), 1), (optim.Adam(), 2)])
-def test_memory_of_a_step_is_near_its_lower_bound(rng, optimizer, arrays):
+def test_memory_of_a_step_is_near_its_lower_bound(monkeypatch, rng, optimizer, arrays):
     """Peak memory within 1.3 times weights + gradients + optimizer state + the activations that must live."""
     layers = [nn.Linear(64, 256)]
     for _ in range(3):
         layers += [nn.BatchNorm1d(256), nn.ReLU(), nn.Dropout(0.2), nn.Linear(256, 256)]
     model = nn.Sequential(*layers, nn.Linear(256, 10))
     x, y = rng.normal(size=(128, 64)).astype(np.float32), rng.integers(0, 10, 128)
-    memory = fastnn.Trainer(model, nn.CrossEntropyLoss(), optimizer).profile(x, y, batch_size=128, repeats=1).memory
+
+    def measured(*off):
+        with passes.disabled(*off):
+            trainer = fastnn.Trainer(model, nn.CrossEntropyLoss(), optimizer)
+            return trainer.profile(x, y, batch_size=128, repeats=1).memory
+
+    monkeypatch.setattr(passes.update, "LEAST_SIZE", 1)
+    memory, fused = measured("fuse_update"), measured()
+    assert fused.gradients < memory.gradients and fused.total < memory.total and fused.ratio <= 1.3
     counts = sum(p.size for p in model.parameters())
     padding = 1.08
     assert 4 * counts <= memory.gradients <= 4 * padding * counts and memory.weights >= memory.gradients

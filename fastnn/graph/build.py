@@ -8,7 +8,7 @@ from ..kernels._arrays import SOURCE_CODES
 from .differentiate import gradients
 from .lower.plan import Plan
 from .parameter import aligned_zeros, logical_view, storage_shape
-from .passes import run_passes
+from .passes import fuse_update, is_on, run_passes
 from .rules.losses import validate_labels
 from .structure import flatten, unflatten
 from .symbols import ROWS, Dim, at, product
@@ -200,7 +200,11 @@ class TrainingProgram:
         What integer targets must satisfy; checked by whoever owns the data, once.
     needs_two_rows : bool
         The model takes batch statistics: no batch may have one row.
+    updated : set of int
+        id of the parameters that it updates itself; their gradients are nowhere.
     """
+
+    recipe, updated = None, frozenset()
 
     def __init__(self, plan, arena, gradients, inputs, index_id, loss, graph, capacity, label_checks):
         self.plan = plan
@@ -235,6 +239,22 @@ class TrainingProgram:
             self, update, externals, index, offsets, gradient_scalars, update_scalars, update_every, losses, stop,
             seconds, check_nan,
         )  # fmt: skip
+
+    def with_steps(self, steps):
+        """Another program of the same step and arena that also updates parameters; its scalars are behind those of
+        this one.
+
+        Parameters
+        ----------
+        steps : dict
+            id(parameter) -> passes.update.Step. It makes those that nothing stands in the way of: see `updated`.
+
+        Returns
+        -------
+        TrainingProgram or None
+            None if there are none: the pass is off, or Python-defined ops split the program.
+        """
+        return self.recipe.compile(steps) if self.recipe is not None and steps else None
 
     def validate_labels(self, name, labels):
         """Raise IndexError if the labels of data set `name` are outside the loss's classes."""
@@ -348,20 +368,53 @@ def _finish_training(graph, value, specs, capacity, gather, accumulate, disabled
     tensors = run_passes(graph, [value, *(g for _, g in pairs), *effects], disabled)
     # what lies at a fixed address is written by a native op, also when Python computed it
     tensors = [graph.apply("alias", (t,), {}) if t.node.op == "python_op" else t for t in tensors]
-    value, grads, effects = tensors[0], tensors[1 : 1 + len(pairs)], tensors[1 + len(pairs) :]
-    arena, views = _arena([p for p, _ in pairs], graph.dtype)
-    places = {}
-    for (parameter, _), tensor, view in zip(pairs, grads, views, strict=True):
-        places.setdefault(id(tensor), []).append((logical_view(view, parameter.shape), accumulate))
-    source = _Gather(specs, gather)
-    unique = list({id(t): t for t in grads}.values())
-    plan = Plan(
-        graph.dtype, [], [], effects=effects, arena=places, arena_tensors=unique, gather=source, keep=[value]
-    ).finish(capacity)
-    names = {id_: spec[0] for id_, spec in specs.items()}
-    checks = [(names[id(node.outputs[0])], classes, ignore) for node, classes, ignore in graph.label_checks]
-    gradient_list = [(p, view) for (p, _), view in zip(pairs, views, strict=True)]
-    return TrainingProgram(plan, arena, gradient_list, source.buffers, source.index, value, graph, capacity, checks)
+    recipe = _Recipe(graph, tensors, [p for p, _ in pairs], specs, capacity, gather, accumulate)
+    program = recipe.compile()
+    if is_on("fuse_update", disabled) and gather and not accumulate and not program.segmented:
+        program.recipe = recipe
+    return program
+
+
+class _Recipe:
+    """A differentiated training graph, behind the passes. tensors: the loss, one gradient per parameter, effects."""
+
+    def __init__(self, graph, tensors, parameters, specs, capacity, gather, accumulate):
+        self.graph, self.tensors, self.parameters, self.specs = graph, tensors, parameters, specs
+        self.capacity, self.gather, self.accumulate = capacity, gather, accumulate
+        self.arena, views = _arena(parameters, graph.dtype)
+        self.views = {id(p): view for p, view in zip(parameters, views, strict=True)}
+
+    def compile(self, steps=None):
+        """The TrainingProgram; steps: {id(parameter): passes.update.Step}, updates to be made by it. None if it could
+        make none of them."""
+        tensors, count = list(self.tensors), len(self.parameters)
+        if steps:
+            owned = {id(p): t for p, t in self.graph.parameters.values()}
+            places = {1 + i: (owned[id(p)], steps[id(p)]) for i, p in enumerate(self.parameters) if id(p) in steps}
+            tensors = fuse_update(self.graph, tensors, places, self.capacity)
+        value, grads, effects = tensors[0], tensors[1 : 1 + count], tensors[1 + count :]
+        updated = [t for t in grads if t.node.op == "weight_update" and t.slot == 0]
+        if steps and not updated:
+            return None
+        left = [(p, t) for p, t in zip(self.parameters, grads, strict=True) if not any(t is u for u in updated)]
+        program = self._lower(value, left, [*effects, *updated])
+        program.updated = {id(p) for p in self.parameters} - {id(p) for p, _ in left}
+        return program
+
+    def _lower(self, value, pairs, effects):
+        graph, found, places = self.graph, [(p, self.views[id(p)]) for p, _ in pairs], {}
+        for (parameter, view), (_, tensor) in zip(found, pairs, strict=True):
+            places.setdefault(id(tensor), []).append((logical_view(view, parameter.shape), self.accumulate))
+        source = _Gather(self.specs, self.gather)
+        unique = list({id(t): t for _, t in pairs}.values())
+        plan = Plan(
+            graph.dtype, [], [], effects=effects, arena=places, arena_tensors=unique, gather=source, keep=[value]
+        ).finish(self.capacity)
+        names = {id_: spec[0] for id_, spec in self.specs.items()}
+        checks = [(names[id(node.outputs[0])], classes, ignore) for node, classes, ignore in graph.label_checks]
+        return TrainingProgram(
+            plan, self.arena, found, source.buffers, source.index, value, graph, self.capacity, checks
+        )
 
 
 def _arena(parameters, dtype):

@@ -31,6 +31,7 @@ class Optimizer:
     kind = ""  # row of optimizers.def
     options = ()  # names of the attributes that a group may override, besides those below
     common = ("weight_decay", "l1", "max_norm", "decoupled_weight_decay")
+    per_layer = False  # a step needs norms of the whole parameter
     changes = 0  # counts assignments, so that a step need not look at every option; groups it looks at
 
     def __setattr__(self, name, value):

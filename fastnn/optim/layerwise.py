@@ -10,6 +10,7 @@ class _Layerwise:
     """Their weight decay has its place in the formula."""
 
     common = ("weight_decay", "l1", "max_norm")
+    per_layer = True
 
     def _own_options(self):
         return {**super()._own_options(), "decoupled_weight_decay": False}

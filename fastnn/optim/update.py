@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import _native
+from ..graph.passes.update import Step
 from .ewma import WeightAverage
 from .state import code_of, row_of
 
@@ -57,20 +58,40 @@ class Update:
         self.columns = self.own + _COMMON_COLUMNS
         self.segments = []  # (group, decays, slots, average slot) of each segment's first parameter
         self.slots = []  # (slots, average slot, segment) of all parameters
-        self.builder = _native.Builder(_DTYPE_CODES[np.dtype(dtype)])
-        self.bindings = []
-        self.factor = None
-        if self.limits.clip_norm is not None:
-            self._add_clip(arena)
+        self.parts = []  # (parameter, segment, arrays in the op's order, whether its units' norms are limited)
+        self.arena, self._dtype_code = arena, _DTYPE_CODES[np.dtype(dtype)]
         for name, parameter, gradient in items:
             self._add_parameter(state, name, parameter, gradient)
         self.width = _SHARED_COLUMNS + self.columns * len(self.segments)
-        self.program = self.builder.finish(1)
-        for buffer, array in self.bindings:
-            self.program.bind(buffer, array)
-        del self.builder, self.bindings
+        self.program = self.compile()
         self._clock = state.clock
         self._generation = state.generation
+
+    def compile(self, without=frozenset()):
+        """The program; without: id of parameters that are updated elsewhere, by `steps`."""
+        self.builder = _native.Builder(self._dtype_code)
+        self.bindings, self.factor = [], None
+        if self.limits.clip_norm is not None:
+            self._add_clip(self.arena)
+        for parameter, segment, arrays, limited in self.parts:
+            if id(parameter) not in without:
+                self._add_ops(parameter, segment, arrays, limited)
+        program = self.builder.finish(1)
+        for buffer, array in self.bindings:
+            program.bind(buffer, array)
+        del self.builder, self.bindings
+        return program
+
+    def steps(self, first_column):
+        """{id(parameter): Step} of the parameters whose update needs nothing but each element's gradient. The scalars
+        of a step begin at this column of its row."""
+        if self.limits.clip_norm is not None or self.optimizer.per_layer:
+            return {}
+        return {
+            id(parameter): Step(self.row["code"], arrays[2:5], arrays[5], self._scalars(segment, first_column))
+            for parameter, segment, arrays, limited in self.parts
+            if not limited
+        }
 
     def follow(self, optimizer, limits):
         """Take the scalars of the next steps from these."""
@@ -116,12 +137,16 @@ class Update:
         arrays.append(None if average is None else average.array)
         if any(array is not None and array.size != parameter.storage.size for array in arrays):
             raise ValueError(f"parameter {parameter.name}: gradient or state is not in the storage layout")
+        limited = parameter.ndim >= 2 and options["max_norm"] is not None
+        self.parts.append((parameter, segment, arrays, limited))
+
+    def _add_ops(self, parameter, segment, arrays, limited):
         buffers = [None if array is None else self._external(array) for array in arrays]
-        if parameter.ndim < 2 or options["max_norm"] is None:
-            self._add_op(segment, parameter, buffers)
-        else:
+        if limited:
             self._add_op(segment, parameter, [*buffers[:-1], None])
             self._add_max_norm(segment, parameter, buffers)
+        else:
+            self._add_op(segment, parameter, buffers)
 
     def _segment(self, group, decays, slots, average):
         seen = 0 if average is None else average.steps
@@ -132,15 +157,19 @@ class Update:
         self.segments.append((group, decays, slots, average))
         return len(self.segments) - 1
 
-    def _column(self, segment, index):
-        return _native.Slot(_SHARED_COLUMNS + segment * self.columns + index)
+    def _column(self, segment, index, first=0):
+        return _native.Slot(first + _SHARED_COLUMNS + segment * self.columns + index)
+
+    def _scalars(self, segment, first=0):
+        """The op's scalars: columns of a step's row, where ours begin at `first`."""
+        own = [self._column(segment, i, first) for i in range(self.own)] + [0.0] * (_ROW_SCALARS - self.own)
+        shared = [_native.Slot(first + _SCALE), _native.Slot(first + _CLIP)]
+        common = [self._column(segment, self.own + i, first) for i in (_L1, _DECAY, _DECOUPLED, _SHARE)]
+        return (*own, *shared, *common)
 
     def _add_op(self, segment, parameter, buffers):
-        own = [self._column(segment, i) for i in range(self.own)] + [0.0] * (_ROW_SCALARS - self.own)
-        shared = [_native.Slot(_SCALE), _native.Slot(_CLIP)]
-        common = [self._column(segment, self.own + i) for i in (_L1, _DECAY, _DECOUPLED, _SHARE)]
         dims = (parameter.storage.size, self.row["code"])
-        self.builder.op("optimizer", (*buffers, self.factor), dims, (*own, *shared, *common))
+        self.builder.op("optimizer", (*buffers, self.factor), dims, self._scalars(segment))
 
     def _add_max_norm(self, segment, parameter, buffers):
         rows, stride = parameter.storage.shape

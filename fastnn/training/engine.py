@@ -13,6 +13,7 @@ from ..nn.losses import Loss
 from ..nn.predict import with_names
 from ..nn.symmetry import warn_of_equal_units
 from ..optim.update import Limits, Update
+from .pair import Pair
 from .targets import LABELS, target_kind
 
 _CACHE_LIMIT = 8
@@ -58,6 +59,13 @@ class Engine:
             limits=self._limits(),
             averages=trainer._average,
         )
+        self._pair = None
+
+    def pair(self):
+        """The programs of a step whose gradients nothing looks at."""
+        if self._pair is None:
+            self._pair = Pair(self.training, self.update)
+        return self._pair
 
     def _limits(self):
         trainer = self.trainer
@@ -112,21 +120,9 @@ class Engine:
         index: int64 rows of the data; offsets: int64, where each step's rows begin in index; losses: float64, filled;
         stop: the trainer's flag, or None.
         """
-        trainer, training, update = self.trainer, self.training, self.update
-        count = len(offsets) - 1
-        done = training.run_steps(
-            update.program,
-            externals,
-            index,
-            offsets,
-            self.gradient_rows(count),
-            update.rows(count, trainer._rate()),
-            1,
-            losses,
-            stop,
-            seconds,
-            check_nan,
-        )
+        trainer, count = self.trainer, len(offsets) - 1
+        rows, updates = self.gradient_rows(count), self.update.rows(count, trainer._rate())
+        done = self.pair().run_steps(externals, index, offsets, rows, updates, losses, stop, seconds, check_nan)
         self.made(done, done)
         return done
 

@@ -11,7 +11,9 @@ from ..graph.profile import Profile, profile_plan, profile_program
 from ..nn.arrays import split_inputs
 from ..threads import num_threads as thread_limit
 from .engine import find_engine
+from .pair import Pair
 from .targets import prepare_target, prepare_weight
+from .visible import is_visible
 
 _SPAN = 0.03  # seconds of steps that are timed as one call
 _SPANS = 7
@@ -83,32 +85,35 @@ def profile(trainer, x, y, batch_size, sample_weight, repeats):
     target, spec = prepare_target(y, trainer.loss, trainer._output_shape(names, arrays), total, trainer.model.dtype)
     weight = None if sample_weight is None else prepare_weight(sample_weight, total, trainer.model.dtype, trainer.loss)
     engine = find_engine(trainer, names, arrays, target, spec, weight is not None, rows)
+    pair = Pair(engine.training, engine.update, fuse=False) if is_visible(trainer) else engine.pair()
     engine.check_rows(rows)
     externals = engine.externals(arrays, target, weight)
     order = np.random.default_rng(trainer.seed).permutation(total)[: total // rows * rows]
     guard = trainer.model._guard
     guard.start_writing()
     try:
-        with thread_limit(trainer.num_threads), _unchanged(engine):
-            ops = _gradient_ops(engine, externals, order[:rows], rows, repeats) + _update_ops(trainer, engine, repeats)
-            wall = _wall(engine, externals, order, rows, repeats)
+        with thread_limit(trainer.num_threads), _unchanged(pair):
+            scalars = engine.gradient_rows(1), engine.update.rows(1, trainer._rate())
+            ops = _gradient_ops(pair, externals, order[:rows], scalars, repeats)
+            ops += _update_ops(engine, pair, scalars[1], repeats)
+            wall = _wall(engine, pair, externals, order, rows, repeats)
             machine = limits(trainer.model.dtype)
     finally:
         guard.stop_writing()
     what = f"a training step of {rows} rows with {type(trainer.optimizer).__name__}"
-    return Profile(what, ops, machine, wall, memory_of(trainer, engine))
+    return Profile(what, ops, machine, wall, memory_of(trainer, engine, pair))
 
 
-def _programs(engine):
-    plan = engine.training.plan
-    return [segment.program for segment in plan.segments if segment.program is not None]
+def _programs(pair):
+    gradients = [segment.program for segment in pair.training.plan.segments if segment.program is not None]
+    return [*gradients, pair.update]
 
 
 @contextmanager
-def _unchanged(engine):
+def _unchanged(pair):
     """Whatever the programs write is as before when the block ends."""
     bound = {}
-    for program in [*_programs(engine), engine.update.program]:
+    for program in _programs(pair):
         bound.update((id(array), array) for array in program.bound_arrays().values())
     kept = [(array, array.copy()) for array in bound.values() if array.flags.writeable]
     try:
@@ -118,40 +123,35 @@ def _unchanged(engine):
             array[...] = before
 
 
-def _gradient_ops(engine, externals, index, rows, repeats):
-    training = engine.training
-    given = dict(externals)
-    if training.index_id is not None:
-        given[training.index_id] = np.ascontiguousarray(index, np.int64)
-    return profile_plan(training.plan, rows, {}, given, tuple(engine.gradient_rows(1)[0]), repeats)
+def _gradient_ops(pair, externals, index, scalars, repeats):
+    given = dict(pair.externals(externals))
+    if pair.training.index_id is not None:
+        given[pair.training.index_id] = np.ascontiguousarray(index, np.int64)
+    return profile_plan(pair.training.plan, len(index), {}, given, tuple(pair.scalars(*scalars)[0]), repeats)
 
 
-def _update_ops(trainer, engine, repeats):
-    program = engine.update.program
+def _update_ops(engine, pair, scalars, repeats):
+    program, kind = pair.update, engine.trainer.optimizer.kind
     names = {id(parameter.storage): (name, parameter.shape) for name, parameter, _ in engine.items}
     arrays = program.bound_arrays()
     described = []
     for entry, used in zip(program.op_report(0), program.op_buffers(0, {}), strict=True):
         name, shape = names.get(id(arrays.get(next(iter(used)))), ("gradients", ()))
-        what = trainer.optimizer.kind if entry["name"] == "optimizer" else entry["name"]
+        what = kind if entry["name"] == "optimizer" else entry["name"]
         described.append({**entry, "label": f"{name} {what}", "shape": shape_text(shape) if shape else ""})
-    scalars = tuple(engine.update.rows(1, trainer._rate())[0])
-    return profile_program(program, described, trainer.model.dtype, 0, {}, scalars, repeats)
+    return profile_program(program, described, engine.trainer.model.dtype, 0, {}, tuple(scalars[0]), repeats)
 
 
-def _wall(engine, externals, order, rows, repeats):
+def _wall(engine, pair, externals, order, rows, repeats):
     """Median seconds of a step among several native calls of many steps."""
-    trainer, training, update = engine.trainer, engine.training, engine.update
+    rate = engine.trainer._rate()
 
     def run(count):
         index = np.ascontiguousarray(np.resize(order, count * rows), np.int64)
         offsets = np.arange(count + 1, dtype=np.int64) * rows
         scalars, losses = engine.gradient_rows(count), np.empty(count)
         start = time.perf_counter()
-        training.run_steps(
-            update.program, externals, index, offsets, scalars, update.rows(count, trainer._rate()), 1, losses, None,
-            0.0, False,
-        )  # fmt: skip
+        pair.run_steps(externals, index, offsets, scalars, engine.update.rows(count, rate), losses)
         return (time.perf_counter() - start) / count
 
     run(2)
@@ -159,18 +159,18 @@ def _wall(engine, externals, order, rows, repeats):
     return float(np.median([run(count) for _ in range(max(3, min(_SPANS, repeats)))]))
 
 
-def memory_of(trainer, engine):
+def memory_of(trainer, engine, pair):
     """The MemoryUse of an engine's step."""
-    programs = _programs(engine)
+    programs = _programs(pair)
     tensors = {id(t): t for _, t in trainer.model._all_named_tensors()}
     slots = trainer._optimizer_state.slots.values()
     state = sum(array.nbytes for slot in slots for array in slot.arrays.values())
     state += sum(average.array.nbytes for _, average, _ in engine.update.slots if average is not None)
     return MemoryUse(
         weights=sum(t.storage.nbytes for t in tensors.values()),
-        gradients=engine.training.arena.nbytes,
+        gradients=sum(view.nbytes for _, view in pair.training.gradients),
         state=state,
         activations=sum(program.workspace_bytes for program in programs),
-        scratch=sum(program.scratch_bytes for program in [*programs, engine.update.program]),
+        scratch=sum(program.scratch_bytes for program in programs),
         least_activations=sum(program.lower_bound_bytes for program in programs),
     )

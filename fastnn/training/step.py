@@ -29,15 +29,12 @@ class StepPlan(_native.Step):
     """
 
     def __init__(self, trainer, engine, x, y, classes):
-        training, loss = engine.training, trainer.loss
+        loss = trainer.loss
         ignored = getattr(loss, "ignore_index", None)
         domain = getattr(loss, "domain", None)
         super().__init__(
-            training.program,
-            training.index_id,
-            training.loss_id,
-            (training.inputs["x0"], x),
-            (training.inputs["y"], y),
+            x,
+            y,
             np.arange(len(x), dtype=np.int64),
             None if classes is None else (classes, 0 if ignored is None else ignored),
             None if domain is None else (domain.low, domain.high, bool(domain.ends)),
@@ -68,13 +65,17 @@ class StepPlan(_native.Step):
             return False
         engine, state = self.engine, trainer._optimizer_state
         engine.refresh()
-        update, rate = engine.update, trainer._rate()
-        schedule = trainer._schedule()
+        pair, schedule = engine.pair(), trainer._schedule()
+        ahead = self._steps_ahead(trainer, schedule)
+        training, table = pair.training, engine.update.rows(ahead, trainer._rate())
         self.follow(
-            update.program,
-            update.rows(self._steps_ahead(trainer, schedule), rate),
+            training.program,
+            (training.index_id, training.loss_id, training.inputs["x0"], training.inputs["y"]),
+            pair.scalars(engine.gradient_rows(ahead), table),
+            pair.update,
+            table,
             tuple(engine.tensors),
-            update.counters(),
+            engine.update.counters(),
             tuple([(name, getattr(trainer, name)) for name in _SETTINGS]),
             trainer.optimizer,
             state,

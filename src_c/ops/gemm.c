@@ -272,7 +272,7 @@ static void multiply_by_derivative(const piece *p) {
 }
 
 /* b_sum[cols] = column sums of b, which the member has just read: blocks of depth in order, as sum_rows. */
-static void sum_right(const fnn_args *args, int64_t begin, int64_t end) {
+void fnn_gemm_sum_right(const fnn_args *args, int64_t begin, int64_t end) {
     enum { SUM_ROWS = 256, STRIP = 256 };
     const int64_t *d = args->dim;
     for (int64_t col = begin; col < end; col += STRIP) {
@@ -296,12 +296,11 @@ static fnn_gemm_plan plan_of(const fnn_args *args, int team_size) {
 /* The member's part of c, and the columns of b that it sums up: those of its part, if it has whole columns. */
 static piece piece_of(const fnn_args *args, const fnn_gemm_plan *plan, const fnn_team *team, int64_t *sum0,
                       int64_t *sum1) {
-    enum { SUM_UNIT = 16 };
     const int64_t rows = args->dim[GEMM_DIM_ROWS], cols = args->dim[GEMM_DIM_COLS];
     piece p = {.args = args, .plan = plan, .row1 = rows, .col1 = cols};
     if (plan->by_rows) {
         fnn_team_range(team, rows, plan->unit, &p.row0, &p.row1);
-        fnn_team_range(team, cols, SUM_UNIT, sum0, sum1);
+        fnn_team_range(team, cols, FNN_GEMM_SUM_UNIT, sum0, sum1);
     } else {
         fnn_team_range(team, cols, plan->unit, &p.col0, &p.col1);
         *sum0 = p.col0, *sum1 = p.col1;
@@ -327,7 +326,7 @@ void fnn_op_gemm_run(const fnn_args *args, const fnn_team *team) {
             multiply_by_derivative(&p);
     }
     if (args->pointer[GEMM_B_SUM])
-        sum_right(args, sum0, sum1);
+        fnn_gemm_sum_right(args, sum0, sum1);
 }
 
 double fnn_op_gemm_plan(const fnn_args *args, int team_size, int cut, fnn_plan *plan) {

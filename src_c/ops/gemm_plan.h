@@ -63,4 +63,9 @@ fnn_gemm_plan fnn_gemm_plan_for(const fnn_args *args, int team_size, int64_t mos
 int64_t fnn_gemm_least_bytes(const fnn_args *args);
 int64_t fnn_gemm_plan_bytes(const fnn_gemm_plan *plan); /* of one member */
 
+/* Members that share the rows of c share its columns in such units, to sum up those of b. */
+#define FNN_GEMM_SUM_UNIT 16
+void fnn_gemm_sum_right(const fnn_args *args, int64_t begin, int64_t end);
+int fnn_op_gemm_region(const fnn_args *args, const fnn_team *team, int slot, fnn_region *region);
+
 #endif

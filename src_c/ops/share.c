@@ -5,6 +5,7 @@
 
 #define REGION(name) int fnn_op_##name##_region(const fnn_args *, const fnn_team *, int, fnn_region *);
 REGION(gemm)
+REGION(gemm_update)
 REGION(unary)
 REGION(unary_backward)
 REGION(dropout)
@@ -21,6 +22,7 @@ enum { CROSS_ENTROPY_LATE = 1 << 5 | 1 << 7 }; /* loss and weight_sum */
 
 const fnn_share fnn_shares[FNN_OP_COUNT] = {
     [FNN_OP_gemm] = {fnn_op_gemm_region, fnn_op_gemm_plan, 0},
+    [FNN_OP_gemm_update] = {fnn_op_gemm_update_region, NULL, 0},
     [FNN_OP_unary] = {fnn_op_unary_region, NULL, 0},
     [FNN_OP_unary_backward] = {fnn_op_unary_backward_region, NULL, 0},
     [FNN_OP_dropout] = {fnn_op_dropout_region, NULL, 0},

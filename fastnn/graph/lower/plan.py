@@ -205,7 +205,7 @@ class Plan:
             view = self._fixed(segment, parameter.numpy())
             segment.to_bind[-1] = (view.buffer, parameter.storage)
             return view
-        if node.op == "constant":
+        if node.op in ("constant", "memory"):
             array = node.attrs["value"]
             view = self._fixed(segment, array if array.ndim else array.reshape(1))
             view.kind = tensor.kind

@@ -2,6 +2,7 @@
 
     input_gradient   dx = dropout(a @ b) * f'(saved): the gradient of an activation's input, a layer further down
     weight_gradient  dw = g.T @ x and db = the sums of g's columns, which the product reads anyway
+    weight_update    an optimizer's step along dw, and db: the last op that touches the weight (passes/update.py)
 """
 
 from .base import Rule, register
@@ -62,3 +63,29 @@ class WeightGradient(_Fused):
     def lower(self, node, low):
         turned, x = map(low.view, node.inputs)
         low.gemm(node, turned, x, block=WEIGHT_BLOCK, column_sums=node.outputs[1])
+
+
+@register
+class WeightUpdate(Rule):
+    """Inputs g.T (out, rows), x (rows, in), the weight, then the arrays that `present` says are there: three states
+    and an average, in storage layout. Outputs the weight's next state and, if it has a second one, db. attrs code,
+    scalars and present. Made behind all differentiation: it has no derivative."""
+
+    op = "weight_update"
+
+    def lower(self, node, low):
+        g = low.rows_of(low.view(node.inputs[0]).transpose((1, 0)))
+        x, weight = low.view(node.inputs[1]), low.view(node.inputs[2])
+        memory = iter([low.view(tensor) for tensor in node.inputs[3:]])
+        arrays = [next(memory) if there else None for there in node.attrs["present"]]
+        sums = low.result(node.outputs[1]) if len(node.outputs) > 1 else None
+        low.op(
+            "gemm_update",
+            {"a": x, "b": g, "b_sum": sums, "param": weight, **dict(zip(("s0", "s1", "s2", "average"), arrays))},
+            rows=weight.shape[1], cols=weight.shape[0], depth=x.shape[0], a_row=x.strides[1], a_depth=x.strides[0],
+            b_depth=g.strides[0], pitch=weight.strides[1], block=WEIGHT_BLOCK, kind=node.attrs["code"],
+            scalars=node.attrs["scalars"],
+        )  # fmt: skip
+        low.state(node.inputs[2], node.outputs[0])
+        if sums is not None:
+            low.done(node.outputs[1], sums)

@@ -26,6 +26,13 @@ class Constant(Leaf):
 
 
 @register
+class Memory(Leaf):
+    """An array outside the program, referenced for life, that ops may change: an optimizer's state."""
+
+    op = "memory"
+
+
+@register
 class Size(Rule):
     """A size as a real number: rows ones summed."""
 
