@@ -127,7 +127,8 @@ cdef class Step:
         self.version = -1
 
     def follow(self, Program gradient not None, tuple buffers, rows, Program update not None, table, tuple tensors,
-               tuple counters, tuple settings, optimizer, state, schedule, long long step, long long epoch, int threads):
+               tuple counters, tuple settings, optimizer, state, schedule, long long step, long long epoch,
+               int threads):
         """Take the next steps from these, until any of them changes.
 
         Parameters
