@@ -1,7 +1,7 @@
 """Errors of the element-wise functions over all 2^32 float32 inputs, at every instruction set; writes docs/accuracy.md.
 
     python benchmarks/accuracy.py [--functions exp,gelu] [--isas avx2] [--stride 1] [--part 0/16] [--json FILE]
-    python benchmarks/accuracy.py --from-json FILE
+    python benchmarks/accuracy.py --from-json WHOLE SAMPLED
 
 The kernels are called as users call them; the references are double precision (``accuracy.c``, which this script
 compiles with cc). A whole sweep takes an hour on two cores: ``--part i/n`` runs a share of the inputs and merges it
@@ -150,10 +150,10 @@ def complete(record, name, isa):
 
 HEAD = """# Accuracy of the element-wise functions
 
-Written by `benchmarks/accuracy.py` ({date}). Largest errors over {inputs}, NaN, infinities, zeros and
-subnormal numbers included, against double precision references that share no code with fastnn. An error is in units in
-the last place (ULP) of the exact value's float32 neighbourhood: 0.5 is correct rounding; results that underflow count
-in units of the smallest subnormal number.
+Written by `benchmarks/accuracy.py` ({date}). Largest errors, NaN, infinities, zeros and subnormal numbers included,
+against double precision references that share no code with fastnn. An error is in units in the last place (ULP) of the
+exact value's float32 neighbourhood: 0.5 is correct rounding; results that underflow count in units of the smallest
+subnormal number.
 
 Bounds: 2 ULP for exp and log, 3 ULP for every other function, in the tails too. `<name>_backward` is the derivative (a
 gradient of 1), within 6 ULP in its tails; where it passes through zero the true value cancels, and between the inputs
@@ -163,8 +163,10 @@ named there the error is absolute, in units of eps = 2^-23, and within 1.5. Para
 TAIL = """
 Special values: NaN in gives NaN out. Where the formula as written is infinity times 0 the result is the limit:
 `gelu`, `silu`, `mish`, `hardswish` at -infinity give 0 and `softsign` at +-infinity gives +-1, where PyTorch has NaN.
-A derivative of 0 gives a gradient of 0, whatever arrives. `log(0)` is -infinity, `log(x < 0)` NaN. `softplus` follows
-PyTorch's threshold (x itself where beta x > 20): no float32 can tell, in float64 it costs up to 2e-9 there.
+A derivative of 0 gives a gradient of 0, whatever arrives. `<name>_backward(output=y)` takes the derivative from the
+output: where the function saturates its error is absolute, that of the output's rounding. `log(0)` is -infinity,
+`log(x < 0)` NaN. `softplus` follows PyTorch's threshold (x itself where beta x > 20): no float32 can tell, in float64
+it costs up to 2e-9 there.
 
 SSE2 and scalar have no fused multiply-add and agree with each other bit for bit; AVX2 and AVX-512 have one.
 
@@ -172,15 +174,11 @@ Float64 is sampled by `tests/c/ulp.c` against long double, and tested against tw
 """
 
 
-def markdown(record):
-    """The report."""
-    swept = {isa for table in record["errors"].values() for isa in table}
-    isas = [isa for isa in ("scalar", "sse2", "avx2", "avx512", "neon") if isa in swept]
-    inputs = "all 2^32 float32 inputs" if record["stride"] == 1 else f"every {record['stride']}th float32 input"
-    lines = [HEAD.format(date=date.today().isoformat(), inputs=inputs)]
-    lines += ["| function | " + " | ".join(f"{isa} | at" for isa in isas) + " |"]
+def rows_of(record, isas):
+    """The table of one record, and names of what was not swept in whole though every input was meant."""
+    lines = ["| function | " + " | ".join(f"{isa} | at" for isa in isas) + " |"]
     lines += ["| --- |" + " ---: | ---: |" * len(isas)]
-    partial, near = [], []
+    partial = []
     for name in [n for n in (*FUNCTIONS, *(f"{d}_backward" for d in DERIVATIVES)) if n in record["errors"]]:
         table, cells = record["errors"][name], []
         for isa in isas:
@@ -188,14 +186,32 @@ def markdown(record):
             if isa in table and record["stride"] == 1 and not complete(record, name, isa):
                 partial.append(f"{name} on {isa}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        if name in CANCELS:
+    return lines, partial
+
+
+def absolute_rows(records, isas):
+    """The table of derivatives where their true value cancels."""
+    lines = ["Absolute errors where the true value cancels, in eps:", ""]
+    lines += ["| derivative | inputs | largest error |", "| --- | ---: | --- |"]
+    for name, (low, high) in CANCELS.items():
+        for table in [record["errors"][name] for record in records if name in record["errors"]]:
             worst = ", ".join(f"{isa} {table[isa][2]:.2f}" for isa in isas if isa in table)
-            near.append(f"| {name} | {CANCELS[name][0]} to {CANCELS[name][1]} | {worst} |")
-    lines += ["", "Absolute errors where the true value cancels, in eps:", ""]
-    lines += ["| derivative | inputs | largest error |", "| --- | ---: | --- |", *near, TAIL]
-    if partial:
-        lines.append("Not all inputs were swept: " + ", ".join(partial) + ".\n")
-    return "\n".join(lines)
+            lines.append(f"| {name} | {low} to {high} | {worst} |")
+    return lines
+
+
+def markdown(records):
+    """The report: what was swept in whole, then what was sampled."""
+    swept = {isa for record in records for table in record["errors"].values() for isa in table}
+    isas = [isa for isa in ("scalar", "sse2", "avx2", "avx512", "neon") if isa in swept]
+    lines = [HEAD.format(date=date.today().isoformat())]
+    for record in sorted(records, key=lambda record: record["stride"]):
+        stride = record["stride"]
+        table, partial = rows_of(record, isas)
+        lines += ["All 2^32 float32 inputs:" if stride == 1 else f"Every {stride}th float32 input:", "", *table, ""]
+        if partial:
+            lines += ["Not all of them were swept: " + ", ".join(partial) + ".", ""]
+    return "\n".join([*lines, *absolute_rows(records, isas), TAIL])
 
 
 def parse(arguments):
@@ -209,7 +225,7 @@ def parse(arguments):
     parser.add_argument("--part", default="0/1", help="this share of the inputs, as i/n")
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--json", type=Path, help="merge the results into this file")
-    parser.add_argument("--from-json", type=Path, help="measure nothing, render this file")
+    parser.add_argument("--from-json", type=Path, nargs="+", help="measure nothing, render these files")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "accuracy.md")
     parser.add_argument("--quiet", action="store_true", help="write no report")
     return parser.parse_args(arguments)
@@ -217,12 +233,12 @@ def parse(arguments):
 
 def main(arguments=None):
     options = parse(arguments)
-    record = json.loads(options.from_json.read_text()) if options.from_json else run(options)
+    records = [json.loads(path.read_text()) for path in options.from_json] if options.from_json else [run(options)]
     if not options.quiet:
-        options.output.write_text(markdown(record))
-    for line in broken(record):
-        print(line)
-    return bool(broken(record))
+        options.output.write_text(markdown(records))
+    lines = [line for record in records for line in broken(record)]
+    print(*lines, sep="\n", end="\n" if lines else "")
+    return bool(lines)
 
 
 if __name__ == "__main__":
