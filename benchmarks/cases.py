@@ -224,9 +224,9 @@ def suites(fashion_dir=None):
                 "key": "fashion",
                 "title": "Fashion-MNIST",
                 "unit": "fit",
-                "note": "784-256-128-10, batch norm, ReLU, dropout 0.2, Adam (1e-3), batch 128, 10 epochs on the 60,000 "
-                "training images; pixels divided by 255; seconds of training (JAX: its compilation included) and accuracy on "
-                "the 10,000 test images, mean over the seeds.",
+                "note": "784-256-128-10, batch norm, ReLU, dropout 0.2, Adam (1e-3), batch 128, 10 epochs on the "
+                "60,000 training images; pixels divided by 255; seconds of training (JAX: its compilation included) "
+                "and accuracy on the 10,000 test images, mean over the seeds.",
                 "cases": fits,
             }
         )
