@@ -107,13 +107,21 @@ static int64_t run_span(fnn_steps *steps, int64_t first, int64_t count, int team
  * cannot know that another process wants the second core: a team then waits at each barrier for a member that is not
  * scheduled, and one thread is many times faster. So the other way is tried now and then for a few steps, of which the
  * first only wakes threads and caches. From one thread, which only a disturbed team has led to, the team is tried again
- * soon; from a team that runs well, one thread is tried seldom. */
+ * soon; from a team that runs well, one thread is tried seldom, and of long steps a single one and not before the trial
+ * is a small share of what has been done. */
 static const double PROBE_SOON = 0.01, SOON_SHARE = 4, PROBE_LATE = 0.5, LATE_SHARE = 200;
 static const double IDLE = 0.005; /* after such a pause the threads sleep: the first step says nothing */
-enum { PROBE_STEPS = 4 };
+static const double LONG_STEP = 0.005, HOPELESS = 1.3;
+enum { PROBE_STEPS = 4, PROBE_AFTER_LONG = 50 };
+
+static int is_long(const fnn_pace *pace) { return pace->seconds[pace->way] > LONG_STEP; }
+
+static int may_probe(const fnn_pace *pace) {
+    return pace->noted >= (is_long(pace) ? PROBE_AFTER_LONG : PROBE_STEPS) && now() >= pace->next_probe;
+}
 
 static void begin_probe(fnn_pace *pace) {
-    pace->probing = PROBE_STEPS;
+    pace->probing = is_long(pace) ? 1 : PROBE_STEPS;
     pace->probe_best = INFINITY;
     pace->probe_began = now();
 }
@@ -121,7 +129,7 @@ static void begin_probe(fnn_pace *pace) {
 static void note_probe(fnn_pace *pace, double seconds) {
     if (pace->probing < PROBE_STEPS && seconds < pace->probe_best)
         pace->probe_best = seconds;
-    int hopeless = pace->probing < PROBE_STEPS && seconds > 2 * pace->seconds[pace->way];
+    int hopeless = pace->probing < PROBE_STEPS && seconds > HOPELESS * pace->seconds[pace->way];
     if (--pace->probing > 0 && !hopeless)
         return;
     pace->probing = 0;
@@ -151,7 +159,7 @@ static void note_steps(fnn_pace *pace, double seconds, int64_t done) {
     if (other > 0 && other < *known) {
         pace->way = !pace->way;
         pace->next_probe = now() + PROBE_SOON;
-    } else if (pace->noted >= PROBE_STEPS && now() >= pace->next_probe) {
+    } else if (may_probe(pace)) {
         begin_probe(pace);
     }
 }
