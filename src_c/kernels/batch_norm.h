@@ -18,7 +18,7 @@
  */
 #include "part.h"
 
-enum { BATCH_NORM_GROUP = 8, BATCH_NORM_FEW = 4, BATCH_NORM_TILE = FNN_BATCH_NORM_COLS };
+enum { BATCH_NORM_GROUP = 8, BATCH_NORM_FEW = 4, BATCH_NORM_PAIR = 2, BATCH_NORM_TILE = FNN_BATCH_NORM_COLS };
 
 /* (x0 + x1 + x2 + x3) + (x4 + ...), pairs first */
 FNN_INLINE vec batch_norm_sum8(const vec *x) {
@@ -83,37 +83,22 @@ static void batch_norm_clear(int64_t cols, double *p, double *q) {
     memset(q, 0, (size_t)cols * sizeof *q);
 }
 
-/* Elements before the first whole vector that lies at a multiple of its size in memory, if rows do not change that:
- * NumPy puts large arrays 16 bytes behind one, and vectors across two cache lines cost the statistics 15 % (the passes
- * that also write gain nothing). */
-FNN_INLINE int64_t batch_norm_head(const void *p, int64_t row) {
-    const uintptr_t size = VLEN * sizeof(real), address = (uintptr_t)p;
-    return row % VLEN == 0 ? (int64_t)((size - address % size) % size / sizeof(real)) : 0;
-}
-
-/* Runs the statement that follows over tiles of columns, with j and width in scope; head: those of the first, or 0. */
-#define BATCH_NORM_TILES(head, cols, ...)                                                                              \
-    for (int64_t j = 0, width = (head) ? (head) : BATCH_NORM_TILE; j < (cols); j += width, width = BATCH_NORM_TILE) {  \
-        width = (cols)-j < width ? (cols)-j : width;                                                                   \
-        __VA_ARGS__;                                                                                                   \
-    }
-
 /* mean[cols] = mean of x - first; square[cols] = sum of (x - first - mean)^2. */
 static void batch_norm_statistics(const fnn_batch_norm *b, const void *first, double *restrict mean,
                                   double *restrict square) {
     const real *x = b->x, *shift = first;
     const int64_t rows = b->rows, grouped = rows - rows % BATCH_NORM_GROUP, x_row = b->x_row;
-    const int64_t head = batch_norm_head(x, x_row);
+    const int64_t head = part_head(x, x_row, b->cols);
     _Alignas(64) real m[BATCH_NORM_TILE], rest[BATCH_NORM_TILE], squares[BATCH_NORM_TILE];
     batch_norm_clear(b->cols, mean, square);
     for (int64_t row = 0; row < grouped; row += BATCH_NORM_GROUP)
-        BATCH_NORM_TILES(head, b->cols, {
+        FOR_TILES(head, b->cols, BATCH_NORM_TILE, {
             FOR_PARTS(width,
                       batch_norm_group_part(x + row * x_row + j + i, x_row, count, m + i, rest + i, squares + i));
             batch_norm_join(width, m, rest, squares, shift + j, mean + j, square + j);
         });
     batch_norm_rows(grouped, rows, b->cols, x, x_row, shift, mean, square);
-    BATCH_NORM_TILES(head, b->cols, {
+    FOR_TILES(head, b->cols, BATCH_NORM_TILE, {
         int fine = 1; /* no square can have left the range of a real */
         for (int64_t k = j; k < j + width; k++)
             fine &= (square[k] == 0) | ((square[k] > 1e8 * (double)REAL_MIN_NORMAL) & (square[k] < __builtin_inf()));
@@ -222,7 +207,7 @@ static void batch_norm_gradient_sums(const fnn_batch_norm *b, const double *rest
         grad_sum[j] = (double)sums[j];
         product_sum[j] = (double)products[j] - grad_sum[j] * (mean[j] - (double)high[j]);
     }
-    BATCH_NORM_TILES(0, b->cols, {
+    FOR_TILES(0, b->cols, BATCH_NORM_TILE, {
         int fine = 1; /* no sum can have left the range of a real */
         for (int64_t i = j; i < j + width; i++) {
             const double product = product_sum[i] < 0 ? -product_sum[i] : product_sum[i];
@@ -337,12 +322,25 @@ static void batch_norm_finish_gradient(const fnn_batch_norm_finish_gradient *f, 
         batch_norm_round(cols, grad_sum, f->dbias);
 }
 
-/* Rows that are written at once, so that the columns' constants are loaded once for all: one, if rows lie so far apart
+/* Rows that are written at once, so that the columns' constants are loaded once for all: two, if rows lie so far apart
  * that all of them fall into one set of L1, which three arrays of four rows would overflow. */
 static int64_t batch_norm_visit(const fnn_batch_norm *b) {
     const int64_t bytes = b->y_row * (int64_t)sizeof(real);
-    return bytes % 2048 == 0 || b->rows < BATCH_NORM_FEW ? 1 : BATCH_NORM_FEW;
+    return bytes % 2048 == 0 ? BATCH_NORM_PAIR : BATCH_NORM_FEW;
 }
+
+/* Runs part(b, &k, row, rows, i, count) over all rows, some at a time, and all columns. */
+#define BATCH_NORM_VISIT(part)                                                                                         \
+    do {                                                                                                               \
+        int64_t row = 0;                                                                                               \
+        if (batch_norm_visit(b) == BATCH_NORM_FEW)                                                                     \
+            for (; row + BATCH_NORM_FEW <= b->rows; row += BATCH_NORM_FEW)                                             \
+                FOR_PARTS(b->cols, part(b, &k, row, BATCH_NORM_FEW, i, count));                                        \
+        for (; row + BATCH_NORM_PAIR <= b->rows; row += BATCH_NORM_PAIR)                                               \
+            FOR_PARTS(b->cols, part(b, &k, row, BATCH_NORM_PAIR, i, count));                                           \
+        if (row < b->rows)                                                                                             \
+            FOR_PARTS(b->cols, part(b, &k, row, 1, i, count));                                                         \
+    } while (0)
 
 /* y = (x - mean) * factor + offset for `rows` rows (a constant) */
 FNN_INLINE void batch_norm_apply_part(const fnn_batch_norm *b, const batch_norm_constants *k, int64_t row,
@@ -360,12 +358,7 @@ FNN_INLINE void batch_norm_apply_part(const fnn_batch_norm *b, const batch_norm_
 
 static void batch_norm_apply(const fnn_batch_norm *b, const fnn_batch_norm_columns *columns) {
     const batch_norm_constants k = batch_norm_reals(columns);
-    int64_t row = 0;
-    if (batch_norm_visit(b) > 1)
-        for (; row + BATCH_NORM_FEW <= b->rows; row += BATCH_NORM_FEW)
-            FOR_PARTS(b->cols, batch_norm_apply_part(b, &k, row, BATCH_NORM_FEW, i, count));
-    for (; row < b->rows; row++)
-        FOR_PARTS(b->cols, batch_norm_apply_part(b, &k, row, 1, i, count));
+    BATCH_NORM_VISIT(batch_norm_apply_part);
 }
 
 /* dx = factor * (grad - offset - (x - mean) * slope) */
@@ -385,11 +378,6 @@ FNN_INLINE void batch_norm_input_part(const fnn_batch_norm *b, const batch_norm_
 
 static void batch_norm_input_gradient(const fnn_batch_norm *b, const fnn_batch_norm_columns *columns) {
     const batch_norm_constants k = batch_norm_reals(columns);
-    int64_t row = 0;
-    if (batch_norm_visit(b) > 1)
-        for (; row + BATCH_NORM_FEW <= b->rows; row += BATCH_NORM_FEW)
-            FOR_PARTS(b->cols, batch_norm_input_part(b, &k, row, BATCH_NORM_FEW, i, count));
-    for (; row < b->rows; row++)
-        FOR_PARTS(b->cols, batch_norm_input_part(b, &k, row, 1, i, count));
+    BATCH_NORM_VISIT(batch_norm_input_part);
 }
-#undef BATCH_NORM_TILES
+#undef BATCH_NORM_VISIT

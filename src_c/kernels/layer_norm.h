@@ -118,24 +118,27 @@ static void layer_norm(int64_t rows, int64_t cols, const void *x, int64_t x_row,
 FNN_INLINE void layer_norm_join(const int rows, int64_t cols, const real *grad, int64_t grad_row, const real *x,
                                 int64_t x_row, const layer_norm_row *row, double *restrict dweight,
                                 double *restrict dbias) {
-    for (int64_t start = 0; start < cols; start += LAYER_NORM_TILE) {
-        const int64_t width = cols - start < LAYER_NORM_TILE ? cols - start : LAYER_NORM_TILE;
-        _Alignas(64) real sums[LAYER_NORM_TILE], products[LAYER_NORM_TILE];
+    /* Rows in few sets of L1: sixteen lines that wait there for the second of two accesses would drive each other out.
+     */
+    const int distant = x_row * (int64_t)sizeof(real) % 2048 == 0 && ((uintptr_t)x - (uintptr_t)grad) % 64 == 0;
+    FOR_TILES(distant ? part_head(x, x_row, cols) : 0, cols, LAYER_NORM_TILE, {
+        _Alignas(64) real sums[LAYER_NORM_TILE];
+        _Alignas(64) real products[LAYER_NORM_TILE];
         FOR_PARTS(width, {
             vec sum = v_zero(), product = v_zero();
             for (int r = 0; r < rows; r++) {
-                const vec g = part_load(grad + r * grad_row + start + i, count);
+                const vec g = part_load(grad + r * grad_row + j + i, count);
                 sum = v_add(sum, g);
-                product = v_fma(g, layer_norm_normal(part_load(x + r * x_row + start + i, count), &row[r]), product);
+                product = v_fma(g, layer_norm_normal(part_load(x + r * x_row + j + i, count), &row[r]), product);
             }
             v_store(sums + i, sum);
             v_store(products + i, product);
         });
-        for (int64_t j = 0; j < width; j++) {
-            dbias[start + j] += (double)sums[j];
-            dweight[start + j] += (double)products[j];
+        for (int64_t c = 0; c < width; c++) {
+            dbias[j + c] += (double)sums[c];
+            dweight[j + c] += (double)products[c];
         }
-    }
+    });
 }
 
 FNN_INLINE void layer_norm_input_gradient(int64_t cols, const real *grad, const real *x, const real *w,

@@ -83,22 +83,9 @@ FNN_INLINE void update_store(const update_arrays *a, vec p, real rate, vec d, in
     }
 }
 
-/* Elements before the first whole vector that does not lie across two cache lines: NumPy puts large arrays 16 bytes
- * behind one, and all arrays of a step alike, which made Adam a quarter slower in L2. */
-static int64_t update_head(const real *p, int64_t n) {
-    const uintptr_t size = VLEN * sizeof(real);
-    const int64_t head = (int64_t)((size - (uintptr_t)p % size) % size / sizeof(real));
-    return head < n ? head : n;
-}
-
-/* Runs part(&u, &a, i, count, level) over all elements: a head, whole vectors, a tail. */
-#define FOR_UPDATE_OF(n, part, level)                                                                                  \
-    for (int64_t i = 0, some = update_head(a.p, n); i < (n); some = (n)-i) {                                           \
-        if (some > 0)                                                                                                  \
-            part(&u, &a, i, (int)some, level);                                                                         \
-        for (i += some; i + VLEN <= (n); i += VLEN)                                                                    \
-            part(&u, &a, i, VLEN, level);                                                                              \
-    }
+/* Runs part(&u, &a, i, count, level) over all elements, in whole vectors of the parameter: the arrays of a step mostly
+ * lie alike. */
+#define FOR_UPDATE_OF(n, part, level) FOR_PARTS_AFTER(part_head(a.p, 0, n), n, part(&u, &a, i, count, level))
 #define FOR_UPDATE(n, part)                                                                                            \
     do {                                                                                                               \
         const int level = update_level(&a);                                                                            \

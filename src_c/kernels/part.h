@@ -36,4 +36,33 @@ FNN_INLINE vec part_or(vec x, real other, int count) {
         }                                                                                                              \
     } while (0)
 
+/* Elements before the first whole vector at a multiple of its size in memory, of an array whose rows, `row` elements
+ * apart, all lie like that; fewer than n. NumPy puts large arrays 16 bytes behind one, and a vector across two cache
+ * lines takes two accesses. */
+FNN_INLINE int64_t part_head(const void *p, int64_t row, int64_t n) {
+    const uintptr_t size = VLEN * sizeof(real), address = (uintptr_t)p;
+    const int64_t head = row % VLEN == 0 ? (int64_t)((size - address % size) % size / sizeof(real)) : 0;
+    return head < n ? head : 0;
+}
+
+/* The same as FOR_PARTS, in whole vectors from `head` on. */
+#define FOR_PARTS_AFTER(head, n, ...)                                                                                  \
+    for (int64_t i = 0, some = (head); i < (n); some = (n)-i) {                                                        \
+        if (some > 0) {                                                                                                \
+            const int count = (int)some;                                                                               \
+            __VA_ARGS__;                                                                                               \
+        }                                                                                                              \
+        for (i += some; i + VLEN <= (n); i += VLEN) {                                                                  \
+            const int count = VLEN;                                                                                    \
+            __VA_ARGS__;                                                                                               \
+        }                                                                                                              \
+    }
+
+/* Runs the statement that follows over tiles of 0..n, with j and width in scope; head: those of the first, or 0. */
+#define FOR_TILES(head, n, tile, ...)                                                                                  \
+    for (int64_t j = 0, width = (head) ? (head) : (tile); j < (n); j += width, width = (tile)) {                       \
+        width = (n)-j < width ? (n)-j : width;                                                                         \
+        __VA_ARGS__;                                                                                                   \
+    }
+
 #endif
