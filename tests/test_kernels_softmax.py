@@ -7,7 +7,10 @@ from reference import reduce as sums
 from reference import softmax as twin
 from reference.precision import wider_than
 
+import fastnn
+from fastnn import functional as F
 from fastnn import kernels
+from fastnn.threads import num_threads
 
 SHAPES = [(1, 1), (1, 2), (17, 10), (8, 16), (5, 33), (20, 100), (130, 3), (2, 5001)]
 
@@ -135,6 +138,26 @@ def test_nan_reaches_the_maximum(dtype, isa):
             assert got[0] == 1
             assert np.isnan(got[1])
     assert np.array_equal(kernels.max(np.full((2, 5), -np.inf, dtype), 1), [-np.inf, -np.inf])
+
+
+@pytest.mark.parametrize("cols", [1, 3, 17, 130])
+def test_maxima_over_rows(cols, dtype, isa, rng):
+    """Of one block of rows and several, by columns and by blocks; a NaN in any block; bits as NumPy's."""
+    for rows in (1, 2, 255, 256, 257, 1100):
+        x = rng.standard_normal((rows, cols)).astype(dtype) - 3  # all but surely below 0: what it begins with shows
+        x[:, cols // 2] = -np.inf
+        expected = x.max(axis=0)
+        bad = x.copy()
+        places = [(0, 0), (rows // 2, cols - 1), (rows - 1, cols // 3)]
+        for place in places:
+            bad[place] = np.nan
+        for threads in (1, 2, 3):
+            with num_threads(threads, force=True):
+                assert same_bits(kernels.max(x, 0), expected)
+                got = kernels.max(bad, 0)
+                assert np.array_equal(np.isnan(got), np.isnan(bad).any(axis=0))
+                assert np.array_equal(got[~np.isnan(got)], expected[~np.isnan(got)])
+                assert same_bits(fastnn.compile(lambda v: F.max(v, axis=0))(x), expected)
 
 
 def test_sums_are_accurate_for_long_columns(dtype, isa):
