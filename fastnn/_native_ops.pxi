@@ -5,7 +5,7 @@ def _split_slots(text):
     """Names and marks of a pointer list such as "x weight? y="."""
     names, marks = [], {}
     for word in text.split():
-        name = word.rstrip("?=&")
+        name = word.rstrip("?=&*")
         names.append(name)
         marks[name] = word[len(name):]
     return tuple(names), marks

@@ -1,6 +1,9 @@
 /* batch_norm.c: batch norm over rows, in training and in inference. */
 #include "batch_norm.h"
 
+#include <stddef.h>
+#include <string.h>
+
 #include "grid.h"
 
 enum { X, WEIGHT, BIAS, Y, MEAN, VAR, RUNNING_MEAN, RUNNING_VAR };
@@ -96,7 +99,7 @@ int64_t fnn_op_batch_norm_scratch(const fnn_args *args, int team_size) {
 
 /* ---- inference ---- */
 
-enum { I_X, I_MEAN, I_VAR, I_WEIGHT, I_BIAS, I_Y };
+enum { I_X, I_MEAN, I_VAR, I_WEIGHT, I_BIAS, I_Y, I_MEMO };
 enum { I_ROWS, I_COLS, I_X_ROW, I_Y_ROW, I_ACTIVATION };
 enum { I_EPS, I_P0, I_P1 };
 
@@ -105,10 +108,75 @@ static fnn_batch_norm_columns columns_of(const fnn_args *args, double constants[
                                     item(args, constants[2], j), item(args, constants[3], j)};
 }
 
+/* A small batch waits longer for its columns' factors, each a root and a quotient in double, than for all else. So a
+ * program's op keeps those of its last run beside the variances and weights that they follow from: real[1 + 3 cols],
+ * the first one 1 if they are there. Whether they still hold is seen by comparing, so no write can be missed. eps is
+ * the same in every run of a program's op. Members of a team would have to meet: only a member alone keeps them. */
+typedef struct memo {
+    char *valid, *var, *weight, *factor;
+} memo;
+
+static int is_set(const fnn_args *args, const memo *m) {
+    static const char zeros[sizeof(double)];
+    return memcmp(m->valid, zeros, (size_t)args->table->item_size) != 0;
+}
+
+static void remember(const fnn_args *args, const memo *m) {
+    const int64_t *d = args->dim, bytes = d[I_COLS] * args->table->item_size;
+    void *const *p = args->pointer;
+    double constants[4][FNN_BATCH_NORM_COLS];
+    for (int64_t col = 0; col < d[I_COLS]; col += FNN_BATCH_NORM_COLS) {
+        const fnn_batch_norm_columns columns = {constants[0], item(args, m->factor, col), constants[2], constants[3]};
+        args->table->batch_norm_finish_inference(
+            fnn_smaller(FNN_BATCH_NORM_COLS, d[I_COLS] - col), item(args, p[I_MEAN], col), item(args, p[I_VAR], col),
+            item(args, p[I_WEIGHT], col), item(args, p[I_BIAS], col), args->scalar[I_EPS], &columns);
+    }
+    memcpy(m->var, p[I_VAR], (size_t)bytes);
+    if (p[I_WEIGHT])
+        memcpy(m->weight, p[I_WEIGHT], (size_t)bytes);
+    memset(m->valid, 1, (size_t)args->table->item_size);
+}
+
+/* The factors of all columns, from the memo if that holds. */
+static const char *factors(const fnn_args *args) {
+    const int64_t item_size = args->table->item_size, bytes = args->dim[I_COLS] * item_size;
+    void *const *p = args->pointer;
+    char *base = p[I_MEMO];
+    const memo m = {base, base + item_size, base + item_size + bytes, base + item_size + 2 * bytes};
+    if (!is_set(args, &m) || memcmp(m.var, p[I_VAR], (size_t)bytes) != 0 ||
+        (p[I_WEIGHT] && memcmp(m.weight, p[I_WEIGHT], (size_t)bytes) != 0))
+        remember(args, &m);
+    return m.factor;
+}
+
+/* The whole op by one member, the factors being known. */
+static void apply_factors(const fnn_args *args, const char *factor) {
+    static const double zeros[FNN_BATCH_NORM_SPAN];
+    const int64_t *d = args->dim;
+    void *const *p = args->pointer;
+    for (int64_t col = 0; col < d[I_COLS]; col += FNN_BATCH_NORM_SPAN) {
+        /* only read */
+        void *offset = p[I_BIAS] ? item(args, p[I_BIAS], col) : (void *)zeros;
+        const fnn_batch_norm_columns columns = {item(args, p[I_MEAN], col), item(args, (void *)factor, col), offset,
+                                                NULL};
+        const fnn_batch_norm piece = {.rows = d[I_ROWS],
+                                      .cols = fnn_smaller(FNN_BATCH_NORM_SPAN, d[I_COLS] - col),
+                                      .x = item(args, p[I_X], col),
+                                      .y = item(args, p[I_Y], col),
+                                      .x_row = d[I_X_ROW],
+                                      .y_row = d[I_Y_ROW]};
+        apply(args, piece, d[I_ACTIVATION], &args->scalar[I_P0], &columns);
+    }
+}
+
 void fnn_op_batch_norm_inference_run(const fnn_args *args, const fnn_team *team) {
     const int64_t *d = args->dim;
     void *const *p = args->pointer;
     int64_t row_begin = 0, row_end = d[I_ROWS], col_begin = 0, col_end = d[I_COLS];
+    if (team->size == 1 && p[I_MEMO]) {
+        apply_factors(args, factors(args));
+        return;
+    }
     if (d[I_ROWS] >= 4 * team->size)
         fnn_team_range(team, d[I_ROWS], 1, &row_begin, &row_end);
     else

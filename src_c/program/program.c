@@ -67,16 +67,17 @@ static fnn_status refuse(fnn_program *program, int index, const char *op, const 
 }
 
 /* Steps through the words of a slot list such as "x weight? y="; returns 0 at the end. */
-static int next_slot(const char **list, int *optional, int *written) {
+static int next_slot(const char **list, int *optional, int *written, int *own) {
     const char *p = *list;
     while (*p == ' ')
         p++;
     if (!*p)
         return 0;
-    *optional = *written = 0;
+    *optional = *written = *own = 0;
     for (; *p && *p != ' '; p++) {
         *optional |= *p == '?';
-        *written |= *p == '=' || *p == '&';
+        *own |= *p == '*';
+        *written |= *p == '=' || *p == '&' || *p == '*';
     }
     *list = p;
     return 1;
@@ -88,9 +89,9 @@ static fnn_status check_node(fnn_program *program, int index) {
         return refuse(program, index, "?", "unknown op");
     const fnn_op *op = &fnn_ops[node->op];
     const char *list = op->pointers;
-    int optional, written, slot = 0;
+    int optional, written, own, slot = 0;
     node->written = 0;
-    for (; next_slot(&list, &optional, &written); slot++) {
+    for (; next_slot(&list, &optional, &written, &own); slot++) {
         int id = node->operand[slot].buffer;
         if (id < 0 && !optional)
             return refuse(program, index, op->name, "a required operand is missing");
@@ -106,7 +107,7 @@ static fnn_status check_node(fnn_program *program, int index) {
                 return refuse(program, index, op->name, "reads a buffer that no op has written");
         }
         buffer->last = index;
-        if (written &&
+        if (written && !own && /* each workspace has a memo of its own */
             (buffer->kind == FNN_BUFFER_KEPT || (buffer->kind == FNN_BUFFER_EXTERNAL && buffer->rows_bytes == 0)))
             program->in_order = 1;
     }

@@ -96,6 +96,10 @@ class Lowering:
         strides = contiguous_strides(shape) if order is None else permuted_strides(shape, order)
         return View(buffer, 0, shape, strides, kind)
 
+    def memory(self, shape):
+        """Reals of an op's own that last from run to run of a workspace, zero at first."""
+        return View(self.builder.persistent(product(shape) * self.item), 0, shape, contiguous_strides(shape))
+
     def result(self, tensor, flexible=False):
         """Where a node may write an output: its destination if the op can write that layout, else scratch."""
         destinations = self._destinations.get(id(tensor), ())

@@ -174,6 +174,7 @@ class BatchNormInference(Rule):
         x, y = low.rows_view(given["x"]), low.result(node.outputs[0])
         buffers = {"x": x, "y": y}
         buffers |= {name: low.flat_view(t) for name, t in given.items() if name != "x"}
+        buffers["memo"] = low.memory((1 + 3 * given["x"].shape[1],))
         low.op(
             "batch_norm_inference",
             buffers,
