@@ -210,20 +210,41 @@ class Compose(Step):
         shape = "" if self.shape is None else f", shape={self.shape}"
         return f"Compose({', '.join(map(repr, self.steps))}{shape})"
 
-    def __call__(self, images, *, seed, first=0, rows=None, out=None):
+    def __call__(self, images, *, seed, first=0, rows=None, out=None, drawn=None):
         given = _batch_shape(images, rows)
-        if self.shape is not None and len(given) == 2:
-            if given[1] != math.prod(self.shape):
-                raise ValueError(f"rows of {given[1]} numbers are no images of shape {self.shape}")
-            images = np.reshape(images, (-1, *self.shape))
-            out = _reshaped(out, (given[0], *self.shape))
-        elif len(given) == 2:
-            raise ValueError(f"x has shape {given}: flat rows need Compose(..., shape=(height, width))")
-        last = len(passes := self._passes()) - 1
+        shape = self._image_shape(given)
+        if len(given) == 2:
+            images, out = np.reshape(images, (-1, *shape[1:])), _reshaped(out, shape)
+        passes = self._passes()
+        drawn = self.draw(given, seed=seed, first=first) if drawn is None else drawn
         for number, steps in enumerate(passes):
-            to = out if number == last else None
-            images, rows = _carry_out(steps, images, seed, first, rows, to), None
+            to = out if number == len(passes) - 1 else None
+            images, rows = _carry_out(steps, drawn[number], images, seed, first, rows, to), None
         return np.reshape(images if rows is None else images[rows], given)
+
+    def _image_shape(self, given):
+        if len(given) != 2:
+            return given
+        if self.shape is None:
+            raise ValueError(f"x has shape {given}: flat rows need Compose(..., shape=(height, width))")
+        if given[1] != math.prod(self.shape):
+            raise ValueError(f"rows of {given[1]} numbers are no images of shape {self.shape}")
+        return (given[0], *self.shape)
+
+    def draw(self, shape, *, seed, first=0):
+        """What is drawn for a batch of this shape: for each resampling the matrices (images, 2, 3), or None.
+
+        Slices of it may be passed as ``drawn`` with parts of that batch: drawing for many at once costs less.
+        """
+        shape, drawn = self._image_shape(shape), []
+        for steps in self._passes():
+            matrix = None
+            for k, step in steps:
+                if isinstance(step, Affine):
+                    elements = step.elements(shape, seed=_key(seed, k), first=first)
+                    matrix = elements if matrix is None else joined_matrix(matrix, elements)
+            drawn.append(None if matrix is None else stacked(matrix, shape[0]))
+        return drawn
 
     def _passes(self):
         """Lists of (number, step) that are carried out at once."""
@@ -246,23 +267,22 @@ def _reshaped(out, shape):
     return out.reshape(shape) if out is not None and out.flags.c_contiguous else None
 
 
-def _carry_out(steps, images, seed, first, rows, out):
+def _key(seed, k):
+    return (seed + k * _GOLDEN) % 2**64
+
+
+def _carry_out(steps, matrix, images, seed, first, rows, out):
     """One pass of a `Compose`: any step, or affine steps and perhaps an elastic one, which resample once."""
-    keys = [(seed + k * _GOLDEN) % 2**64 for k, _ in steps]
-    if not isinstance(steps[0][1], Affine):
-        step, own = steps[0][1], isinstance(steps[0][1], Step)
-        if own:
-            return step(images, seed=keys[0], first=first, rows=rows, out=out)
-        return step(images if rows is None else images[rows], seed=keys[0], first=first)
-    shape, matrix, waves, leader = _batch_shape(images, rows), None, None, steps[0][1]
-    for (_, step), key in zip(steps, keys, strict=True):
+    if matrix is None:
+        (k, step), *_ = steps
+        if isinstance(step, Step):
+            return step(images, seed=_key(seed, k), first=first, rows=rows, out=out)
+        return step(images if rows is None else images[rows], seed=_key(seed, k), first=first)
+    waves, leader = None, steps[0][1]
+    for k, step in steps:
         leader = _joined(leader, step)
         if isinstance(step, Elastic):
-            waves = step.waves(key, first)
-        else:
-            elements = step.elements(shape, seed=key, first=first)
-            matrix = elements if matrix is None else joined_matrix(matrix, elements)
+            waves = step.waves(_key(seed, k), first)
     return resample(
-        images, stacked(matrix, shape[0]), rows=rows, waves=waves, interpolation=leader.interpolation,
-        fill=leader.fill, out=out,
+        images, matrix, rows=rows, waves=waves, interpolation=leader.interpolation, fill=leader.fill, out=out
     )  # fmt: skip

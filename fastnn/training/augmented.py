@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from ..data.augment import Step
+from ..data.augment import Compose, Step
 
+_DRAWN = 16384  # rows that a Compose draws for at once: calls for few take longer than the drawing
 _BYTES = 1 << 22  # of rows changed at once: enough to share among threads, little enough to stay in a cache
 
 
@@ -22,10 +23,10 @@ def check_augment(augment, arrays):
         raise ValueError(f"augment changes one input; the model has {len(arrays)}")
 
 
-def change(augment, images, seed, first, rows=None, out=None):
-    """The changed batch ``images[rows]``, perhaps in `out`; the same shape, floats."""
+def change(augment, images, seed, first, rows=None, **options):
+    """The changed batch ``images[rows]``; the same shape, floats. options: what a `Step` takes besides."""
     if isinstance(augment, Step):
-        result = augment(images, seed=seed, first=first, rows=rows, out=out)
+        result = augment(images, seed=seed, first=first, rows=rows, **options)
     else:
         result = augment(images if rows is None else images[rows], seed=seed, first=first)
     result, shape = np.asarray(result), images.shape if rows is None else (len(rows), *images.shape[1:])
@@ -42,12 +43,16 @@ class Window:
     """
 
     def __init__(self, augment, data):
+        if isinstance(augment, Step) and not isinstance(augment, Compose):
+            augment = Compose(augment)  # the same results
         self.augment, self.data = augment, data
         self.buffer = None
 
     def begin(self, order, seed, epoch):
         """Start an epoch; `x` and `y` then show what is made of them."""
         self.seed = epoch_seed(seed, epoch)
+        self.drawn, self.drawn_rows = None, (0, 0)
+        self.rows = len(order)
         self.make(order, np.array([0, min(2, len(order))]), 0)
         self.last = 0
 
@@ -70,11 +75,23 @@ class Window:
 
     def _change(self, images, rows, first):
         """The changed rows, in an array that is used again: new memory would cost a page fault for every 4 KB."""
+        if not isinstance(self.augment, Step):
+            return change(self.augment, images, self.seed, first, rows)
         out = None if self.buffer is None or len(self.buffer) < len(rows) else self.buffer[: len(rows)]
-        result = change(self.augment, images, self.seed, first, rows, out)
-        if out is None and len(rows) > 2 and isinstance(self.augment, Step):
+        drawn = self._draw(images, first, len(rows))
+        result = change(self.augment, images, self.seed, first, rows, out=out, drawn=drawn)
+        if out is None and len(rows) > 2:
             self.buffer = result
         return result
+
+    def _draw(self, images, first, count):
+        """What a `Compose` needs for rows first .. first + count of the epoch's order."""
+        begin, end = self.drawn_rows
+        if first < begin or first + count > end:
+            most = max(count, min(_DRAWN, self.rows - first))
+            self.drawn = self.augment.draw((most, *images.shape[1:]), seed=self.seed, first=first)
+            begin, self.drawn_rows = first, (first, first + most)
+        return [None if part is None else part[first - begin : first - begin + count] for part in self.drawn]
 
     def part(self, offsets, at, count):
         """(index, offsets) of up to `count` batches from `at` on, inside these arrays."""
