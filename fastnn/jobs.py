@@ -76,6 +76,8 @@ class _ThreadSlot(Slot):
 class _ShareOut(Callback):
     """Before each epoch: the threads that are this job's by now, or the end of a run that was cancelled."""
 
+    runs_behind = True
+
     def __init__(self, slot):
         self._slot = slot
 
@@ -95,11 +97,11 @@ class _Pool:
         self._function = function
         self._jobs = deque(enumerate(jobs))
         self._threads = threads
-        self._active = []
         self._done = queue.SimpleQueue()
         self._lock = threading.Lock()
         self.cancelled = False
         self._slots = [_ThreadSlot(self) for _ in range(workers)]
+        self._active = list(self._slots)  # from the start: the first of them shall not take all threads
 
     def share_of(self, slot):
         with self._lock:
@@ -107,8 +109,6 @@ class _Pool:
         return max(1, self._threads // count + (place < self._threads % count))
 
     def _work(self, slot):
-        with self._lock:
-            self._active.append(slot)
         try:
             while not self.cancelled:
                 with self._lock:

@@ -109,6 +109,10 @@ class Optimizer:
                     options[name] = 0.0
         return options
 
+    def has_penalties(self):
+        """Whether any group has an L2 or L1 term."""
+        return any(any(self.penalties(self.options_of(group))) for group in range(-1, len(self.groups)))
+
     def penalties(self, options):
         """(L2, L1): the factors of ``||W||^2 / 2`` and ``||W||_1`` whose gradients these options add to the loss's."""
         return (0.0 if options["decoupled_weight_decay"] else options["weight_decay"]), options["l1"]

@@ -59,6 +59,8 @@ def penalty(optimizer, named_parameters):
     --------
     >>> optim.penalty(trainer.optimizer, model.named_parameters())
     """
+    if not optimizer.has_penalties():
+        return None
     terms = []
     for name, parameter in named_parameters:
         by_l2, by_l1 = optimizer.penalties(optimizer.options_of(optimizer.group_of(name), parameter.ndim >= 2))

@@ -15,6 +15,7 @@ from .position import Position, restore_callbacks, resumed_fit
 from .progress import make_progress
 from .sources import ArraySource, BatchSource
 
+_HOOKS = ("on_epoch_begin", "on_batch_end", "on_pause", "on_cut", "on_epoch_end")
 _CHUNK_SECONDS = 0.02  # between two looks at Ctrl-C, the clock and the bar (decision 4)
 
 
@@ -62,6 +63,11 @@ def _overrides(callback, hook):
     return getattr(method, "__func__", method) is not getattr(Callback, hook)
 
 
+def _looks(callback):
+    """Whether it has a hook between the begin and the end of a fit."""
+    return any(_overrides(callback, hook) for hook in _HOOKS)
+
+
 class Fit:
     """One call of `fit`: runs epochs of a source until something ends it.
 
@@ -84,6 +90,7 @@ class Fit:
         self.batch_hooks = [callback for callback in callbacks if _overrides(callback, "on_batch_end")]
         self.batch_hooks.sort(key=lambda callback: callback.saves)  # a checkpoint holds what the others have seen
         self.pause_hooks = [callback for callback in callbacks if _overrides(callback, "on_pause")]
+        self.watchers = [callback for callback in callbacks if not callback.runs_behind and _looks(callback)]
         self.check_nan = any(getattr(callback, "stop_on_nan", False) for callback in callbacks)
         self.deadline = None if max_time is None else time.monotonic() + max_time
         self.bar = make_progress(progress, max(self.until - trainer.epoch, 0), source.steps)
@@ -138,13 +145,13 @@ class Fit:
         rates = trainer.optimizer.to_config()
         self._call("on_fit_begin")
         self._go_on(rates)
-        while trainer.epoch < self.until and not self.ended():
+        while trainer.epoch < self.until and (self.source.is_ahead() or not self.ended()):
             epoch = trainer.epoch
             if not self.source.at:
                 self._call("on_epoch_begin", epoch)
             began = time.perf_counter()
             loss, rows = self.source.run_epoch(self, epoch)
-            seconds = time.perf_counter() - began
+            seconds = time.perf_counter() - began + self.source.elsewhere
             if loss is None:  # ended before the first step of this epoch
                 break
             if self.source.is_inside():
@@ -203,6 +210,10 @@ class Fit:
         elif self.deadline is not None and time.monotonic() >= self.deadline:
             self.reason = self.reason or "max_time"
         return bool(self.reason)
+
+    def may_run_ahead(self):
+        """Whether steps of the next epochs may be made before this one is closed: nobody looks at what is between."""
+        return not self.watchers and self.trainer.scheduler is None and not self.trainer.optimizer.has_penalties()
 
     def steps_ahead(self, most):
         """How many steps the next native call may make before a callback wants to look."""

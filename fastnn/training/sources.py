@@ -1,8 +1,12 @@
 """Where the steps of a fit come from: arrays (gathered natively, many steps per call) or an iterable of batches."""
 
+import time
+
 import numpy as np
 
+from ..graph.parameter import graph_version
 from ..nn.arrays import spec_of, split_inputs
+from .ahead import Ahead
 from .augmented import Window, change, check_augment, epoch_seed
 from .batches import batch_offsets, check_batch_size, check_rows, epoch_order, split_rows
 from .curriculum import as_curriculum
@@ -88,8 +92,9 @@ class ArraySource:
         self.window = None if augment is None else Window(augment, data)
         self.curriculum = as_curriculum(curriculum)
         self.chunk = 256
+        self.ahead = Ahead()
         self.at = 0  # batches of the running epoch that are behind
-        self.epoch = None
+        self.epoch = self.cut = None  # cut: what the offsets of the batches belong to
         self._begin(trainer.epoch)
         engine = self._engine()
         engine.check_rows(min(self.rows, self.batch_size))
@@ -98,19 +103,28 @@ class ArraySource:
         """Set up the order and the batches of an epoch."""
         if self.epoch == epoch:
             return
-        self.epoch, rows, shuffle = epoch, self.train_rows, self.shuffle
+        self.epoch, self.order = epoch, self._order(epoch)
+        if self.window is not None:
+            self.window.begin(self.order, self.trainer.seed, epoch)
+        form = len(self.order), graph_version()
+        if form != self.cut:
+            merge = self._engine().training.needs_two_rows
+            self.offsets = batch_offsets(len(self.order), self.batch_size, merge)
+            self.steps, self.cut, self.weights = len(self.offsets) - 1, form, None
+        if self.weights is None or self.data.weight is not None:
+            self.weights = self.data.weights_of(self.order, self.offsets)
+        self.losses = np.zeros(self.steps)
+
+    def _order(self, epoch):
+        known = self.ahead.orders.pop(epoch, None)
+        if known is not None:
+            return known
+        rows, shuffle = self.train_rows, self.shuffle
         if self.curriculum is not None:
             rows = np.arange(rows, dtype=np.int64) if isinstance(rows, int) else rows
             rows = self.curriculum.rows(rows, epoch, self.batch_size)
             shuffle = shuffle and not self.curriculum.order
-        self.order = epoch_order(rows, shuffle, self.trainer.seed, epoch)
-        if self.window is not None:
-            self.window.begin(self.order, self.trainer.seed, epoch)
-        merge = self._engine().training.needs_two_rows
-        self.offsets = batch_offsets(len(self.order), self.batch_size, merge)
-        self.steps = len(self.offsets) - 1
-        self.weights = self.data.weights_of(self.order, self.offsets)
-        self.losses = np.zeros(self.steps)
+        return epoch_order(rows, shuffle, self.trainer.seed, epoch)
 
     def _engine(self):
         data, window = self.data, self.window
@@ -143,14 +157,22 @@ class ArraySource:
         """Whether the epoch was left before its end."""
         return 0 < self.at < self.steps
 
+    def is_ahead(self):
+        """Whether steps of the coming epoch have been made."""
+        return self.trainer.epoch in self.ahead.losses
+
     def run_epoch(self, fit, epoch):
         """Train one epoch, or the rest of it; returns (mean loss or None, rows of the epoch)."""
         self._begin(epoch)
         losses, weights = self.losses, self.weights
-        while self.at < self.steps:
+        made, self.elsewhere = self.ahead.take(epoch)
+        if made is not None:
+            self.at = len(made)
+            losses[: self.at] = made
+        while self.at < self.steps and not (made is not None and fit.ended()):
             done = self._run_some(fit)
-            at = self.at = self.at + done
-            if not fit.after_steps(done, losses[max(at - max(done, 1), 0) : at]):
+            self.at = min(self.at + len(done), self.steps)
+            if not fit.after_steps(len(done), done):
                 break
         at = self.at
         if at == 0:
@@ -159,19 +181,37 @@ class ArraySource:
         return float(np.dot(losses[:at], weights[:at]) / (total if total > 0 else 1.0)), int(self.offsets[at])
 
     def _run_some(self, fit):
-        """The next native call; returns the batches it has made."""
+        """The next native call; returns the losses of the batches it has made, those of later epochs included."""
         trainer, at = self.trainer, self.at
         visible = is_visible(trainer)
         count = min(self.steps - at, trainer.accumulate if visible else fit.steps_ahead(self.chunk))
         engine, externals, index, offsets = self._next(count)
         part = slice(at, at + len(offsets) - 1)
+        losses = self.losses[part]
         if visible:
-            return run_visible(engine, externals, index, offsets, self.losses[part], self.weights[part])
-        done = engine.run(
-            externals, index, offsets, self.losses[part], fit.chunk_seconds(), fit.check_nan, stop=trainer._stop_flag
-        )
+            return losses[: run_visible(engine, externals, index, offsets, losses, self.weights[part])]
+        epochs = self._epochs_ahead(fit, count)
+        if epochs:
+            orders = [self._order(self.epoch + 1 + i) for i in range(epochs)]
+            index, offsets = self.ahead.join(index, offsets, orders, self.offsets)
+            losses = np.zeros(len(offsets) - 1)
+        began = time.perf_counter()
+        stop = trainer._stop_flag
+        done = engine.run(externals, index, offsets, losses, fit.chunk_seconds(), fit.check_nan, stop=stop)
+        self.ahead.pace(time.perf_counter() - began, done)
+        if epochs:
+            self.losses[part] = losses[:count]
+            self.elsewhere -= self.ahead.put(self.epoch + 1, orders, losses[count:], done - count, self.steps)
         self.chunk = max(16, min(_CHUNK_STEPS, 2 * done))
-        return done
+        return losses[:done]
+
+    def _epochs_ahead(self, fit, count):
+        """How many epochs may follow these steps in the same native call: nothing looks between them."""
+        if self.at + count < self.steps or not fit.may_run_ahead() or self.eval_train:
+            return 0
+        if self.window is not None or self.curriculum is not None or self.validation is not None:
+            return 0
+        return min(self.ahead.epochs(fit.chunk_seconds(), count, self.steps, self.rows), fit.until - self.epoch - 1)
 
     def _next(self, count):
         """(engine, arrays, row numbers, offsets) of up to `count` batches from here."""
@@ -222,6 +262,7 @@ class BatchSource:
     """Epochs over an iterable of (x, y[, weight]) batches: one Python call per batch."""
 
     steps = 0
+    elsewhere = 0.0
 
     def __init__(self, trainer, x, y, *, epochs, validation_data, check_finite, augment, **options):
         if y is not None:
@@ -268,6 +309,10 @@ class BatchSource:
     def is_inside(self):
         """Whether the epoch was left before its end."""
         return self.at > 0 and not self.complete
+
+    def is_ahead(self):
+        """Whether steps of the coming epoch have been made: never."""
+        return False
 
     def run_epoch(self, fit, epoch):
         """Train one epoch, or the rest of it; returns (mean loss or None, rows of the epoch)."""

@@ -16,10 +16,14 @@ class Callback:
     every_steps : int, default 1
         ``on_batch_end`` is called when the trainer's step is a multiple of this. Between two calls the steps run
         natively, many at a time; a callback that does not override ``on_batch_end`` costs nothing per step.
+    runs_behind : bool, default False
+        True: its hooks look neither at the model nor at the data, so steps of the next epochs may already have been
+        made when they are called. Short epochs are trained several at a time if no callback minds.
     """
 
     trainer = None
     every_steps = 1
+    runs_behind = False
     saves = False  # True: its on_batch_end comes after that of the others
 
     def on_fit_begin(self):
