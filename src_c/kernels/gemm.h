@@ -15,6 +15,7 @@
  * Registers per tile: GEMM_ROWS x 2 accumulators, 2 vectors of b, 1 broadcast of a. One to three rows have too few
  * chains that way to hide the latency of a multiply-add: their tiles are 8 or 4 vectors wide and read b in longer runs.
  */
+#include "../base/own.h"
 #include "part.h"
 
 #if defined(FNN_ISA_AVX512)
@@ -92,9 +93,9 @@ FNN_INLINE void gemm_tile_body(const int rows, const int shape, const gemm_tile 
     const int64_t ahead_row = t->ahead.row;
 #define GEMM_FETCH(n)                                                                                                  \
     if (n <= rows) {                                                                                                   \
-        __builtin_prefetch(t->c + (n - 1) * t->c_row, 1);                                                              \
+        fnn_own_line(t->c + (n - 1) * t->c_row);                                                                       \
         if (shape != GEMM_SINGLE)                                                                                      \
-            __builtin_prefetch(t->c + (n - 1) * t->c_row + VLEN, 1);                                                   \
+            fnn_own_line(t->c + (n - 1) * t->c_row + VLEN);                                                            \
     }
 #define GEMM_ZERO(n)                                                                                                   \
     if (n <= rows)                                                                                                     \

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "../base/own.h"
+#include "grid.h"
 #include "share.h"
 
 enum { PARAM, GRAD, S0, S1, S2, AVERAGE, FACTOR };
@@ -73,6 +75,12 @@ static double trust_ratio(const fnn_args *args, const fnn_team *team, const fnn_
     return table->optimizer_ratio[args->dim[KIND]](whole, sums);
 }
 
+static void update_part(const fnn_args *args, const fnn_update *whole, int64_t begin, int64_t end) {
+    const fnn_update part = part_of(whole, begin, args->table->item_size);
+    if (begin < end)
+        args->table->optimizer[args->dim[KIND]](end - begin, &part);
+}
+
 void fnn_op_optimizer_run(const fnn_args *args, const fnn_team *team) {
     const fnn_table *table = args->table;
     int64_t begin, end, kind = args->dim[KIND];
@@ -80,9 +88,17 @@ void fnn_op_optimizer_run(const fnn_args *args, const fnn_team *team) {
     if (table->optimizer_norms[kind])
         whole.ratio = trust_ratio(args, team, &whole);
     fnn_team_range(team, args->dim[N], CHUNK, &begin, &end);
-    if (begin < end) {
-        const fnn_update part = part_of(&whole, begin, table->item_size);
-        table->optimizer[kind](end - begin, &part);
+    if (team->size == 1) {
+        update_part(args, &whole, begin, end);
+        return;
+    }
+    /* Every member has read all weights, so each line of them is asked for while those before it are updated. */
+    const int64_t size = table->item_size;
+    fnn_own(item(whole.param, begin, size), fnn_smaller(CHUNK, end - begin) * size);
+    for (int64_t at = begin, next; at < end; at = next) {
+        next = fnn_smaller(at + CHUNK, end);
+        fnn_own(item(whole.param, next, size), fnn_smaller(CHUNK, end - next) * size);
+        update_part(args, &whole, at, next);
     }
 }
 
