@@ -10,7 +10,12 @@
  */
 #include "part.h"
 
-enum { LAYER_NORM_CHAINS = 4, LAYER_NORM_RUN = 16 * LAYER_NORM_CHAINS * VLEN, LAYER_NORM_GROUP = 8 };
+enum {
+    LAYER_NORM_CHAINS = 4,
+    LAYER_NORM_RUN = 16 * LAYER_NORM_CHAINS * VLEN,
+    LAYER_NORM_GROUP = 8,
+    LAYER_NORM_HALF = 4
+};
 enum { LAYER_NORM_TILE = 64 };
 
 /* p and q = sums over 0..n-1 of what the statement that follows adds to a[k] and b[k], with i, k and count in scope. */
@@ -118,22 +123,23 @@ static void layer_norm(int64_t rows, int64_t cols, const void *x, int64_t x_row,
 FNN_INLINE void layer_norm_join(const int rows, int64_t cols, const real *grad, int64_t grad_row, const real *x,
                                 int64_t x_row, const layer_norm_row *row, double *restrict dweight,
                                 double *restrict dbias) {
-    /* Rows in few sets of L1: sixteen lines that wait there for the second of two accesses would drive each other out.
-     */
-    const int distant = x_row * (int64_t)sizeof(real) % 2048 == 0 && ((uintptr_t)x - (uintptr_t)grad) % 64 == 0;
+    /* Where rows lie a multiple of 2 KB apart, all of a column are in few sets of L1: four rows of two arrays at once,
+     * and no line that has to wait there for its second half. */
+    const int distant = x_row * (int64_t)sizeof(real) % 2048 == 0;
     FOR_TILES(distant ? part_head(x, x_row, cols) : 0, cols, LAYER_NORM_TILE, {
         _Alignas(64) real sums[LAYER_NORM_TILE];
         _Alignas(64) real products[LAYER_NORM_TILE];
-        FOR_PARTS(width, {
-            vec sum = v_zero(), product = v_zero();
-            for (int r = 0; r < rows; r++) {
-                const vec g = part_load(grad + r * grad_row + j + i, count);
-                sum = v_add(sum, g);
-                product = v_fma(g, layer_norm_normal(part_load(x + r * x_row + j + i, count), &row[r]), product);
-            }
-            v_store(sums + i, sum);
-            v_store(products + i, product);
-        });
+        for (int half = 0; half < rows; half += LAYER_NORM_HALF)
+            FOR_PARTS(width, {
+                vec sum = half ? v_load(sums + i) : v_zero(), product = half ? v_load(products + i) : v_zero();
+                for (int r = half; r < rows && r < half + LAYER_NORM_HALF; r++) {
+                    const vec g = part_load(grad + r * grad_row + j + i, count);
+                    sum = v_add(sum, g);
+                    product = v_fma(g, layer_norm_normal(part_load(x + r * x_row + j + i, count), &row[r]), product);
+                }
+                v_store(sums + i, sum);
+                v_store(products + i, product);
+            });
         for (int64_t c = 0; c < width; c++) {
             dbias[j + c] += (double)sums[c];
             dweight[j + c] += (double)products[c];
