@@ -7,6 +7,7 @@ once and wait for each other at Python's lock.
 import numpy as np
 
 _STEPS = 4096  # the most steps of one call
+_FIRST_STEPS = 256  # of the first one; the clock ends it as well
 _ROWS = 1 << 20  # the most rows whose order is made ahead
 
 
@@ -31,10 +32,8 @@ class Ahead:
         self._per_step = seconds / steps if steps else None
 
     def epochs(self, seconds, steps, per_epoch, rows):
-        """How many whole epochs after so many steps will fit into a call; 0 until a call has been timed."""
-        if not self._per_step:
-            return 0
-        room = min(seconds / self._per_step, _STEPS) - steps
+        """How many whole epochs after so many steps will fit into a call, as the last one has shown."""
+        room = (min(seconds / self._per_step, _STEPS) if self._per_step else _FIRST_STEPS) - steps
         return max(0, min(int(room / per_epoch), _ROWS // rows))
 
     def join(self, index, offsets, orders, cuts):
