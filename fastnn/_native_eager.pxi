@@ -12,7 +12,7 @@ cdef int gemm_dim[GEMM_DIMS]
 cdef int gemm_code = OP_CODES["gemm"], sum_rows_code = OP_CODES["sum_rows"], unary_code = OP_CODES["unary"]
 cdef int unary_backward_code = OP_CODES["unary_backward"], binary_code = OP_CODES["binary"]
 cdef int where_code = OP_CODES["where"]
-cdef int reduce_cols_code = OP_CODES["reduce_cols"], max_rows_code = OP_CODES["max_rows"]
+cdef int reduce_cols_code = OP_CODES["reduce_cols"], max_rows_code = OP_CODES["max_rows"], copy_code = OP_CODES["copy"]
 cdef dict EPILOGUES = {row["name"]: (1 + row["code"], *(*row["defaults"], 0.0, 0.0)[:2])
                        for row in list_rows("activations")}
 
@@ -468,4 +468,72 @@ def reduce(x, axis, int64_t kind, bint mean, out):
         args.dim[4] = kind
         args.dim[5] = cols if mean else 0
         call(reduce_cols_code, dtype_code_of(real), &args)
+    return y
+
+
+cdef enum:
+    SIZES = 0, X_STRIDES = 6, Y_STRIDES = 12  # of the op copy, six each; the last two are rows and columns
+
+
+cdef bint is_block_of(object x, int real, int axes, const cnp.npy_intp *shape, int free) noexcept:
+    """Whether x is a block of this type and shape, whatever its size along the axis `free`."""
+    cdef int i
+    if not is_block(x, real) or cnp.PyArray_NDIM(<cnp.ndarray> x) != axes:
+        return False
+    for i in range(axes):
+        if i != free and cnp.PyArray_DIM(<cnp.ndarray> x, i) != shape[i]:
+            return False
+    return True
+
+
+def concatenate(arrays, axis, out):
+    """Blocks of one real type joined along an axis: one copy of rows for each."""
+    cdef _c.fnn_args args
+    cdef cnp.npy_intp shape[8]
+    cdef int i, axes, along, real
+    cdef int64_t rows = 1, inner = 1, total = 0, width
+    if type(arrays) not in (list, tuple) or len(arrays) == 0 or type(axis) is not int:
+        return None
+    first = arrays[0]
+    real = real_type(first)
+    if real < 0 or not is_block(first, real):
+        return None
+    axes = cnp.PyArray_NDIM(<cnp.ndarray> first)
+    if not 0 < axes <= 8 or not -axes <= axis < axes:
+        return None
+    along = axis + axes if axis < 0 else axis
+    for i in range(axes):
+        shape[i] = cnp.PyArray_DIM(<cnp.ndarray> first, i)
+        if i < along:
+            rows *= shape[i]
+        elif i > along:
+            inner *= shape[i]
+    for x in arrays:
+        if not is_block_of(x, real, axes, shape, along):
+            return None
+        total += cnp.PyArray_DIM(<cnp.ndarray> x, along)
+    shape[along] = total
+    if out is None:
+        y = cnp.PyArray_SimpleNew(axes, shape, real)
+    else:
+        y = out
+        if not is_block_of(y, real, axes, shape, -1) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> y):
+            return None
+        for x in arrays:
+            if not apart(<cnp.ndarray> y, <cnp.ndarray> x):
+                return None
+    cdef char *to = <char *> cnp.PyArray_DATA(<cnp.ndarray> y)
+    for x in arrays:
+        width = cnp.PyArray_DIM(<cnp.ndarray> x, along) * inner
+        memset(&args, 0, sizeof(args))
+        args.pointer[0] = cnp.PyArray_DATA(<cnp.ndarray> x)
+        args.pointer[1] = to
+        for i in range(4):
+            args.dim[SIZES + i] = 1
+        args.dim[SIZES + 4] = rows
+        args.dim[SIZES + 5] = args.dim[X_STRIDES + 4] = width
+        args.dim[X_STRIDES + 5] = args.dim[Y_STRIDES + 5] = 1
+        args.dim[Y_STRIDES + 4] = total * inner
+        call(copy_code, dtype_code_of(real), &args)
+        to += width * cnp.PyArray_ITEMSIZE(<cnp.ndarray> y)
     return y

@@ -218,7 +218,7 @@ def concatenate(arrays, axis=0):
     tracer = _tracer(*arrays)
     if tracer is not None:
         return tracer._apply("concatenate", arrays, {"axis": axis})
-    return np.concatenate([_array(x) for x in arrays], axis)
+    return kernels.concatenate([_array(x) for x in arrays], axis)
 
 
 def stack(arrays, axis=0):

@@ -15,7 +15,7 @@ from fastnn import _native, kernels
 
 SHORT = (
     "linear", "matmul", "linear_backward", "unary", "unary_backward", "binary", "batch_norm", "batch_norm_inference",
-    "batch_norm_backward", "layer_norm", "layer_norm_backward", "stream",
+    "batch_norm_backward", "layer_norm", "layer_norm_backward", "stream", "where",
 )  # fmt: skip
 
 
@@ -30,6 +30,7 @@ def calls(rng, dtype):
         return rng.standard_normal(shape).astype(dtype)
 
     x, w, b, square, grad = real(5, 6), real(4, 6), real(4), real(6, 6), real(5, 4)
+    mask = rng.random((5, 6)) > 0.5
     return norm_calls(real) | {
         "linear": (lambda x, w, b, out: kernels.linear(x, w, b, out=out), (x, w, b), (5, 4)),
         "linear, no bias": (lambda x, w, out: kernels.linear(x, w, activation="tanh", out=out), (x, w), (5, 4)),
@@ -53,6 +54,9 @@ def calls(rng, dtype):
         "subtract from a row": (lambda a, b, out: kernels.subtract(a, b, out=out), (real(6), x), (5, 6)),
         "subtract a number": (lambda a, out: kernels.subtract(a, 2.5, out=out), (x,), (5, 6)),
         "divide a number": (lambda a, out: kernels.divide(3, a, out=out), (x,), (5, 6)),
+        "where": (lambda a, b, out: kernels.where(mask, a, b, out=out), (x, real(5, 6)), (5, 6)),
+        "where, a row": (lambda a, b, out: kernels.where(mask, a, b, out=out), (x, real(6)), (5, 6)),
+        "where, a number": (lambda a, out: kernels.where(mask, 0.5, a, out=out), (x,), (5, 6)),
     }  # fmt: skip
 
 

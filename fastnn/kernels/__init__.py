@@ -10,6 +10,7 @@ The element-wise functions come from the native lists: a row added to a ``.def``
 
 from . import _elementwise, _losses
 from ._augment import affine, elastic, flip, remap, rotate, shift, smooth, zoom
+from ._concatenate import concatenate
 from ._dense import linear, linear_backward, matmul
 from ._dropout import alpha_dropout, alpha_dropout_backward, dropout, dropout_backward, gaussian_noise
 from ._elementwise import where
@@ -35,6 +36,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_inference",
+    "concatenate",
     "dropout",
     "dropout_backward",
     "elastic",

@@ -80,6 +80,18 @@ const fnn_table FNN_TABLE_SYMBOL(f64) = {
 #include "../kernels/binary.def"
 #undef FNN_BINARY
         },
+    .unary_past =
+        {
+#define UNARY_PAST(name) [FNN_UNARY_##name] = unary_past_##name,
+            FNN_LIGHT_UNARY(UNARY_PAST)
+#undef UNARY_PAST
+        },
+    .binary_past =
+        {
+#define FNN_BINARY(name, formula, doc) binary_past_##name,
+#include "../kernels/binary.def"
+#undef FNN_BINARY
+        },
     .loss =
         {
 #define FNN_LOSS(name, function, cls, target, names, defaults, limits, operations, value, derivative, doc, citation)   \

@@ -21,6 +21,8 @@ typedef struct fnn_table {
     fnn_unary_backward_fn
         unary_backward_output[FNN_UNARY_COUNT]; /* from the output; NULL where a row has no such formula */
     fnn_binary_fn binary[FNN_BINARY_COUNT];
+    fnn_unary_fn unary_past[FNN_UNARY_COUNT]; /* past the caches; NULL where arithmetic is the limit */
+    fnn_binary_fn binary_past[FNN_BINARY_COUNT];
     fnn_loss_fn loss[FNN_LOSS_COUNT]; /* pointwise losses */
     fnn_optimizer_fn optimizer[FNN_OPTIMIZER_COUNT];
     fnn_norms_fn optimizer_norms[FNN_OPTIMIZER_COUNT]; /* NULL where no rate per layer is needed, and the ratio too */

@@ -25,6 +25,20 @@
 #undef FNN_ELEMENTWISE
 #undef ELEMENTWISE_UNARY
 
+/* The same past the caches, for the rows of which memory is the limit. */
+#define UNARY_PAST(name)                                                                                               \
+    static void unary_past_##name(int64_t n, const void *x, void *y, double p0, double p1) {                           \
+        const real *from = x;                                                                                          \
+        real *to = y;                                                                                                  \
+        const vec a = v_set1((real)p0), b = v_set1((real)p1);                                                          \
+        FOR_PARTS_PAST(n, to, part_past(to + i, formula_##name(part_load(from + i, count), a, b), count));             \
+    }
+#define FNN_LIGHT_UNARY(row)                                                                                           \
+    row(identity) row(relu) row(leaky_relu) row(shifted_relu) row(hardtanh) row(negative) row(absolute) row(square)    \
+        row(sign) row(heaviside)
+FNN_LIGHT_UNARY(UNARY_PAST)
+#undef UNARY_PAST
+
 /* dx = grad * f'(x), and 0 where f' is 0: an infinite gradient does not wake a dead unit as a NaN. `kernel` is
  * unary_backward, with f' from the input x, or unary_backward_output, with f' from the output y. */
 #define ELEMENTWISE_BACKWARD(kernel, name, saved, formula)                                                             \
@@ -38,7 +52,7 @@
         const vec a = v_set1((real)p0), b = v_set1((real)p1);                                                          \
         FOR_PARTS(n, {                                                                                                 \
             const vec slope = kernel##_slope_##name(part_load(from + i, count), a, b);                                 \
-            const vec product = v_mul(part_load(g + i, count), slope);                                                 \
+            const vec product = fnn_product(part_load(g + i, count), slope);                                           \
             part_store(to + i, v_select(v_eq(slope, v_zero()), slope, product), count);                                \
         });                                                                                                            \
     }
@@ -66,6 +80,20 @@ FNN_INLINE vec elementwise_operand(const real *p, vec value, int step, int64_t i
             const vec a = elementwise_operand(pa, one_a, a_step, i, count);                                            \
             const vec b = elementwise_operand(pb, one_b, b_step, i, count);                                            \
             part_store(y + i, formula, count);                                                                         \
+        });                                                                                                            \
+    }                                                                                                                  \
+    /* past the caches */                                                                                              \
+    static void binary_past_##name(int64_t n, const void *operand_a, int a_step, const void *operand_b, int b_step,    \
+                                   void *result) {                                                                     \
+        const real *pa = operand_a, *pb = operand_b;                                                                   \
+        real *y = result;                                                                                              \
+        if (n == 0)                                                                                                    \
+            return;                                                                                                    \
+        const vec one_a = v_set1(*pa), one_b = v_set1(*pb);                                                            \
+        FOR_PARTS_PAST(n, y, {                                                                                         \
+            const vec a = elementwise_operand(pa, one_a, a_step, i, count);                                            \
+            const vec b = elementwise_operand(pb, one_b, b_step, i, count);                                            \
+            part_past(y + i, formula, count);                                                                          \
         });                                                                                                            \
     }                                                                                                                  \
     static void binary_##name(int64_t n, const void *a, int a_step, const void *b, int b_step, void *y) {              \

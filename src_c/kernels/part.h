@@ -65,4 +65,19 @@ FNN_INLINE int64_t part_head(const void *p, int64_t row, int64_t n) {
         __VA_ARGS__;                                                                                                   \
     }
 
+/* part_store past the caches; a whole vector wants p aligned to it */
+FNN_INLINE void part_past(real *p, vec x, int count) {
+    if (count == VLEN)
+        v_stream(p, x);
+    else
+        v_store_n(p, x, count);
+}
+
+/* FOR_PARTS for a statement that stores by part_past to `to` + i */
+#define FOR_PARTS_PAST(n, to, ...)                                                                                     \
+    do {                                                                                                               \
+        FOR_PARTS_AFTER(part_head(to, 0, n), n, __VA_ARGS__)                                                           \
+        v_stream_end();                                                                                                \
+    } while (0)
+
 #endif

@@ -30,18 +30,20 @@ FNN_INLINE int64_t reduce_width(const real *x, int64_t x_row, int64_t cols) {
     return cols < REDUCE_STRIP ? cols : REDUCE_STRIP;
 }
 
+/* A run of rows after the other, each from end to end: memory is read as it lies. */
 static void column_sums(int64_t rows, int64_t cols, const void *x, int64_t x_row, double *sums) {
-    for (int64_t start = 0, width; start < cols; start += width) {
-        const real *strip = (const real *)x + start;
-        width = reduce_width(strip, x_row, cols - start);
-        double *to = sums + start;
-        int64_t row = 0;
-        for (int64_t j = 0; j < width; j++)
-            to[j] = 0;
-        for (; row + REDUCE_RUN <= rows; row += REDUCE_RUN)
-            column_sums_run(REDUCE_RUN, width, strip + row * x_row, x_row, to);
-        if (row < rows)
-            column_sums_run((int)(rows - row), width, strip + row * x_row, x_row, to);
+    for (int64_t j = 0; j < cols; j++)
+        sums[j] = 0;
+    for (int64_t row = 0; row < rows; row += REDUCE_RUN) {
+        const int64_t run = rows - row < REDUCE_RUN ? rows - row : REDUCE_RUN;
+        for (int64_t start = 0, width; start < cols; start += width) {
+            const real *strip = (const real *)x + row * x_row + start;
+            width = reduce_width(strip, x_row, cols - start);
+            if (run == REDUCE_RUN)
+                column_sums_run(REDUCE_RUN, width, strip, x_row, sums + start);
+            else
+                column_sums_run((int)run, width, strip, x_row, sums + start);
+        }
     }
 }
 

@@ -118,6 +118,14 @@ static void run_block(const fnn_args *args, const plan *p, int64_t index) {
         x += k * p->outer[i].x;
         y += k * p->outer[i].y;
     }
+    if (args->stream && p->cols.x == 1 && p->cols.y == 1 && !args->dim[ACCUMULATE]) {
+        const int64_t rows = fnn_smaller(p->rows.n - row, p->block_rows);
+        for (int64_t r = 0; r < rows; r++)
+            args->table->stream(fnn_smaller(p->cols.n - col, p->block_cols),
+                                (const char *)args->pointer[0] + (x + r * p->rows.x) * item,
+                                (char *)args->pointer[1] + (y + r * p->rows.y) * item);
+        return;
+    }
     args->table->copy_2d(fnn_smaller(p->rows.n - row, p->block_rows), fnn_smaller(p->cols.n - col, p->block_cols),
                          (const char *)args->pointer[0] + x * item, p->rows.x, p->cols.x,
                          (char *)args->pointer[1] + y * item, p->rows.y, p->cols.y, args->dim[ACCUMULATE] != 0);

@@ -1,9 +1,11 @@
 /* elementwise.c: unary, unary_backward, binary, where and fill.
  *
  * Rows that follow each other without a gap are one long row. Threads take whole pieces of ops/grid.h; an element's
- * value depends on its own inputs only. A result that the caches cannot hold is made chunk by chunk in one and stored
- * past them: a plain store would read every line first.
+ * value depends on its own inputs only. Where memory is the limit, a result that the caches cannot hold is stored past
+ * them: a plain store would read every line first.
  */
+#include <stddef.h>
+
 #include "grid.h"
 #include "share.h"
 
@@ -41,8 +43,6 @@ static fnn_grid grid_of(const fnn_args *args, const operand *operands, int count
     return gapless ? fnn_grid_of(rows * cols > 0, rows * cols) : fnn_grid_of(rows, cols);
 }
 
-enum { STREAM_CHUNK = 1024 }; /* elements */
-
 /* Whether the last operand, which is written, goes past the caches; not if it is an input too: it is there already. */
 static int streams(const fnn_args *args, const operand *operands, int count) {
     int apart = args->stream;
@@ -55,21 +55,15 @@ static int streams(const fnn_args *args, const operand *operands, int count) {
 #define FOR_ROWS_OF_PIECES(operands, count, call)                                                                      \
     do {                                                                                                               \
         const fnn_grid grid = grid_of(args, operands, count);                                                          \
-        const int past = streams(args, operands, count);                                                               \
-        _Alignas(64) char chunk[STREAM_CHUNK * sizeof(double)];                                                        \
         int64_t begin, end;                                                                                            \
         fnn_team_range(team, grid.pieces, 1, &begin, &end);                                                            \
         for (int64_t index = begin; index < end; index++) {                                                            \
             const fnn_piece piece = fnn_grid_piece(&grid, index);                                                      \
-            const int64_t limit = piece.col + piece.cols, most = past ? STREAM_CHUNK : piece.cols;                     \
-            for (int64_t row = piece.row; row < piece.row + piece.rows; row++)                                         \
-                for (int64_t col = piece.col; col < limit; col += most) {                                              \
-                    const int64_t n = fnn_smaller(limit - col, most);                                                  \
-                    void *const target = at(&(operands)[(count)-1], row, col, item), *const y = past ? chunk : target; \
-                    call;                                                                                              \
-                    if (past)                                                                                          \
-                        args->table->stream(n, chunk, target);                                                         \
-                }                                                                                                      \
+            const int64_t col = piece.col, n = piece.cols;                                                             \
+            for (int64_t row = piece.row; row < piece.row + piece.rows; row++) {                                       \
+                void *const y = at(&(operands)[(count)-1], row, col, item);                                            \
+                call;                                                                                                  \
+            }                                                                                                          \
         }                                                                                                              \
     } while (0)
 
@@ -109,7 +103,8 @@ static double unary_lane_ns(int64_t kind) {
 void fnn_op_unary_run(const fnn_args *args, const fnn_team *team) {
     enum { X_ROW = 2, Y_ROW, KIND };
     const operand o[] = {whole_rows(args, 0, X_ROW), whole_rows(args, 1, Y_ROW)};
-    const fnn_unary_fn f = args->table->unary[args->dim[KIND]];
+    const fnn_unary_fn past = streams(args, o, 2) ? args->table->unary_past[args->dim[KIND]] : NULL;
+    const fnn_unary_fn f = past ? past : args->table->unary[args->dim[KIND]];
     const int64_t item = args->table->item_size;
     FOR_ROWS_OF_PIECES(o, 2, f(n, at(&o[0], row, col, item), y, args->scalar[0], args->scalar[1]));
 }
@@ -163,7 +158,7 @@ void fnn_op_binary_run(const fnn_args *args, const fnn_team *team) {
     enum { A_ROW = 2, A_COL, B_ROW, B_COL, Y_ROW, KIND };
     const operand o[] = {broadcast(args, 0, A_ROW, A_COL), broadcast(args, 1, B_ROW, B_COL),
                          whole_rows(args, 2, Y_ROW)};
-    const fnn_binary_fn f = args->table->binary[args->dim[KIND]];
+    const fnn_binary_fn f = (streams(args, o, 3) ? args->table->binary_past : args->table->binary)[args->dim[KIND]];
     const int64_t item = args->table->item_size;
     FOR_ROWS_OF_PIECES(o, 3,
                        f(n, at(&o[0], row, col, item), o[0].col_step, at(&o[1], row, col, item), o[1].col_step, y));

@@ -9,7 +9,7 @@
 #include "grid.h"
 #include "share.h"
 
-enum { SUM_ROWS = 256, SUM_COLS = 4096, STRIP = 256, STRIP_UNIT = 64, ROW_GROUP = 64 };
+enum { SUM_ROWS = 256, SUM_COLS = 4096, STRIP = 256, STRIP_UNIT = 64, ROW_GROUP = 64, LARGE = 1 << 20 };
 enum { ROWS, COLS, X_ROW };
 
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -38,8 +38,12 @@ static void row_block(const fnn_args *args, int64_t kind, int64_t block, int64_t
         fnn_smaller(args->dim[ROWS] - row, SUM_ROWS), cols, element(args, row, col), args->dim[X_ROW], result);
 }
 
+/* Whether members share the rows, not the columns: where there are few columns, or where x is more than a core's cache
+ * holds and is best read as it lies. */
 static int splits_rows(const fnn_args *args, int team_size) {
-    return team_size > 1 && args->dim[ROWS] > SUM_ROWS && args->dim[COLS] < (int64_t)team_size * STRIP_UNIT;
+    const int64_t rows = args->dim[ROWS], cols = args->dim[COLS];
+    const int large = rows >= 2 * SUM_ROWS * (int64_t)team_size && rows * cols >= LARGE;
+    return team_size > 1 && rows > SUM_ROWS && (large || cols < (int64_t)team_size * STRIP_UNIT);
 }
 
 /* y for columns [begin, end); partial[blocks, cols] holds the results of the blocks, or is NULL */

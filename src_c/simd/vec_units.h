@@ -84,6 +84,18 @@ FNN_INLINE vec fnn_product_excess(vec a, vec b, vec p) {
 #endif
 }
 
+/* a + b c = *sum + the result, to two reals; |b c| <= 2 |a| */
+FNN_INLINE vec fnn_sum_with_product(vec a, vec b, vec c, vec *sum) {
+#ifdef FNN_NO_FMA
+    const vec product = v_mul(b, c);
+    *sum = v_add(a, product);
+    return v_sub(v_add(v_sub(a, *sum), product), fnn_product_excess(b, c, product));
+#else
+    *sum = v_fma(b, c, a);
+    return v_fma(b, c, v_sub(a, *sum));
+#endif
+}
+
 /* e^(x + low) = 2^n (1 + p), for x <= 0 of at most about 1000 and a low of at most a few of its rounding errors */
 FNN_INLINE vec fnn_exp_parts(vec x, vec low, vec *n) {
     *n = fnn_exp_power(x); /* x - n FNN_LN2_HIGH is exact */
@@ -120,7 +132,7 @@ FNN_INLINE vec fnn_gated(vec x, vec x_low, vec minus_v, vec low) {
     const vmask negative = v_lt(x, v_zero()), tiny = v_lt(v_abs(x), v_set1(FNN_TINY));
     const vec z = v_select(tiny, v_zero(), x), z_cut = v_max(x_low, z);
     const vec y = v_div(v_select(negative, v_fma(z_cut, p, z_cut), z), v_add(v_set1(1), e));
-    return v_select(tiny, v_mul(v_set1(REAL(0.5)), x), v_scale2_near1(y, v_select(negative, n, v_zero())));
+    return v_select(tiny, fnn_product(v_set1(REAL(0.5)), x), v_scale2_near1(y, v_select(negative, n, v_zero())));
 }
 
 /* d/dx of x s(v(x)) = s + d s (1 - s), with d = x v'(x) >= 0 given for |x| */
@@ -201,15 +213,16 @@ FNN_INLINE vec fnn_gauss_parts(vec a, vec b, vec *n) {
  * result by about 1 - w of that (all of it where a is small, a quarter at a = 12), and 1 / d = (1 - w) / 4.
  * a (1 - Phi(a)) <= a / 2, and = where x is tiny. gelu(-inf) = 0. */
 FNN_INLINE vec v_gelu(vec x) {
-    const vec size = v_abs(x), half = v_mul(v_set1(REAL(0.5)), size), four = v_set1(4);
+    const vec size = v_abs(x), half = fnn_product(v_set1(REAL(0.5)), size), four = v_set1(4);
     const vec a = v_min(v_set1(FNN_TAIL_LIMIT), fnn_magnitude(x)), d = v_add(a, four), w = v_div(a, d);
     const vec half_a = v_min(v_set1(REAL(0.5) * FNN_TAIL_LIMIT), v_max(v_set1(REAL(0.5) * FNN_TINY), half));
     const vec t = v_fma(w, v_set1(REAL(0.5)), v_set1(-FNN_TAIL_ORIGIN));
     const vec rest = v_sub(v_set1(REAL(0.5) - FNN_TAIL_ORIGIN), t), lost = v_sub(a, v_sub(d, four));
     vec n;
     const vec p = v_fnma(lost, v_mul(rest, rest), fnn_gauss_parts(a, half_a, &n));
-    const vec wt = v_mul(w, t), q = fnn_normal_tail(t), product = v_mul(wt, q), share = v_add(w, product);
-    const vec low = v_sub(v_add(v_sub(w, share), product), fnn_product_excess(wt, q, product));
+    const vec wt = v_mul(w, t), q = fnn_normal_tail(t);
+    vec share;
+    const vec low = fnn_sum_with_product(w, wt, q, &share);
     const vec y = v_scale2_near1(v_add(share, v_fma(share, p, low)), n);
     return v_sub(v_max(v_zero(), x), v_min(half, y));
 }
