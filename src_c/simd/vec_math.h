@@ -61,9 +61,8 @@ FNN_INLINE vec fnn_product(vec a, vec b) {
 
 /* 1 / x; divisors near the denormal numbers are scaled, for the same reason. */
 FNN_INLINE vec v_reciprocal(vec x) {
-    const vec scale = v_set1(FNN_REAL == 32 ? REAL(0x1p64) : REAL(0x1p256));
-    const vmask small = v_lt(v_abs(x), v_set1(FNN_REAL == 32 ? REAL(0x1p-64) : REAL(0x1p-256)));
-    const vec factor = v_select(small, scale, v_set1(1));
+    const vmask small = v_lt(v_abs(x), v_set1(REAL(0x1p-64)));
+    const vec factor = v_select(small, v_set1(REAL(0x1p64)), v_set1(1));
     return v_mul(v_div(v_set1(1), fnn_product(x, factor)), factor);
 }
 
