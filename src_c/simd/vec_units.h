@@ -194,6 +194,19 @@ FNN_INLINE vec fnn_normal_tail(vec t) {
     static const real c[FNN_TAIL_TERMS] = {FNN_TAIL_COEFFICIENTS};
     return fnn_polynomial(t, c, FNN_TAIL_TERMS);
 }
+/* The same, and what its last step rounds away where that is two roundings */
+FNN_INLINE vec fnn_normal_tail_exact(vec t, vec *lost) {
+#ifdef FNN_NO_FMA
+    static const real c[FNN_TAIL_TERMS] = {FNN_TAIL_COEFFICIENTS};
+    const vec first = v_set1(c[0]), rest = fnn_polynomial(t, c + 1, FNN_TAIL_TERMS - 1), product = v_mul(t, rest);
+    const vec sum = v_add(first, product);
+    *lost = v_sub(v_add(v_sub(first, sum), product), fnn_product_excess(t, rest, product));
+    return sum;
+#else
+    *lost = v_zero();
+    return fnn_normal_tail(t);
+#endif
+}
 
 /* C e^(-a b) = 2^n (1 + p); the rounding of a b does not count */
 FNN_INLINE vec fnn_gauss_parts(vec a, vec b, vec *n) {
@@ -220,9 +233,12 @@ FNN_INLINE vec v_gelu(vec x) {
     const vec rest = v_sub(v_set1(REAL(0.5) - FNN_TAIL_ORIGIN), t), lost = v_sub(a, v_sub(d, four));
     vec n;
     const vec p = v_fnma(lost, v_mul(rest, rest), fnn_gauss_parts(a, half_a, &n));
-    const vec wt = v_mul(w, t), q = fnn_normal_tail(t);
-    vec share;
-    const vec low = fnn_sum_with_product(w, wt, q, &share);
+    vec share, tail_lost;
+    const vec wt = v_mul(w, t), q = fnn_normal_tail_exact(t, &tail_lost);
+    vec low = fnn_sum_with_product(w, wt, q, &share);
+#ifdef FNN_NO_FMA
+    low = v_fma(wt, tail_lost, low);
+#endif
     const vec y = v_scale2_near1(v_add(share, v_fma(share, p, low)), n);
     return v_sub(v_max(v_zero(), x), v_min(half, y));
 }
