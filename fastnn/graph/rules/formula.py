@@ -73,6 +73,7 @@ def _vocabulary():
         "v_add": lambda a, b: a + b,
         "v_sub": lambda a, b: a - b,
         "v_mul": lambda a, b: a * b,
+        "fnn_product": lambda a, b: a * b,
         "v_div": lambda a, b: a / b,
         "v_neg": lambda a: -a,
         "v_fma": lambda a, b, c: a * b + c,
