@@ -110,7 +110,7 @@ static int64_t run_span(fnn_steps *steps, int64_t first, int64_t count, int team
  * soon; from a team that runs well, one thread is tried seldom, and of long steps a single one and not before the trial
  * is a small share of what has been done. */
 static const double PROBE_SOON = 0.01, SOON_SHARE = 4, PROBE_LATE = 0.5, LATE_SHARE = 200;
-static const double IDLE = 0.005; /* after such a pause the threads sleep: the first step says nothing */
+static const double IDLE = 0.005; /* after such a pause the threads sleep: a first step that is short says nothing */
 static const double LONG_STEP = 0.005, HOPELESS = 1.3;
 enum { PROBE_STEPS = 4, PROBE_AFTER_LONG = 50 };
 
@@ -168,7 +168,8 @@ static void note_steps(fnn_pace *pace, double seconds, int64_t done) {
 static int64_t paced_span(fnn_steps *steps, int64_t first, int team_size) {
     fnn_pace *pace = &steps->gradient->pace;
     double start = now();
-    int cold = start - pace->last_step > IDLE, trial = pace->probing > 0, way = trial ? !pace->way : pace->way;
+    int cold = start - pace->last_step > IDLE && !is_long(pace), trial = pace->probing > 0,
+        way = trial ? !pace->way : pace->way;
     int64_t count = trial || cold ? 1 : steps->steps - first;
     int64_t done = run_span(steps, first, count, way ? team_size : 1, steps->seconds);
     pace->last_step = now();
