@@ -216,7 +216,7 @@ def _bars(axis, suite, order, limits):
         else:
             heights = [value(row, row["peers"][name], suite["unit"]) for _, row in found]
         places = [i + (index - (len(names) - 1) / 2) * width for i, _ in found]
-        axis.bar(places, heights, width, label=name)
+        axis.bar(places, heights, width, label=name, color=f"C{order.index(name)}")
     if suite["unit"] == "us":
         axis.set_ylabel("steps per second, fastnn = 1")
     else:
