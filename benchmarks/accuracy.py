@@ -208,7 +208,7 @@ def markdown(records):
     for record in sorted(records, key=lambda record: record["stride"]):
         stride = record["stride"]
         table, partial = rows_of(record, isas)
-        lines += ["All 2^32 float32 inputs:" if stride == 1 else f"Every {stride}th float32 input:", "", *table, ""]
+        lines += ["All 2^32 float32 inputs:" if stride == 1 else f"One float32 input in {stride}:", "", *table, ""]
         if partial:
             lines += ["Not all of them were swept: " + ", ".join(partial) + ".", ""]
     return "\n".join([*lines, *absolute_rows(records, isas), TAIL])
