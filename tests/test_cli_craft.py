@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from fastnn.cli import main
+from fastnn.cli import main, recipe
 from fastnn.io.model_file import load_model_file
 
 QUICK = ["--layers", "12", "--epochs", "3", "--no-plot"]
@@ -91,7 +91,6 @@ def test_resume_goes_on_with_the_same_bits(folder, capsys, monkeypatch):
             if epoch == 4:
                 raise KeyboardInterrupt
 
-    from fastnn.cli import recipe
 
     original = recipe.make_callbacks
 
@@ -173,3 +172,29 @@ def test_selftest_passes_here_and_notices_what_is_wrong(folder, capsys, monkeypa
     assert main(["selftest"]) == 1
     out = capsys.readouterr().out
     assert out.count("FAILED  products") == len(fastnn.available_isas()) and "ok      training" in out
+
+
+@pytest.mark.parametrize("rate", [1e-3, 0.3])
+def test_of_average_and_last_weights_the_best_are_kept(rate):
+    """Three candidates: the last weights, the averaged ones, and these with batch norm measured again."""
+    from helpers.training import blobs, trainer
+
+    from fastnn import nn
+
+    x, y = blobs(300)
+    t = trainer(nn.BatchNorm1d(16), ema=0.9)
+    t.optimizer.lr = rate
+    t.fit(x[:200], y[:200], epochs=3, batch_size=50, progress=False)
+    last, validation = t.model.state_dict(), (x[200:], y[200:])
+    losses = [t.evaluate(*validation)["loss"]]
+    t.model.load_state_dict(t.averaged_state_dict())
+    losses.append(t.evaluate(*validation)["loss"])
+    nn.estimate_population(t.model, x[:200])
+    losses.append(t.evaluate(*validation)["loss"])
+    t.model.load_state_dict(last)
+    callback = recipe.KeepBetterAverage(x[:200], validation)
+    callback.trainer = t
+    callback.on_fit_end()
+    assert len(set(losses)) == 3
+    assert t.evaluate(*validation)["loss"] == min(losses)
+    assert callback.kept == (min(losses) != losses[0])

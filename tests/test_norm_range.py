@@ -29,6 +29,14 @@ def assert_columns(got, exact, factor, limit=1e-6, axis=0):
     assert_within(got, exact, limit * size + SMALLEST * np.maximum(1, factor))
 
 
+def check_statistics(x, mean, var, exact, eps, axis):
+    """Mean and variance against the twin's; returns 1 / sqrt(variance + eps)."""
+    assert_within(mean, exact[1], SMALLEST + 1e-7 * np.abs(x).max(axis=axis))
+    np.testing.assert_allclose(var, exact[2].astype(np.float32), rtol=3e-7, atol=SMALLEST)
+    assert np.all(np.isinf(var) == (SCALES > 1e19))
+    return (1 / np.sqrt(exact[2] + eps)).astype(np.float64)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("rows", [7, 64, 150])
 @pytest.mark.parametrize("eps", EPS)
@@ -36,10 +44,7 @@ def test_batch_norm(rows, eps, isa, rng):
     x, grad = column_data(rng, rows)
     y, mean, var = kernels.batch_norm(x, eps=eps)
     exact = batch_twin.batch_norm(x, eps=eps)
-    inverse = (1 / np.sqrt(exact[2] + eps)).astype(np.float64)
-    assert_within(mean, exact[1], SMALLEST + 1e-7 * np.abs(x).max(axis=0))
-    np.testing.assert_allclose(var, exact[2].astype(np.float32), rtol=3e-7, atol=SMALLEST)
-    assert np.all(np.isinf(var) == (SCALES > 1e19))
+    inverse = check_statistics(x, mean, var, exact, eps, axis=0)
     fits = inverse < LARGEST  # else what x - mean is multiplied by is infinite
     assert fits.sum() >= 9
     assert_columns(y[:, fits], exact[0][:, fits], inverse[fits])
@@ -61,10 +66,7 @@ def test_layer_norm(cols, eps, isa, rng):
     x, grad = (x * SCALES[:, None] + SCALES[:, None]).clip(-3e38, 3e38).astype(np.float32), grad.astype(np.float32)
     y, mean, var = kernels.layer_norm(x, eps=eps)
     exact = layer_twin.layer_norm(x, eps=eps)
-    inverse = (1 / np.sqrt(exact[2] + eps)).astype(np.float64)
-    assert_within(mean, exact[1], SMALLEST + 1e-7 * np.abs(x).max(axis=1))
-    np.testing.assert_allclose(var, exact[2].astype(np.float32), rtol=3e-7, atol=SMALLEST)
-    assert np.all(np.isinf(var) == (SCALES > 1e19))
+    inverse = check_statistics(x, mean, var, exact, eps, axis=1)
     fits = inverse < LARGEST
     assert fits.sum() >= 9
     assert_columns(y[fits], exact[0][fits], inverse[fits, None], axis=1)

@@ -44,6 +44,14 @@ class Pair:
         assert all(np.array_equal(ours[0][name], theirs[0][name]) for name in theirs[0])
 
 
+def warmed(*middle, **options):
+    """(trainer, x, y) behind three steps: the next one goes the short way if nothing stands in it."""
+    (x, y), t = blobs(32), trainer(*middle, **options)
+    for _ in range(3):
+        t.train_step(x, y)
+    return t, x, y
+
+
 @pytest.fixture
 def careful_steps(monkeypatch):
     """The list of batches that took the careful way."""
@@ -103,10 +111,7 @@ BAD_LABELS = [3, -1, 2**40, -(2**63)]
 @pytest.mark.parametrize("bad", BAD_LABELS)
 @pytest.mark.parametrize("place", [0, 16, 31])
 def test_a_bad_label_is_refused_and_nothing_is_written(bad, place):
-    x, y = blobs(32)
-    t = trainer()
-    for _ in range(3):
-        t.train_step(x, y)
+    t, x, y = warmed()
     before = weights(t.model)
     wrong = y.copy()
     wrong[place] = bad
@@ -118,10 +123,7 @@ def test_a_bad_label_is_refused_and_nothing_is_written(bad, place):
 
 
 def test_other_targets_are_refused_as_ever():
-    x, y = blobs(32)
-    t = trainer()
-    for _ in range(3):
-        t.train_step(x, y)
+    t, x, y = warmed()
     with pytest.raises(TypeError, match="class labels must be integers"):
         t.train_step(x, y.astype(float))
     with pytest.raises(ValueError, match="y has shape"):
@@ -366,10 +368,7 @@ def test_the_trainers_own_threads_do_not_stay():
 
 
 def test_averaged_weights_are_not_trained():
-    x, y = blobs(32)
-    t = trainer(ema=0.9)
-    for _ in range(3):
-        t.train_step(x, y)
+    t, x, y = warmed(ema=0.9)
     with t.averaged(), pytest.raises(RuntimeError, match="averaged"):
         t.train_step(x, y)
     t.train_step(x, y)
@@ -377,10 +376,7 @@ def test_averaged_weights_are_not_trained():
 
 
 def test_training_while_another_thread_uses_the_model_raises():
-    x, y = blobs(32)
-    t = trainer()
-    for _ in range(3):
-        t.train_step(x, y)
+    t, x, y = warmed()
     reading, leave = threading.Event(), threading.Event()
 
     def read():
