@@ -91,7 +91,6 @@ def test_resume_goes_on_with_the_same_bits(folder, capsys, monkeypatch):
             if epoch == 4:
                 raise KeyboardInterrupt
 
-
     original = recipe.make_callbacks
 
     def crashing(options, arrays):
