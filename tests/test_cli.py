@@ -315,3 +315,14 @@ def test_bench_of_a_network_and_of_a_file(folder, capsys, monkeypatch):
     ):
         assert main(arguments) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_constant_column_of_a_table_is_not_blown_up(folder, capsys):
+    rows = "".join(f"0.1,{i % 7},{i % 7 * 2.5 + i % 3}\n" for i in range(400))
+    (folder / "t.csv").write_text("const,a,y\n" + rows)
+    assert main(["train", "t.csv", "--target", "y", "--task", "regression", *QUICK, "-o", "m"]) == 0
+    assert load_model_file("m").preprocessing["scale"]["std"][0] == 1.0
+    (folder / "new.csv").write_text("const,a\n0.1,3\n1.5,3\n")
+    assert main(["predict", "m", "new.csv"]) == 0
+    one, two = (float(line) for line in capsys.readouterr().out.splitlines()[-2:])
+    assert abs(one - two) < 100

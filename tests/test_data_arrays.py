@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fastnn import nn
 from fastnn.data import StandardScale, iterate_batches, split_indices, train_dev_test_split
 from fastnn.data.split import auto_sizes
 
@@ -109,6 +110,51 @@ def test_scale_large_offset_and_constant_columns():
     assert scale.std[1:].tolist() == [1, 1]
     z = scale.transform(x)
     assert np.all(np.abs(z[:, 1:]) < 1e-15) and z[:, 0].std() == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "uint8", "bool"])
+@pytest.mark.parametrize("value", [0.1, 1e9, -3.0, 5e-324])
+def test_a_constant_column_keeps_deviation_1_whatever_its_rows_dtype_and_blocks(dtype, value):
+    with np.errstate(all="ignore"):
+        constant = np.full(5000, value).astype(dtype)
+    x = np.column_stack([constant, (np.arange(5000) % 2).astype(dtype)])
+    x[np.isinf(x)] = 1
+    for scale in (StandardScale().fit(x), StandardScale().fit_blocks(np.array_split(x, 7))):
+        assert scale.mean[0] == x[0, 0] and scale.std[0] == 1.0 and scale.std[1] == pytest.approx(0.5)
+        assert scale.transform(x.astype(np.float64) + 1.5)[0, 0] == 1.5
+    assert StandardScale(per_feature=False).fit(x[:, :1]).std.tolist() == [1.0]
+    layer = nn.Scale(2).fit(x)
+    assert layer.std.numpy().tolist() == pytest.approx([1.0, 0.5]) and layer.predict(x)[0, 0] == 0.0
+    double = nn.Sequential(nn.Scale(2), nn.Linear(2, 1)).to("float64")[0].fit(x)
+    assert double.std.numpy().tolist() == pytest.approx([1.0, 0.5])
+
+
+def test_a_column_that_rounding_alone_varies_is_constant():
+    noise = np.where(np.arange(400) % 3 == 0, 0.1 + 0.2, 0.3)
+    x = np.column_stack([noise, np.arange(400.0)])
+    for scale in (StandardScale().fit(x), StandardScale().fit(x.astype(np.float32) * np.float32(1.1))):
+        assert scale.std[0] == 1.0
+    for offset, step in ((1e9, 1e-3), (1.7e18, 4096.0), (-5.0, 1e-10)):  # a spread beyond rounding is a spread
+        column = offset + step * np.arange(400.0)
+        scale = StandardScale().fit(column[:, None])
+        assert scale.std[0] == pytest.approx((column - column[0]).std(), rel=1e-9)
+    # What the layer's dtype cannot tell apart is constant for the layer.
+    assert nn.Scale(1).fit(1e9 + 1e-3 * np.arange(400.0)[:, None]).std.numpy().tolist() == [1.0]
+
+
+def test_masked_values_are_missing_values_for_a_scale():
+    x = np.ma.array([[1.0, 5], [99.0, 7], [3, 99.0]], mask=[[0, 0], [1, 0], [0, 1]])
+    with pytest.raises(ValueError, match=r"x\[1, 0\] is nan"):
+        StandardScale().fit(x)
+    scale = StandardScale(missing="mean").fit(x)
+    assert scale.mean.tolist() == [2, 6] and scale.transform(x).tolist() == [[-1, -1], [0, 1], [1, 0]]
+    with pytest.raises(ValueError, match="masked"):
+        nn.Scale(2).fit(x)
+
+
+def test_numbers_too_large_to_scale_are_refused():
+    with pytest.raises(ValueError, match="feature 1 holds numbers too large"):
+        StandardScale().fit([[1.0, 1e308], [2.0, -1e308]])
 
 
 def test_scale_missing():

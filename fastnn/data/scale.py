@@ -1,14 +1,24 @@
 """Feature normalisation: subtract the mean, divide by the standard deviation, both measured on the training part.
 
-z = (x - mean) / std, with mean = sum x / n and std = sqrt(sum (x - mean)^2 / n), in float64 and in two passes: the
-one-pass formula sum x^2 - n mean^2 loses every digit when the mean is large beside the deviation (Chan, Golub and
-LeVeque 1983).
+z = (x - mean) / std, with mean = sum x / n and std = sqrt(sum (x - mean)^2 / n), in float64. Columns are shifted by
+their first value, so that a large offset costs no digits and a constant column has exactly its own mean; each block is
+summed in two passes, and blocks are merged by the pairwise update of Chan, Golub and LeVeque (1983, equation 2.1): the
+one-pass formula sum x^2 - n mean^2 loses every digit when the mean is large beside the deviation.
 """
 
 import numpy as np
 
 # Rows handled at a time, so that float64 copies stay small (uint8 images would otherwise grow eightfold).
 _BLOCK_ROWS = 2048
+
+# A column whose values all lie within so many roundings of its largest one is constant: dividing by what rounding
+# has left would blow up every other value (0.1 + 0.2 differs from 0.3 by one rounding).
+_CONSTANT_ROUNDINGS = 4.0
+
+
+def _rounding(dtype):
+    """Relative rounding of values that were computed in `dtype`; integers and float16 hold what was meant."""
+    return np.finfo(np.float32 if dtype == np.float32 else np.float64).eps
 
 
 def _blocks(x):
@@ -17,12 +27,53 @@ def _blocks(x):
 
 
 def _checked(x):
+    if np.ma.is_masked(x) and x.dtype.kind in "fiub":
+        x = x.astype(x.dtype if x.dtype.kind == "f" else np.float64).filled(np.nan)  # masked: missing
     x = np.asarray(x)
     if x.ndim != 2:
         raise ValueError(f"x must have two axes (rows, features), not shape {x.shape}")
     if x.dtype.kind not in "fiub":
         raise TypeError(f"x must hold real numbers, not {x.dtype}")
     return x
+
+
+class _Moments:
+    """Mean, sum of squared deviations and range of columns, over blocks."""
+
+    def __init__(self, columns):
+        self.count = np.zeros(columns, dtype=np.int64)
+        self.shift = np.zeros(columns)  # the column's first value
+        self.mean, self.squares, self.low, self.high = (np.zeros(columns) for _ in range(4))  # of x - shift
+
+    def add(self, block, present):
+        """Enter the values of a float64 block (rows, columns) where `present` says so."""
+        here = present.sum(axis=0)
+        fresh = (self.count == 0) & (here > 0)
+        self.shift[fresh] = block[present.argmax(axis=0), np.arange(block.shape[1])][fresh]
+        with np.errstate(over="ignore", invalid="ignore"):  # `mean_and_std` says so of the whole column
+            x = block - self.shift
+            if not present.all():
+                x[~present] = 0.0  # within the range: the first value itself is 0 here
+            safe, both = np.maximum(here, 1), np.maximum(self.count + here, 1)
+            mean = x.sum(axis=0) / safe
+            squares = np.where(present, (x - mean) ** 2, 0.0).sum(axis=0)
+            step = mean - self.mean
+            self.squares += squares + step**2 * (self.count * (here / both))
+            self.mean += step * (here / both)
+        self.low, self.high = np.minimum(self.low, x.min(axis=0)), np.maximum(self.high, x.max(axis=0))
+        self.count += here
+
+    def mean_and_std(self, rounding):
+        """float64 mean and deviation of each column; deviation 1 where the column is constant."""
+        if not np.all(self.count):
+            raise ValueError(f"feature {int(np.argmin(self.count))} has no value at all (every row is NaN)")
+        mean, std = self.shift + self.mean, np.sqrt(self.squares / self.count)
+        if not (np.isfinite(mean).all() and np.isfinite(std).all()):
+            column = int(np.argmin(np.isfinite(mean) & np.isfinite(std)))
+            raise ValueError(f"feature {column} holds numbers too large to scale: its deviation overflows")
+        largest = np.maximum(np.abs(self.shift + self.low), np.abs(self.shift + self.high))
+        constant = self.high - self.low <= _CONSTANT_ROUNDINGS * rounding * largest
+        return mean, np.where(constant | (std == 0.0), 1.0, std)
 
 
 class StandardScale:
@@ -39,7 +90,8 @@ class StandardScale:
     Attributes
     ----------
     mean, std : float64 arrays of shape (features,), or (1,) with ``per_feature=False``
-        Set by `fit`. A column that is constant has std 1, so that it becomes 0 and stays finite on new data.
+        Set by `fit`. A column that is constant (its range is within rounding of its values) has std 1, so that it
+        becomes 0 and other values keep their size on new data.
     """
 
     def __init__(self, per_feature=True, missing="error"):
@@ -78,13 +130,13 @@ class StandardScale:
         x = _checked(x)
         if x.shape[0] == 0 or x.shape[1] == 0:
             raise ValueError(f"cannot scale data of shape {x.shape}: there are no values")
-        mean, std = self._measure(x)
         if columns is not None:
             columns = np.asarray(columns, dtype=bool)
             if not self.per_feature or columns.shape != (x.shape[1],):
                 raise ValueError("columns needs per_feature=True and one True or False for each feature")
-            mean, std = np.where(columns, mean, 0.0), np.where(columns, std, 1.0)
-        self.features, self.mean, self.std = x.shape[1], mean, std
+        self.fit_blocks([x])
+        if columns is not None:
+            self.mean, self.std = np.where(columns, self.mean, 0.0), np.where(columns, self.std, 1.0)
         return self
 
     def fit_blocks(self, blocks):
@@ -100,51 +152,24 @@ class StandardScale:
         StandardScale
             Itself.
         """
-        count = mean = squares = 0.0
-        features = None
+        moments, features, start, rounding = None, None, 0, 0.0
         for block in blocks:
             block = _checked(block[0] if isinstance(block, tuple) else block)
             features = block.shape[1] if features is None else features
             if block.shape[1] != features:
                 raise ValueError(f"a block has {block.shape[1]} features, the first one {features}")
-            for start, part in _blocks(block):
-                present = self._present(part, start)
-                here = self._sum(present)
-                safe = np.maximum(here, 1)
-                own = self._sum(np.where(present, part, 0.0)) / safe
-                own_squares = self._sum(np.where(present, (part - own) ** 2, 0.0))
-                both = np.maximum(count + here, 1)
-                squares = squares + own_squares + (own - mean) ** 2 * count * here / both
-                mean = mean + (own - mean) * here / both
-                count = count + here
-        if features is None or not np.all(count):
-            raise ValueError("cannot scale: there are no values" + (" in some feature" if features else ""))
-        std = np.atleast_1d(np.sqrt(squares / count))
-        mean = np.atleast_1d(mean)
-        constant = std <= 10.0 * np.finfo(np.float64).eps * np.abs(mean)
-        self.features, self.mean, self.std = features, mean, np.where(constant, 1.0, std)
+            rounding = max(rounding, _rounding(block.dtype))
+            for offset, part in _blocks(block):
+                present = self._present(part, start + offset)
+                if not self.per_feature:
+                    part, present = part.reshape(-1, 1), present.reshape(-1, 1)
+                moments = moments or _Moments(part.shape[1])
+                moments.add(part, present)
+            start += len(block)
+        if moments is None:
+            raise ValueError("cannot scale: there are no values")
+        self.features, (self.mean, self.std) = features, moments.mean_and_std(rounding)
         return self
-
-    def _measure(self, x):
-        total, count = 0.0, 0
-        for start, block in _blocks(x):
-            present = self._present(block, start)
-            total = total + self._sum(np.where(present, block, 0.0))
-            count = count + self._sum(present)
-        if not np.all(count):
-            column = int(np.flatnonzero(np.asarray(count) == 0)[0])
-            raise ValueError(f"feature {column} has no value at all (every row is NaN)")
-        mean = np.atleast_1d(total / count)
-        squares = 0.0
-        for _, block in _blocks(x):
-            squares = squares + self._sum(np.where(np.isnan(block), 0.0, (block - mean) ** 2))
-        std = np.atleast_1d(np.sqrt(squares / count))
-        # Rounding leaves a constant column such as 0.1 a deviation of about eps * |mean| instead of 0.
-        constant = std <= 10.0 * np.finfo(np.float64).eps * np.abs(mean)
-        return mean, np.where(constant, 1.0, std)
-
-    def _sum(self, values):
-        return values.sum(axis=0 if self.per_feature else None)
 
     def _present(self, block, start):
         finite = np.isfinite(block)

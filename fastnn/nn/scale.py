@@ -43,11 +43,17 @@ class Scale(Module):
         """
         from ..data.scale import StandardScale
 
-        x = np.asarray(x)
+        x = np.asanyarray(x)
         if x.ndim != 2 or x.shape[1] != self.num_features:
             raise ValueError(f"Scale: x has shape {x.shape}: expected (rows, {self.num_features})")
+        if np.ma.is_masked(x):
+            raise ValueError("Scale: x has masked values: fill them first, or leave these rows out")
+        # Of the values as the layer will see them: a spread that its dtype rounds away is none.
+        with np.errstate(over="ignore"):
+            x = np.asarray(x).astype(self.mean.dtype, copy=False)
         fitted = StandardScale(per_feature=self.per_feature).fit(x)
-        for buffer, values in ((self.mean, fitted.mean), (self.std, fitted.std)):
+        std = fitted.std.astype(self.std.dtype)
+        for buffer, values in ((self.mean, fitted.mean), (self.std, np.where(std == 0.0, 1.0, std))):
             buffer.assign(np.broadcast_to(values, buffer.shape))
         return self
 
