@@ -47,6 +47,7 @@ cdef extern from "ops/lists.h" nogil:
         const char *citation
         const char *function
         const char *target
+        const char *link
         const char *limits
     const fnn_list_row *fnn_list(const char *name, int *count, int *first_code)
 

@@ -30,8 +30,8 @@ def list_rows(name):
 
     Each is a dict with name, code, cls, params, defaults, states, doc, citation and the texts of the formulas (forward,
     derivative and, where the output is kept, from_output, over simd/vec.h); optimizers' params are the names of their
-    scalars. Losses also have function (the functional name), target (what targets may be) and limits (of the
-    parameters, an expression).
+    scalars. Losses also have function (the functional name), target (what targets may be), link (what an output says)
+    and limits (of the parameters, an expression).
     """
     cdef int count = 0, first = 0
     cdef const _c.fnn_list_row *rows = _c.fnn_list(name.encode(), &count, &first)
@@ -47,7 +47,8 @@ def list_rows(name):
                        "forward": rows[i].forward.decode(), "derivative": rows[i].derivative.decode(),
                        "from_output": rows[i].from_output.decode(),
                        "citation": rows[i].citation.decode(), "function": rows[i].function.decode(),
-                       "target": rows[i].target.decode(), "limits": rows[i].limits.decode()})
+                       "target": rows[i].target.decode(), "link": rows[i].link.decode(),
+                       "limits": rows[i].limits.decode()})
     return result
 
 

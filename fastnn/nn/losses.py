@@ -1,4 +1,4 @@
-"""Losses as classes: a callable (output, target[, sample_weight=]) that also declares its target (decision 15)."""
+"""Losses as classes: a callable (output, target[, sample_weight=]) that also says what it means (see `meaning`)."""
 
 import numpy as np
 
@@ -7,17 +7,18 @@ from .. import functional as F
 from ..graph.parameter import bump_graph_version
 from ..kernels._labels import DOMAINS
 from ..kernels._losses import PointwiseRow
+from .meaning import Meaning, meaning_of
+
+__all__ = ["CLASSES", "CrossEntropyLoss", "Loss", "PointwiseLoss", "meaning_of"]
 
 
-class Loss:
-    """Base of the losses. ``target`` is "class" (integer labels or rows of probabilities) or "same" (output's shape).
+class Loss(Meaning):
+    """Base of the losses: a callable that declares its ``target``, ``link`` and ``reduction`` (see `Meaning`).
 
-    Any function ``loss(output, target)`` of symbolic tensors that returns a scalar is a loss for `Trainer` too; it is
-    taken as "same", and needs a third argument ``sample_weight`` if sample weights are to be used.
+    Any function ``loss(output, target)`` of symbolic tensors that returns a scalar is a loss for `Trainer` too; it may
+    declare the same attributes (``f.target = "class"``), is taken as "same" otherwise, and needs a third argument
+    ``sample_weight`` if sample weights are to be used.
     """
-
-    target = "same"
-    domain = None  # what targets may be, a Domain of kernels/_labels.py; None: anything
 
     def __setattr__(self, name, value):
         object.__setattr__(self, name, value)
@@ -59,6 +60,7 @@ class CrossEntropyLoss(Loss):
     """
 
     target = "class"
+    link = "softmax"
 
     def __init__(self, weight=None, *, ignore_index=None, label_smoothing=0.0, reduction="mean"):
         _check_reduction("CrossEntropyLoss", reduction)
@@ -113,6 +115,16 @@ class PointwiseLoss(Loss):
         return self._function(output, target, sample_weight=sample_weight, reduction=self.reduction, **options)
 
 
+def _meaning(row):
+    """The class attributes that say what a row's outputs mean, from its columns target and link."""
+    domain = DOMAINS.get(row["target"])
+    link, _, option = row["link"].partition(" if ")
+    if option:  # the link while an option is switched on
+        link = property(lambda self, name=link: name if getattr(self, option) else "identity")
+    target = "binary" if row["target"] in ("probability", "sign") else "same"
+    return {"domain": domain, "target": target, "link": link}
+
+
 def _make(row):
     lines = [f"{row['doc'][0].upper()}{row['doc'][1:]}.", "", "Parameters", "----------"]
     for option, default in zip(row["params"], row["defaults"], strict=True):
@@ -128,7 +140,7 @@ def _make(row):
         "__module__": __name__,
         "_row": PointwiseRow(row),
         "_function": staticmethod(getattr(F, row["function"])),
-        "domain": domain,
+        **_meaning(row),
     }
     return type(row["cls"], (PointwiseLoss,), body)
 

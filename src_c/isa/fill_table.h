@@ -94,7 +94,8 @@ const fnn_table FNN_TABLE_SYMBOL(f64) = {
         },
     .loss =
         {
-#define FNN_LOSS(name, function, cls, target, names, defaults, limits, operations, value, derivative, doc, citation)   \
+#define FNN_LOSS(name, function, cls, target, link, names, defaults, limits, operations, value, derivative, doc,       \
+                 citation)                                                                                             \
     loss_##name,
 #include "../kernels/losses.def"
 #undef FNN_LOSS

@@ -21,7 +21,8 @@ enum {
     FNN_BINARY_COUNT
 };
 enum {
-#define FNN_LOSS(name, function, cls, target, names, defaults, limits, operations, value, derivative, doc, citation)   \
+#define FNN_LOSS(name, function, cls, target, link, names, defaults, limits, operations, value, derivative, doc,       \
+                 citation)                                                                                             \
     FNN_LOSS_##name,
 #include "losses.def"
 #undef FNN_LOSS

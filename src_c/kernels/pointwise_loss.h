@@ -46,7 +46,7 @@ FNN_INLINE vec v_log_factorial(vec t) {
 /* ---- kernels ---- */
 
 /* `plain`: gradient and sum only, the usual case. */
-#define FNN_LOSS(name, function, cls, target_kind, names, defaults, limits, operations, value, derivative, doc,        \
+#define FNN_LOSS(name, function, cls, target_kind, link, names, defaults, limits, operations, value, derivative, doc,  \
                  citation)                                                                                             \
     FNN_INLINE vec loss_value_##name(vec x, vec t, vec d, vec p0, vec p1, vec p2) {                                    \
         (void)x, (void)t, (void)d, (void)p0, (void)p1, (void)p2;                                                       \

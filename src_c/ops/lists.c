@@ -9,33 +9,34 @@
     { a, b }
 static const fnn_list_row activations[] = {
 #define FNN_ACTIVATION(name, cls, nparams, names, defaults, forward, derivative, doc, citation)                        \
-    {#name, #cls, names, defaults, "", #forward, #derivative, "", doc, citation, "", "", "", 0},
+    {#name, #cls, names, defaults, "", #forward, #derivative, "", doc, citation, "", "", "", "", 0},
 #define FNN_ACTIVATION_OUTPUT(name, cls, nparams, names, defaults, forward, derivative, from_output, doc, citation)    \
-    {#name, #cls, names, defaults, "", #forward, #derivative, #from_output, doc, citation, "", "", "", 0},
+    {#name, #cls, names, defaults, "", #forward, #derivative, #from_output, doc, citation, "", "", "", "", 0},
 #include "../kernels/activations.def"
 #undef FNN_ACTIVATION
 };
 static const fnn_list_row elementwise[] = {
-#define FNN_ELEMENTWISE(name, formula, doc) {#name, "", "", {0}, "", #formula, "", "", doc, "", "", "", "", 0},
+#define FNN_ELEMENTWISE(name, formula, doc) {#name, "", "", {0}, "", #formula, "", "", doc, "", "", "", "", "", 0},
 #include "../kernels/elementwise.def"
 #undef FNN_ELEMENTWISE
 };
 static const fnn_list_row binary[] = {
-#define FNN_BINARY(name, formula, doc) {#name, "", "", {0}, "", #formula, "", "", doc, "", "", "", "", 0},
+#define FNN_BINARY(name, formula, doc) {#name, "", "", {0}, "", #formula, "", "", doc, "", "", "", "", "", 0},
 #include "../kernels/binary.def"
 #undef FNN_BINARY
 };
 #define VALUES(...) __VA_ARGS__ /* a list in parentheses is one macro argument, one in braces is not */
 static const fnn_list_row losses[] = {
-#define FNN_LOSS(name, function, cls, target, names, defaults, limits, operations, value, derivative, doc, citation)   \
-    {#name, #cls, names,    {VALUES defaults}, "",      #value, #derivative,                                           \
-     "",    doc,  citation, #function,         #target, limits, operations},
+#define FNN_LOSS(name, function, cls, target, link, names, defaults, limits, operations, value, derivative, doc,       \
+                 citation)                                                                                             \
+    {#name, #cls,     names,     {VALUES defaults}, "",   #value, #derivative, "",                                     \
+     doc,   citation, #function, #target,           link, limits, operations},
 #include "../kernels/losses.def"
 #undef FNN_LOSS
 };
 static const fnn_list_row optimizers[] = {
 #define FNN_OPTIMIZER(name, norms, states, scalars, doc, citation)                                                     \
-    {#name, "", scalars, {0}, states, "", "", "", doc, citation, "", "", "", 0},
+    {#name, "", scalars, {0}, states, "", "", "", doc, citation, "", "", "", "", 0},
 #include "../kernels/optimizers.def"
 #undef FNN_OPTIMIZER
 };

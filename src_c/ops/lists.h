@@ -13,8 +13,9 @@ typedef struct fnn_list_row {
     const char *forward, *derivative; /* the formulas' texts, "" where the list has none */
     const char *from_output; /* activations: the derivative in terms of the output y, "" where it is not kept */
     const char *doc, *citation;
-    const char *function, *target, *limits; /* losses: the functional name, what targets may be, limits of parameters */
-    int operations;                         /* losses: instructions per vector */
+    /* losses: the functional name, what targets may be, what an output says, limits of parameters */
+    const char *function, *target, *link, *limits;
+    int operations; /* losses: instructions per vector */
 } fnn_list_row;
 
 /* Rows of "activations", "elementwise", "binary", "losses" or "optimizers" in list order, the code of the first row in

@@ -225,7 +225,8 @@ void fnn_op_pointwise_loss_run(const fnn_args *args, const fnn_team *team) {
 
 /* Instructions per vector, as the rows say. */
 static const int pointwise_operations[] = {
-#define FNN_LOSS(name, function, cls, target, names, defaults, limits, operations, value, derivative, doc, citation)   \
+#define FNN_LOSS(name, function, cls, target, link, names, defaults, limits, operations, value, derivative, doc,       \
+                 citation)                                                                                             \
     operations,
 #include "../kernels/losses.def"
 #undef FNN_LOSS
