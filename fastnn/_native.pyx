@@ -5,6 +5,8 @@ It trusts its callers inside the package: shapes, strides, dtypes and overlap ar
 code ever frees or keeps NumPy memory; every reference that a program needs is held here.
 """
 
+import threading
+
 cimport cython
 cimport numpy as cnp
 from cpython.object cimport PyObject
@@ -24,6 +26,7 @@ include "_native_eager.pxi"
 include "_native_eager_norms.pxi"
 include "_native_eager_optimizers.pxi"
 include "_native_program.pxi"
+include "_native_guard.pxi"
 include "_native_forward.pxi"
 include "_native_call.pxi"
 include "_native_step.pxi"

@@ -33,9 +33,13 @@ cdef class Call:
     cells : sequence of (closure cell, content)
         The program holds while these cells hold these objects.
     dtype : numpy.dtype
+    guard : Guard
+        Of the parameters that the program reads, or (`writes`) changes.
     """
 
     cdef Program program
+    cdef Guard guard
+    cdef bint writes
     cdef object structure, result_structure
     cdef tuple cells, number_types
     cdef Place *inputs
@@ -44,10 +48,11 @@ cdef class Call:
     cdef int64_t version
     cdef const char *isa
 
-    def __cinit__(self, Program program not None, structure, result_structure, inputs, outputs, cells, dtype):
+    def __cinit__(self, Program program not None, structure, result_structure, inputs, outputs, cells, dtype,
+                  Guard guard not None, bint writes):
         if program.program.slot_count > 2 or any(len(item[1]) > CALL_AXES for item in (*inputs, *outputs)):
             raise ValueError("Call takes a program of at most 2 scalars and arrays of at most 8 axes")
-        self.program = program
+        self.program, self.guard, self.writes = program, guard, writes
         self.structure, self.result_structure = structure, result_structure
         self.cells = tuple(cells)
         self.number_types = tuple([item[3] for item in inputs])
@@ -145,12 +150,33 @@ cdef class Call:
         return True
 
     def run(self, tuple args):
-        """The result, or None (and nothing done) for arguments that need the careful path."""
+        """The result, or None (and nothing done) for arguments that need the careful path.
+
+        Raises
+        ------
+        RuntimeError
+            If another thread is training what the program reads.
+        """
+        if not self.is_current():
+            return None
+        if self.writes:
+            self.guard.start_writing()
+        else:
+            self.guard.start_reading()
+        try:
+            return self.try_run(args)
+        finally:
+            if self.writes:
+                self.guard.stop_writing()
+            else:
+                self.guard.stop_reading()
+
+    cdef try_run(self, tuple args):
         cdef list leaves = [], results = []
         cdef Py_ssize_t i, at = 0
         cdef double scalars[2]
         cdef cnp.ndarray array
-        if not self.is_current() or not self.flatten(self.structure, args, leaves):
+        if not self.flatten(self.structure, args, leaves):
             return None
         for i in range(self.input_count):
             leaf = leaves[i]

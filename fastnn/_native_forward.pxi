@@ -1,4 +1,4 @@
-# A model called again and again: who may call it now, whether its program still is what the model says, and the call.
+# A model called again and again: whether its program still is what the model says, and the call.
 
 cdef int64_t current_graph_version = 0
 
@@ -12,45 +12,6 @@ def bump_graph_version():
     """Make every program compiled so far stale."""
     global current_graph_version
     current_graph_version += 1
-
-
-@cython.final
-cdef class Guard:
-    """Readers and one writer. Nobody waits: a conflict raises, because waiting would hide a mistake.
-
-    The thread that trains may predict between steps (callbacks do). The GIL is the lock: no method gives it up.
-    """
-
-    cdef Py_ssize_t readers, depth
-    cdef unsigned long writer  # the thread that trains, 0: none
-
-    cpdef int start_reading(self) except -1:
-        if self.writer and self.writer != PyThread_get_thread_ident():
-            raise RuntimeError(
-                "this model is being trained by another thread; predict on a copy (copy.deepcopy(model)) or wait"
-            )
-        self.readers += 1
-        return 0
-
-    cpdef int stop_reading(self) except -1:
-        self.readers -= 1
-        return 0
-
-    cpdef int start_writing(self) except -1:
-        cdef unsigned long me = PyThread_get_thread_ident()
-        if self.writer and self.writer != me:
-            raise RuntimeError("this model is being trained by another thread already")
-        if self.readers:
-            raise RuntimeError("another thread is predicting on this model; training must wait until it has ended")
-        self.writer = me
-        self.depth += 1
-        return 0
-
-    cpdef int stop_writing(self) except -1:
-        self.depth -= 1
-        if self.depth == 0:
-            self.writer = 0
-        return 0
 
 
 cdef enum:
@@ -83,21 +44,24 @@ cdef class Forward:
         Shapes of a row of the input and of the output; at most 7 axes.
     dtype_code : int
         0 float32, 1 float64.
+    guard : Guard
+        Of the parameters that the program reads.
     """
 
     cdef Program program
-    cdef readonly Guard guard  # None: nothing to guard
+    cdef readonly Guard guard
     cdef int feed, result, kind, in_axes, out_axes
     cdef cnp.npy_intp features[FORWARD_AXES]
     cdef cnp.npy_intp tail[FORWARD_AXES]
     cdef int64_t version  # of the graphs, -1: any
     cdef const char *isa
 
-    def __init__(self, Program program not None, int feed, int result, tuple features, tuple tail, int dtype_code):
+    def __init__(self, Program program not None, int feed, int result, tuple features, tuple tail, int dtype_code,
+                 Guard guard not None):
         cdef Py_ssize_t i
         if len(features) >= FORWARD_AXES or len(tail) >= FORWARD_AXES or program.program.slot_count:
             raise ValueError("Forward takes a program without scalars and rows of at most 7 axes")
-        self.program = program
+        self.program, self.guard = program, guard
         self.feed, self.result = feed, result
         self.kind = cnp.NPY_FLOAT if dtype_code == 0 else cnp.NPY_DOUBLE
         self.in_axes, self.out_axes = len(features), len(tail)
@@ -107,9 +71,8 @@ cdef class Forward:
             self.tail[i] = tail[i]
         self.version = -1
 
-    def allow(self, Guard guard, int64_t version):
-        """From now on run only while the graphs have this version and the instruction set stays, under this guard."""
-        self.guard = guard
+    def allow(self, int64_t version):
+        """From now on run only while the graphs have this version and the instruction set stays."""
         self.version = version
         self.isa = _c.fnn_get_isa()
 
@@ -131,10 +94,17 @@ cdef class Forward:
         RuntimeError
             If another thread is training the model now.
         """
-        cdef cnp.npy_intp shape[FORWARD_AXES]
-        cdef int i
         if self.version != -1 and (self.version != current_graph_version or self.isa != _c.fnn_get_isa()):
             return None
+        self.guard.start_reading()  # before x is converted, which can let another thread run
+        try:
+            return self.try_run(x, out)
+        finally:
+            self.guard.stop_reading()
+
+    cdef try_run(self, x, out):
+        cdef cnp.npy_intp shape[FORWARD_AXES]
+        cdef int i
         if not cnp.PyArray_CheckExact(x) or not self.fits(<cnp.ndarray> x, self.in_axes, self.features):
             return None
         if real_type(x) != self.kind or not cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray> x):
@@ -151,14 +121,7 @@ cdef class Forward:
                 or cnp.PyArray_DIM(<cnp.ndarray> out, 0) != rows or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray> out)
                 or not cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray> out) or not apart(<cnp.ndarray> out, <cnp.ndarray> x)):
             return None
-        if self.guard is None:
-            self.compute(rows, <cnp.ndarray> x, <cnp.ndarray> out)
-            return out
-        self.guard.start_reading()
-        try:
-            self.compute(rows, <cnp.ndarray> x, <cnp.ndarray> out)
-        finally:
-            self.guard.stop_reading()
+        self.compute(rows, <cnp.ndarray> x, <cnp.ndarray> out)
         return out
 
     cdef int compute(self, int64_t rows, cnp.ndarray x, cnp.ndarray out) except -1:

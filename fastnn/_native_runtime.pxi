@@ -22,15 +22,48 @@ def get_isa():
     return _c.fnn_get_isa().decode()
 
 
-def set_isa(name, local=False):
-    """Use this instruction set: in the whole process, or in the calling thread only; None is the default again."""
-    text = None if name is None else str(name).encode()
+cdef int use_isa(name, bint local) except -1:
     cdef const char *chosen = NULL
+    text = None if name is None else str(name).encode()
     if text is not None:
         chosen = text
     cdef _c.fnn_status status = _c.fnn_set_local_isa(chosen) if local else _c.fnn_set_isa(chosen)
     if status != _c.FNN_OK:
-        raise ValueError(f"instruction set {name!r} cannot be used here; available: {', '.join(available_isas())}")
+        raise ValueError(f"unknown or unsupported instruction set {name!r}; available here: "
+                         f"{', '.join(available_isas())}")
+    return 0
+
+
+def set_isa(name):
+    """Use this instruction set in the whole process; None is the default again."""
+    use_isa(name, False)
+
+
+_of_thread = threading.local()
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class LocalIsa:
+    """Context manager, entered once: the calling thread uses this instruction set.
+
+    Entering and leaving are one native call each, which no signal handler can come between.
+    """
+
+    cdef object name, before
+
+    def __init__(self, name):
+        self.name = name
+
+    def __enter__(self):
+        self.before = getattr(_of_thread, "isa", None)
+        use_isa(self.name, True)
+        _of_thread.isa = self.name
+
+    def __exit__(self, *_):
+        use_isa(self.before, True)
+        _of_thread.isa = self.before
+        return False
 
 
 def check_environment():
@@ -50,9 +83,30 @@ def set_num_threads(int n):
     _c.fnn_set_num_threads(n)
 
 
-def set_local_threads(int n, bint force=False):
-    """Set the threads of the calling thread's calls; 0 removes it. force switches the cost model off."""
-    _c.fnn_set_local_threads(n, force)
+@cython.final
+@cython.auto_pickle(False)
+cdef class LocalThreads:
+    """Context manager, entered once: the calling thread's calls use n threads (0: no change).
+
+    Entering and leaving are one native call each, which no signal handler can come between. `force` switches the cost
+    model off.
+    """
+
+    cdef int n, n_before, force_before
+    cdef bint force
+
+    def __init__(self, int n, bint force=False):
+        self.n, self.force = n, force
+
+    def __enter__(self):
+        _c.fnn_get_local_threads(&self.n_before, &self.force_before)
+        if self.n:
+            _c.fnn_set_local_threads(self.n, self.force)
+
+    def __exit__(self, *_):
+        if self.n:
+            _c.fnn_set_local_threads(self.n_before, self.force_before)
+        return False
 
 
 def threads_forced():

@@ -9,13 +9,6 @@ cdef extern from "Python.h":
 
 
 @cython.auto_pickle(False)
-cdef class Versioned:
-    """Base of what counts its writes."""
-
-    cdef public int64_t version
-
-
-@cython.auto_pickle(False)
 cdef class Stepped:
     """Base of what counts the steps it has had."""
 

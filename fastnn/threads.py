@@ -1,8 +1,5 @@
 """Threads and instruction sets: how many, which one, and what this build is (decision 11)."""
 
-import threading
-from contextlib import contextmanager
-
 from . import _native
 
 __all__ = [
@@ -14,9 +11,6 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
-
-_local = threading.local()
-
 
 def checked_count(n, function):
     """n as an int from 1 to 1024, or an error that names the function."""
@@ -56,7 +50,6 @@ def get_num_threads():
     return _native.get_num_threads()
 
 
-@contextmanager
 def num_threads(n, *, force=False):
     """Use n threads for the fastnn calls of the calling Python thread inside the ``with`` block.
 
@@ -66,19 +59,13 @@ def num_threads(n, *, force=False):
         1 to 1024. None changes nothing (handy for optional arguments).
     force : bool, default False
         Use all n even where the cost model finds that fewer are faster. Tests of determinism need this.
+
+    Returns
+    -------
+    context manager
+        Entered once. Ctrl-C inside the block leaves it in order.
     """
-    if n is None:
-        yield
-        return
-    count = checked_count(n, "num_threads")
-    before = getattr(_local, "setting", (0, False))
-    _local.setting = (count, bool(force))
-    _native.set_local_threads(count, bool(force))
-    try:
-        yield
-    finally:
-        _local.setting = before
-        _native.set_local_threads(*before)
+    return _native.LocalThreads(0 if n is None else checked_count(n, "num_threads"), bool(force))
 
 
 def available_isas():
@@ -86,7 +73,6 @@ def available_isas():
     return tuple(_native.available_isas())
 
 
-@contextmanager
 def isa(name):
     """Use one instruction set for the calls of this Python thread inside the ``with`` block.
 
@@ -97,6 +83,11 @@ def isa(name):
     name : str
         One of ``available_isas()``.
 
+    Returns
+    -------
+    context manager
+        Entered once. Ctrl-C inside the block leaves it in order.
+
     Raises
     ------
     ValueError
@@ -105,14 +96,7 @@ def isa(name):
     valid = available_isas()
     if name not in valid:
         raise ValueError(f"unknown or unsupported instruction set {name!r}; available here: {', '.join(valid)}")
-    before = getattr(_local, "isa", None)
-    _local.isa = name
-    _native.set_isa(name, local=True)
-    try:
-        yield
-    finally:
-        _local.isa = before
-        _native.set_isa(before, local=True)
+    return _native.LocalIsa(name)
 
 
 def show_config(mode="stdout"):

@@ -166,3 +166,89 @@ def test_no_code_from_files():
                 assert not {"pickle", "marshal", "shelve", "importlib.util"} & set(names), source
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in ("eval", "exec", "compile", "__import__"), source
+
+
+def claiming(architecture, tensors):
+    """A sealed model file of this architecture with these arrays."""
+    from fastnn.io import checksum
+    from fastnn.io.safetensors import to_bytes
+
+    metadata = {"fastnn.schema": "1", "fastnn.architecture": json.dumps(architecture), checksum.KEY: checksum.BLANK}
+    return b"".join(bytes(piece) for piece in checksum.seal(to_bytes(tensors, metadata)))
+
+
+HUGE = 10**15
+
+
+@pytest.mark.parametrize(
+    "layer, shapes",
+    [
+        ({"class": "Linear", "in_features": 16000, "out_features": 16000}, {"weight": (1, 1), "bias": (1,)}),
+        ({"class": "Linear", "in_features": HUGE, "out_features": HUGE}, {"weight": (1, 1), "bias": (1,)}),
+        ({"class": "Embedding", "num_embeddings": HUGE, "embedding_dim": 64}, {"weight": (1, 64)}),
+        ({"class": "BatchNorm1d", "num_features": HUGE},
+         dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (1,))),
+        ({"class": "LayerNorm", "normalized_shape": [HUGE]}, {"weight": (1,), "bias": (1,)}),
+        ({"class": "Scale", "num_features": HUGE}, {"mean": (1,), "std": (1,)}),
+        ({"class": "PReLU", "num_parameters": HUGE}, {"weight": (1,)}),
+        ({"class": "Highway", "features": HUGE}, {"gate.weight": (1, 1)}),
+        ({"class": "Linear", "in_features": 16000, "out_features": 16000}, {}),
+        ({"class": "Linear", "in_features": 2**80, "out_features": 2}, {"weight": (1, 1), "bias": (1,)}),
+    ],
+    ids=lambda value: value.get("class") if isinstance(value, dict) else None,
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_small_file_that_claims_a_large_model_costs_nothing(layer, shapes, dtype, tmp_path):
+    import resource
+    import time
+
+    tensors = {f"0.{name}": np.zeros(shape, dtype) for name, shape in shapes.items()}
+    path = tmp_path / "m"
+    path.write_bytes(claiming({"class": "Sequential", "layers": [layer], "dtype": dtype}, tensors))
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    with pytest.raises(ValueError, match="the model cannot be rebuilt"):
+        fastnn.load(path)
+    assert time.perf_counter() - began < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64_000  # KiB
+
+
+def test_a_loaded_model_is_like_any_other(tmp_path):
+    """Built without memory, then filled: dtype, ties, frozen parameters and further use are as ever."""
+    shared = nn.Linear(4, 4)
+    model = nn.Sequential(shared, nn.BatchNorm1d(4, momentum=None), nn.PReLU(), shared, nn.Highway(4)).to("float64")
+    model[2].weight.requires_grad = False
+    fastnn.save(model, tmp_path / "m")
+    loaded = fastnn.load(tmp_path / "m")
+    assert loaded[0] is loaded[3] and not loaded[2].weight.requires_grad and loaded.dtype == np.float64
+    x = np.random.default_rng(0).normal(size=(8, 4))
+    assert np.array_equal(loaded(x), model(x))
+    loaded.to("float32").reset_parameters(3)
+    fastnn.Trainer(loaded, nn.MSELoss(), fastnn.optim.Adam()).fit(x, x, epochs=1, progress=False)
+    grown = nn.Sequential(fastnn.load(tmp_path / "m"))
+    assert np.array_equal(grown(x), model(x))
+
+
+@pytest.mark.parametrize("read", [fastnn.load, load_safetensors, is_fastnn_file])
+def test_pipes_and_devices_are_not_read(read, tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        if read is is_fastnn_file:
+            assert read(path) is False
+            continue
+        with pytest.raises(OSError, match="is not a regular file"):
+            read(path)
+
+
+def test_a_large_file_of_another_kind_is_not_read_as_a_whole(tmp_path):
+    import resource
+
+    with open(tmp_path / "video", "wb") as file:
+        file.truncate(3 * 2**30)  # a hole: no disk is used
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    resume = fastnn.Trainer(nn.Linear(1, 1), nn.MSELoss(), fastnn.optim.SGD()).resume
+    for read in (fastnn.load, load_safetensors, resume):
+        with pytest.raises(ValueError, match="not a safetensors file"):
+            read(tmp_path / "video")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64_000

@@ -62,11 +62,8 @@ def test_bits_do_not_depend_on_threads(threads):
     program, run, _ = two_layers(chunk=64, capacity=64)
     data = np.random.default_rng(3).standard_normal((321, 20), dtype=np.float32)
     reference = run(data)
-    _native.set_local_threads(threads, True)
-    try:
+    with _native.LocalThreads(threads, True):
         assert np.array_equal(run(data), reference)
-    finally:
-        _native.set_local_threads(0)
 
 
 def test_too_many_rows_for_an_unchunked_program_is_an_error():
@@ -178,10 +175,7 @@ def test_a_raised_flag_and_the_clock_stop_at_a_step_boundary():
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
 def test_steps_under_forced_threads(threads):
-    _native.set_local_threads(threads, True)
-    try:
+    with _native.LocalThreads(threads, True):
         countdown = Countdown()
         done, losses = countdown.run(np.arange(200.0), list(range(201)))
         assert done == 200 and losses.tolist() == list(range(200)) and countdown.parameter[0] == 200
-    finally:
-        _native.set_local_threads(0)

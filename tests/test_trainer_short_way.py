@@ -380,10 +380,9 @@ def test_training_while_another_thread_uses_the_model_raises():
     reading, leave = threading.Event(), threading.Event()
 
     def read():
-        t.model._guard.start_reading()
-        reading.set()
-        leave.wait(20)
-        t.model._guard.stop_reading()
+        with t.model._guard.reading():
+            reading.set()
+            leave.wait(20)
 
     reader = threading.Thread(target=read)
     reader.start()

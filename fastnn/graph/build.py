@@ -56,7 +56,8 @@ class CompiledModel:
         if program.slot_count or max(len(shape), len(features) + 1) > 8:
             return None
         (feed,), (result,) = feeds.values(), results.values()
-        return plan.native.Forward(program, feed, result, features, shape[1:], 0 if self.dtype == np.float32 else 1)
+        code = 0 if self.dtype == np.float32 else 1
+        return plan.native.Forward(program, feed, result, features, shape[1:], code, plan.guard)
 
     @property
     def chunk_rows(self):
@@ -67,6 +68,11 @@ class CompiledModel:
     def plan(self):
         """The lowered program(s)."""
         return self._plan
+
+    @property
+    def guard(self):
+        """Of the parameters that a call reads."""
+        return self._plan.guard
 
     def run(self, arrays, out=None, step=0):
         """Predict.

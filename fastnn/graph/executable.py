@@ -65,7 +65,10 @@ class Executable:
         ]
         results = [(segment.results[id(t)], t.shape) for t in self.outputs]
         native = self.plan.native
-        return native.Call(segment.program, structure, result_structure, inputs, results, cells, self.dtype)
+        return native.Call(
+            segment.program, structure, result_structure, inputs, results, cells, self.dtype, self.plan.guard,
+            self.plan.writes,
+        )  # fmt: skip
 
     def check_targets(self, arrays):
         """Raise ValueError if a loss cannot take a target among the inputs; a difference quotient's may lie outside."""

@@ -5,9 +5,12 @@ same for every ISA: the layout that the forward product reads without packing. T
 Every write bumps the version; whatever changes the graph (dtype, requires_grad) bumps the global graph version.
 """
 
+import threading
+from contextlib import contextmanager
+
 import numpy as np
 
-from .._native import Versioned, bump_graph_version, graph_version  # noqa: F401 (read by every native call of a model)
+from .._native import Guard, Versioned, bump_graph_version, graph_version  # noqa: F401 (read by every native call)
 
 _LINE = 64  # bytes of a cache line: the alignment of every owned array
 
@@ -19,6 +22,34 @@ def aligned_zeros(shape, dtype):
     raw = np.zeros(count * dtype.itemsize + _LINE, dtype=np.uint8)
     start = -raw.ctypes.data % _LINE
     return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+
+
+_local = threading.local()
+
+
+@contextmanager
+def unallocated():
+    """Parameters made inside the block have shapes but no memory and no values, until `Parameter.allocate`."""
+    before, _local.unallocated = is_unallocated(), True
+    try:
+        yield
+    finally:
+        _local.unallocated = before
+
+
+def is_unallocated():
+    """Whether the calling thread is inside ``with unallocated():``."""
+    return getattr(_local, "unallocated", False)
+
+
+def filled(shape, value=0.0):
+    """Initial values of a parameter, all the same; an array that needs no memory."""
+    return np.broadcast_to(np.float32(value), shape)
+
+
+def _storage(shape, dtype):
+    """Zeros in the shape of a storage; without memory, and read-only, where nothing is allocated."""
+    return np.broadcast_to(np.zeros((), dtype), shape) if is_unallocated() else aligned_zeros(shape, dtype)
 
 
 def padded_ld(columns):
@@ -130,8 +161,9 @@ class Parameter(_Arithmetic, Versioned):
         self.buffer = bool(buffer)
         self._requires_grad = bool(requires_grad) and not self.buffer
         self.version = 0
-        self.storage = aligned_zeros(storage_shape(self.shape), dtype.newbyteorder("="))
-        logical_view(self.storage, self.shape)[...] = data
+        self.storage = _storage(storage_shape(self.shape), dtype.newbyteorder("="))
+        if not is_unallocated():
+            logical_view(self.storage, self.shape)[...] = data
 
     @property
     def dtype(self):
@@ -167,6 +199,10 @@ class Parameter(_Arithmetic, Versioned):
             self._requires_grad = value
             bump_graph_version()
 
+    def guard(self):
+        """Who may read or write this array alone; see `_native.Guard`."""
+        return Guard((self,))
+
     def numpy(self):
         """A read-only view of the values in logical shape. It follows later writes; copy it to keep it."""
         view = logical_view(self.storage, self.shape)
@@ -178,7 +214,8 @@ class Parameter(_Arithmetic, Versioned):
 
         if is_tracing():
             raise TypeError("NumPy sees a parameter's values of now: in a forward use fastnn.functional on it")
-        array = np.array(self.numpy(), dtype=dtype)
+        with self.guard().reading():
+            array = np.array(self.numpy(), dtype=dtype)
         if copy is False:
             raise ValueError("a parameter is copied when it becomes an array; numpy() gives a read-only view")
         return array
@@ -198,14 +235,17 @@ class Parameter(_Arithmetic, Versioned):
         ------
         ValueError
             If the shape differs: nothing is broadcast.
+        RuntimeError
+            If another thread trains or predicts with it now.
         """
         array = np.asarray(array)
         if array.shape != self.shape:
             raise ValueError(f"parameter {self.name or ''} has shape {self.shape}, the values {array.shape}")
         if array.dtype.kind not in "fiub":
             raise TypeError(f"a parameter holds real numbers, not {array.dtype}")
-        logical_view(self.storage, self.shape)[...] = array
-        self.version += 1
+        with self.guard().writing():
+            logical_view(self.storage, self.shape)[...] = array
+            self.version += 1
 
     def to(self, dtype):
         """Convert to float32 or float64 in new storage; compiled programs become stale. Returns self."""
@@ -213,12 +253,19 @@ class Parameter(_Arithmetic, Versioned):
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"a parameter is float32 or float64, not {dtype}")
         if dtype != self.dtype:
-            fresh = aligned_zeros(self.storage.shape, dtype)
-            fresh[...] = self.storage
-            self.storage = fresh
-            self.version += 1
-            bump_graph_version()
+            with self.guard().writing():
+                fresh = _storage(self.storage.shape, dtype)
+                if not is_unallocated():
+                    fresh[...] = self.storage
+                self.storage = fresh
+                self.version += 1
+                bump_graph_version()
         return self
+
+    def allocate(self):
+        """Give a parameter that was made in ``with unallocated():`` memory, filled with zeros."""
+        if not self.storage.flags.writeable:
+            self.storage = aligned_zeros(self.storage.shape, self.dtype)
 
     def __repr__(self):
         kind = "buffer" if self.buffer else "" if self._requires_grad else "frozen"
@@ -226,7 +273,8 @@ class Parameter(_Arithmetic, Versioned):
         return f"Parameter({inner})"
 
     def __getstate__(self):
-        return (np.array(self.numpy()), self.name, self._requires_grad, self.buffer, self.version)
+        with self.guard().reading():
+            return (np.array(self.numpy()), self.name, self._requires_grad, self.buffer, self.version)
 
     def __setstate__(self, state):
         data, name, requires_grad, buffer, version = state
@@ -234,7 +282,8 @@ class Parameter(_Arithmetic, Versioned):
         self.version = version
 
     def __deepcopy__(self, memo):
-        copy = Parameter(self.numpy(), self.name, self._requires_grad, self.buffer)
-        copy.version = self.version
+        with self.guard().reading():
+            copy = Parameter(self.numpy(), self.name, self._requires_grad, self.buffer)
+            copy.version = self.version
         memo[id(self)] = copy
         return copy

@@ -40,7 +40,7 @@ class Program:
         self._model = build_inference(self._fn, specs, self._fn.dtype, disabled=self._disabled)
         self._forward = self._model.forward()
         if self._forward is not None:
-            self._forward.allow(None, self._version)
+            self._forward.allow(self._version)
 
     def __call__(self, *inputs, out=None):
         """Run on arrays.

@@ -126,12 +126,17 @@ def _read(path):
 
 def _build(architecture, tensors, model):
     from fastnn import nn
+    from fastnn.graph.parameter import unallocated
+    from fastnn.nn.state import checked_writes
 
     if model is None:
         if CUSTOM in architecture:
             name = architecture[CUSTOM]
             raise ValueError(f"it holds a class of your own: say fastnn.load(path, model={name}(...))")
-        model = nn.from_config(architecture)
+        with unallocated():
+            model = nn.from_config(architecture)
+            for tensor, _ in checked_writes(model, tensors, True):  # what is allocated is stored in the file
+                tensor.allocate()
     model.load_state_dict(tensors)
     return model
 
@@ -162,7 +167,7 @@ def load_model_file(path, model=None):
     architecture = _from_json(metadata, "fastnn.architecture", path)
     try:
         model = _build(architecture, tensors, model)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError) as error:
         # A KeyError's text would be its argument in quotes.
         message = error.args[0] if error.args else type(error).__name__
         raise ValueError(f"{path}: the model cannot be rebuilt: {message}") from None

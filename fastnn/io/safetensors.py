@@ -9,6 +9,7 @@ file each time. Reading goes through the package's parser, which has been fuzzed
 
 import json
 import os
+import stat
 
 import numpy as np
 
@@ -112,6 +113,16 @@ def _refuse_duplicates(pairs):
     return result
 
 
+def _header_size(head, total, path):
+    """Bytes of the header of a file of `total` bytes that begins so."""
+    if total < 8:
+        raise ValueError(f"{path} is not a safetensors file: it holds {total} bytes, fewer than a header's length")
+    size = int.from_bytes(head[:8], "little")
+    if size > MAX_HEADER or 8 + size > total or head[8:9] != b"{":
+        raise ValueError(f"{path} is not a safetensors file, or is truncated (its header does not fit)")
+    return size
+
+
 def read_header(data, path):
     """Parse and check the header of a safetensors file held in `data`.
 
@@ -126,11 +137,7 @@ def read_header(data, path):
     ValueError
         In one line that starts with `path`.
     """
-    if len(data) < 8:
-        raise ValueError(f"{path} is not a safetensors file: it holds {len(data)} bytes, fewer than a header's length")
-    size = int.from_bytes(data[:8], "little")
-    if size > MAX_HEADER or 8 + size > len(data) or data[8:9] != b"{":
-        raise ValueError(f"{path} is not a safetensors file, or is truncated (its header does not fit)")
+    size = _header_size(data[:9], len(data), path)
     try:
         header = json.loads(bytes(data[8 : 8 + size]).decode(), object_pairs_hook=_refuse_duplicates)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
@@ -177,10 +184,18 @@ def from_bytes(data, path):
 
 
 def read_file(path):
-    """The bytes of a file; OSError that names it otherwise."""
+    """The bytes of a safetensors file, read as a whole only if it begins like one; OSError if it cannot be read."""
+    with _open(path) as file:
+        head, total = file.read(9), os.fstat(file.fileno()).st_size
+        _header_size(head, total, path)
+        return head + file.read(total - len(head))
+
+
+def _open(path):
     check_is_file(path)
-    with open(path, "rb") as file:
-        return file.read()
+    if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe or a device might never end
+        raise OSError(f"{path} is not a regular file")
+    return open(path, "rb")
 
 
 def load_safetensors(path, *, return_metadata=False):
@@ -218,9 +233,7 @@ def load_safetensors(path, *, return_metadata=False):
 def load_safetensors_metadata(path):
     """The ``__metadata__`` of a safetensors file, a dict of texts, without reading the arrays."""
     path = os.fspath(path)
-    check_is_file(path)
-    with open(path, "rb") as file:
-        head = file.read(8)
-        size = int.from_bytes(head, "little")
-        data = head + file.read(min(size, MAX_HEADER))
-    return read_header(data, path)[1]
+    with _open(path) as file:
+        head = file.read(9)
+        size = _header_size(head, os.fstat(file.fileno()).st_size, path)
+        return read_header(head + file.read(size - 1), path)[1]

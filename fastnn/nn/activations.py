@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import _native
 from .. import functional as F
+from ..graph.parameter import filled
 from .layer import Layer, positive_int
 from .module import Module, Parameter
 
@@ -99,7 +100,7 @@ class PReLU(Layer):
     def __init__(self, num_parameters=1, init=0.25):
         self.num_parameters = n = positive_int(num_parameters, "PReLU: num_parameters")
         self.init = float(init)
-        self.weight = Parameter(np.full(n, self.init, np.float32), name="weight")
+        self.weight = Parameter(filled(n, self.init), name="weight")
 
     def _draw_parameters(self, seed, path):
         self.weight.assign(np.full(self.weight.shape, self.init, self.weight.dtype))

@@ -5,6 +5,7 @@ import numpy as np
 from .. import functional as F
 from .. import kernels
 from ..graph import trace
+from ..graph.parameter import filled
 from .layer import Layer, positive_int
 from .module import Parameter
 
@@ -43,10 +44,10 @@ class BatchNorm1d(Layer):
         self.eps = float(eps)
         self.momentum = None if momentum is None else float(momentum)
         self.unbiased = bool(unbiased)
-        self.weight = Parameter(np.ones(n, np.float32), name="weight")
-        self.bias = Parameter(np.zeros(n, np.float32), name="bias")
-        self.running_mean = Parameter(np.zeros(n, np.float32), name="running_mean", requires_grad=False, buffer=True)
-        self.running_var = Parameter(np.ones(n, np.float32), name="running_var", requires_grad=False, buffer=True)
+        self.weight = Parameter(filled(n, 1), name="weight")
+        self.bias = Parameter(filled(n), name="bias")
+        self.running_mean = Parameter(filled(n), name="running_mean", requires_grad=False, buffer=True)
+        self.running_var = Parameter(filled(n, 1), name="running_var", requires_grad=False, buffer=True)
         if momentum is None:
             self.num_batches_tracked = Parameter(np.zeros((), np.float32), name="num_batches_tracked", buffer=True)
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import functional as F
+from ..graph.parameter import filled
 from . import init as initialisers
 from .layer import Layer, positive_int
 from .module import Parameter
@@ -43,7 +44,7 @@ class Embedding(Layer):
         self.padding_idx = None if padding_idx is None else int(padding_idx) % n
         initialisers.check(init)
         self.init = init
-        self.weight = Parameter(np.zeros((n, self.embedding_dim), np.float32), name="weight")
+        self.weight = Parameter(filled((n, self.embedding_dim)), name="weight")
         self._draw(0 if seed is None else seed, "")
         if seed is not None:
             self._keep_weights()

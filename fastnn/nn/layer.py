@@ -1,5 +1,6 @@
 """Layer: a module with parameters of its own that it knows how to draw."""
 
+from ..graph.parameter import is_unallocated
 from .module import Module
 
 
@@ -9,24 +10,22 @@ class Layer(Module):
     _drawn = ()
 
     def _draw(self, seed, path):
+        if is_unallocated():  # values will be loaded
+            return
         self._draw_parameters(seed, path)
-        versions = tuple((id(tensor), tensor.version) for tensor in self._own_tensors())
-        object.__setattr__(self, "_drawn", versions)
+        self._mark_drawn()
+
+    def _mark_drawn(self):
+        object.__setattr__(self, "_drawn", self._versions())
+
+    def _versions(self):
+        return tuple((id(value), value.version) for value in self.__dict__.values() if hasattr(value, "storage"))
 
     def _is_untouched(self):
-        return self._drawn == tuple((id(tensor), tensor.version) for tensor in self._own_tensors())
+        return self._drawn == self._versions()
 
     def _keep_weights(self):
         object.__setattr__(self, "_drawn", ())
-
-    def _own_tensors(self):
-        return [value for value in self.__dict__.values() if hasattr(value, "storage")]
-
-    def _replace(self, name, old, new):
-        untouched = self._is_untouched()
-        super()._replace(name, old, new)
-        if untouched:
-            object.__setattr__(self, "_drawn", tuple((id(t), t.version) for t in self._own_tensors()))
 
     def _draw_parameters(self, seed, path):
         raise NotImplementedError

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import functional as F
+from ..graph.parameter import filled
 from .layer import Layer, positive_int
 from .module import Parameter
 
@@ -32,8 +33,8 @@ class LayerNorm(Layer):
         self.eps = float(eps)
         self.elementwise_affine = bool(elementwise_affine)
         shape = self.normalized_shape
-        self.weight = Parameter(np.ones(shape, np.float32), name="weight") if elementwise_affine else None
-        self.bias = Parameter(np.zeros(shape, np.float32), name="bias") if elementwise_affine and bias else None
+        self.weight = Parameter(filled(shape, 1), name="weight") if elementwise_affine else None
+        self.bias = Parameter(filled(shape), name="bias") if elementwise_affine and bias else None
 
     def _draw_parameters(self, seed, path):
         for tensor, value in ((self.weight, 1), (self.bias, 0)):

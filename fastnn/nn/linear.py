@@ -1,8 +1,8 @@
 """Linear: y = x W^T + b."""
 
-import numpy as np
 
 from .. import functional as F
+from ..graph.parameter import filled
 from . import init as initialisers
 from .layer import Layer, positive_int
 from .module import Parameter
@@ -37,8 +37,8 @@ class Linear(Layer):
         initialisers.check(init)
         self.init = init
         self._following = None
-        self.weight = Parameter(np.zeros((self.out_features, self.in_features), np.float32), name="weight")
-        self.bias = Parameter(np.zeros(self.out_features, np.float32), name="bias") if bias else None
+        self.weight = Parameter(filled((self.out_features, self.in_features)), name="weight")
+        self.bias = Parameter(filled(self.out_features), name="bias") if bias else None
         self._draw(0 if seed is None else seed, "")
         if seed is not None:
             self._keep_weights()

@@ -6,12 +6,13 @@ Program that was planned from it. Nothing here holds state that a user could for
 
 import threading
 from contextlib import contextmanager
+from copy import deepcopy
 
 import numpy as np
 
+from .._native import Guard
 from ..graph import trace
 from ..graph.parameter import Parameter, bump_graph_version
-from .guard import Guard
 
 _trace_state = threading.local()
 _COMPILED_LIMIT = 16  # programs kept per module (least recently used goes first)
@@ -94,7 +95,6 @@ class Module:
     _version = 0  # bumped by every change of structure; part of the key of compiled programs
     _compiled = None
     _forward = None  # of the latest prediction: a call on plain arrays tries it first
-    _guard_object = None
     _mc_calls = 0
 
     # ---- registration ------------------------------------------------------------------------------------------
@@ -125,9 +125,16 @@ class Module:
         object.__setattr__(self, "_version", self._version + 1)
         bump_graph_version()
 
+    def __deepcopy__(self, memo):
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        with self._guard.reading():  # a copy has the weights of one step
+            copied.__dict__.update(deepcopy(self.__getstate__(), memo))
+        return copied
+
     def __getstate__(self):
         state = self.__dict__.copy()
-        for name in ("_compiled", "_forward", "_guard_object"):
+        for name in ("_compiled", "_forward"):
             state.pop(name, None)
         return state
 
@@ -278,20 +285,25 @@ class Module:
 
     @property
     def _guard(self):
-        if self._guard_object is None:
-            # setdefault is atomic, so that two first callers get one guard
-            self.__dict__.setdefault("_guard_object", Guard())
-        return self._guard_object
+        """Of all arrays of the model as it is now."""
+        return Guard(tuple({id(tensor): tensor for _, tensor in self._all_named_tensors()}.values()))
 
     # ---- weights -----------------------------------------------------------------------------------------------
 
     def state_dict(self):
-        """Return {name: contiguous copy}, PyTorch's names and shapes; a shared parameter is there once."""
+        """Return {name: contiguous copy}, PyTorch's names and shapes; a shared parameter is there once.
+
+        Raises
+        ------
+        RuntimeError
+            If another thread is training the model now: its arrays would be of different steps.
+        """
         seen, result = set(), {}
-        for path, tensor in self._all_named_tensors():
-            if id(tensor) not in seen:
-                seen.add(id(tensor))
-                result[path] = np.array(tensor.numpy(), order="C")
+        with self._guard.reading():
+            for path, tensor in self._all_named_tensors():
+                if id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    result[path] = np.array(tensor.numpy(), order="C")
         return result
 
     def load_state_dict(self, state, strict=True):
@@ -315,8 +327,9 @@ class Module:
 
     def reset_parameters(self, seed=0):
         """Draw all initial weights again: each from a stream keyed by (seed, its name). Returns self."""
-        for path, module in self.named_modules():
-            module._draw(seed, path)
+        with self._guard.writing():
+            for path, module in self.named_modules():
+                module._draw(seed, path)
         return self
 
     def _draw(self, seed, path):
@@ -334,6 +347,9 @@ class Module:
         """Layers with parameters override this: True while nobody has written them since they were drawn."""
         return False
 
+    def _mark_drawn(self):
+        """Layers with parameters override this: count as drawn, not as written."""
+
     def _keep_weights(self):
         """Layers with parameters override this: count as written, so that no later owner draws them again."""
 
@@ -342,11 +358,6 @@ class Module:
         from .state import convert
 
         return convert(self, dtype)
-
-    def _replace(self, name, old, new):
-        """Put a converted parameter in the place of the old one, without calling that a change by the user."""
-        if new is not old:
-            object.__setattr__(self, name, new)
 
     # ---- text --------------------------------------------------------------------------------------------------
 

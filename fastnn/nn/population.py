@@ -26,8 +26,7 @@ def estimate_population(model, x):
     """
     names, arrays = split_inputs(x)
     specs = tuple((array.shape[1:], array.dtype) for array in arrays)
-    model._guard.start_writing()
-    try:
+    with model._guard.writing():
         done = set()
         while True:
             layer, compiled = _next(model, names, specs, done)
@@ -35,8 +34,6 @@ def estimate_population(model, x):
                 return model
             layer.estimate_population(compiled.run(arrays))
             done.add(id(layer))
-    finally:
-        model._guard.stop_writing()
 
 
 def _next(model, names, specs, done):

@@ -55,7 +55,8 @@ def _find_compiled(module, names, arrays, training, seed=0):
     else:
         specs = tuple((array.shape[1:], array.dtype) for array in arrays)
         try:
-            compiled = graph.build_inference(with_names(module, names), specs, dtype, training=training, seed=seed)
+            with module._guard.reading():
+                compiled = graph.build_inference(with_names(module, names), specs, dtype, training=training, seed=seed)
         except ValueError as error:
             if any(array.ndim == 1 for array in arrays):
                 hint = "the input has one dimension; models take (rows, features), x.reshape(1, -1) is one row"
@@ -95,7 +96,7 @@ def _remember(module, compiled, version):
     """Let the next call on plain arrays of this kind go straight to the program; see `Module.predict`."""
     forward = compiled.forward()
     if forward is not None:
-        forward.allow(module._guard, version)
+        forward.allow(version)
         object.__setattr__(module, "_forward", forward)
 
 
@@ -139,9 +140,7 @@ def predict_mc(module, x, n=100, *, function=None, keep=False, seed=0):
     names, arrays = split_inputs(x)
     compiled, _ = _find_compiled(module, names, arrays, "sampling", int(seed))
     samples, mean, squares = [], 0.0, 0.0
-    guard = module._guard
-    guard.start_reading()
-    try:
+    with compiled.guard.reading():
         for i in range(int(n)):
             y = compiled.run(arrays, step=i)
             if not isinstance(y, np.ndarray):
@@ -152,8 +151,6 @@ def predict_mc(module, x, n=100, *, function=None, keep=False, seed=0):
             off = y - mean  # Welford's update, in double
             mean = mean + off.astype(np.float64) / (i + 1)
             squares = squares + off * (y - mean)
-    finally:
-        guard.stop_reading()
     std = np.sqrt(squares / n)
     return Samples(mean.astype(y.dtype), std.astype(y.dtype), np.stack(samples) if keep else None)
 
@@ -168,9 +165,7 @@ def run_model(module, x, training, out):
         _check_out(out, compiled.dtype)
         if any(np.may_share_memory(out, array) for array in arrays):
             arrays = tuple(array.copy() if np.may_share_memory(out, array) else array for array in arrays)
-    guard = module._guard
-    guard.start_reading()
-    try:
+    with compiled.guard.reading():
         if training:
             step = module._mc_calls
             object.__setattr__(module, "_mc_calls", step + 1)
@@ -180,5 +175,3 @@ def run_model(module, x, training, out):
             if out is None or len(out) == len(arrays[0]):
                 return _convert_in_parts(compiled, arrays, out)
         return compiled.run(arrays, out=out)
-    finally:
-        guard.stop_reading()

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..graph.parameter import filled
 from .layer import positive_int
 from .module import Module, Parameter
 
@@ -30,8 +31,8 @@ class Scale(Module):
     def __init__(self, num_features, per_feature=True):
         self.num_features = n = positive_int(num_features, "Scale: num_features")
         self.per_feature = bool(per_feature)
-        self.mean = Parameter(np.zeros(n, np.float32), name="mean", buffer=True)
-        self.std = Parameter(np.ones(n, np.float32), name="std", buffer=True)
+        self.mean = Parameter(filled(n), name="mean", buffer=True)
+        self.std = Parameter(filled(n, 1), name="std", buffer=True)
 
     def fit(self, x):
         """Measure mean and deviation of the rows of x, in double and in two passes. Returns self.

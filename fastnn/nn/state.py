@@ -16,6 +16,14 @@ def _listed(names):
 
 def load_state(module, state, strict):
     """See `Module.load_state_dict`. Everything is checked before the first write."""
+    writes = checked_writes(module, state, strict)
+    with module._guard.writing():
+        for tensor, array in writes:
+            tensor.assign(array.astype(tensor.dtype, copy=False))
+
+
+def checked_writes(module, state, strict):
+    """[(parameter or buffer, array)] of a state that fits; ValueError or TypeError if it does not."""
     places = dict(module._all_named_tensors())
     given = {
         name: value
@@ -42,13 +50,7 @@ def load_state(module, state, strict):
         if array.dtype.kind not in "fiub":
             raise TypeError(f"load_state_dict: {name} has dtype {array.dtype}, which is not a real number")
         writes.append((tensor, array))
-    guard = module._guard
-    guard.start_writing()
-    try:
-        for tensor, array in writes:
-            tensor.assign(array.astype(tensor.dtype, copy=False))
-    finally:
-        guard.stop_writing()
+    return writes
 
 
 def convert(module, dtype):
@@ -59,14 +61,13 @@ def convert(module, dtype):
         dtype = None
     if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError("to: a model's dtype is 'float32' or 'float64'")
-    converted = {}
-    for inner in module.modules():
-        for name, value in list(inner.__dict__.items()):
-            if hasattr(value, "requires_grad") and hasattr(value, "storage"):
-                if id(value) not in converted:
-                    converted[id(value)] = value.to(dtype), value
-                inner._replace(name, value, converted[id(value)][0])
-    module._changed()
+    with module._guard.writing():
+        untouched = [inner for inner in module.modules() if inner._is_untouched()]
+        for _, tensor in module._all_named_tensors():
+            tensor.to(dtype)
+        for inner in untouched:
+            inner._mark_drawn()
+        module._changed()
     return module
 
 

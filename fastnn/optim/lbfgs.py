@@ -91,27 +91,25 @@ class LBFGS:
         objective, parameters = self._objective(model, loss, x, y, seed)
         problem = _Problem(objective.with_slopes(), objective.arrays, parameters)
         self.losses = [problem(problem.start)[0]]
-        guard = model._guard
-        guard.start_writing()
-        try:
-            result = minimize(
-                problem,
-                problem.start,
-                jac=True,
-                method="L-BFGS-B",
-                callback=lambda _: self.losses.append(problem.latest),
-                options={
-                    "maxiter": self.max_iter,
-                    "maxcor": self.history_size,
-                    "gtol": self.tolerance_grad,
-                    "ftol": self.tolerance_change,
-                    "maxfun": 50 * self.max_iter,
-                },
-            )
-            self.stop_reason = str(result.message)
-        finally:
-            problem.write_best()
-            guard.stop_writing()
+        with model._guard.writing():
+            try:
+                result = minimize(
+                    problem,
+                    problem.start,
+                    jac=True,
+                    method="L-BFGS-B",
+                    callback=lambda _: self.losses.append(problem.latest),
+                    options={
+                        "maxiter": self.max_iter,
+                        "maxcor": self.history_size,
+                        "gtol": self.tolerance_grad,
+                        "ftol": self.tolerance_change,
+                        "maxfun": 50 * self.max_iter,
+                    },
+                )
+                self.stop_reason = str(result.message)
+            finally:
+                problem.write_best()
         if any(isinstance(module, BatchNorm1d) for module in model.modules()):
             estimate_population(model, x)
         return self

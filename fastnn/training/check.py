@@ -25,23 +25,20 @@ def gradcheck(trainer, x, y, sample_weight=None, *, disabled=(), **options):
 @contextmanager
 def in_float64(model):
     """The model's parameters and buffers in float64 copies; what it had before is back afterwards, bit for bit."""
-    tensors = list({id(t): t for _, t in model._all_named_tensors()}.values())
-    guard = model._guard
-    guard.start_writing()
-    before = [tensor.storage for tensor in tensors]
-    try:
-        for tensor in tensors:
-            fresh = aligned_zeros(tensor.storage.shape, np.float64)
-            fresh[...] = tensor.storage
-            tensor.storage = fresh
-        bump_graph_version()
-        yield
-    finally:
-        for tensor, storage in zip(tensors, before, strict=True):
-            tensor.storage = storage
-            tensor.version += 1
-        bump_graph_version()
-        guard.stop_writing()
+    with model._guard.writing() as tensors:
+        before = [tensor.storage for tensor in tensors]
+        try:
+            for tensor in tensors:
+                fresh = aligned_zeros(tensor.storage.shape, np.float64)
+                fresh[...] = tensor.storage
+                tensor.storage = fresh
+            bump_graph_version()
+            yield
+        finally:
+            for tensor, storage in zip(tensors, before, strict=True):
+                tensor.storage = storage
+                tensor.version += 1
+            bump_graph_version()
 
 
 def penalties(trainer):

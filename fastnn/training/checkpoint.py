@@ -17,6 +17,11 @@ def state_dict(trainer):
     """See `Trainer.state_dict`."""
     if trainer._holds_average:
         raise RuntimeError("the model holds its averaged weights: save after the with trainer.averaged() block")
+    with trainer.model._guard.reading():  # weights, moments and counters of one step
+        return _guarded_state(trainer)
+
+
+def _guarded_state(trainer):
     parameters = dict(trainer.model.named_parameters())
     arrays = {_MODEL + name: array for name, array in trainer.model.state_dict().items()}
     moments, steps = trainer._optimizer_state.state_dict(parameters)

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..nn.guard import writing
 from ..optim.penalties import penalty
 from ..threads import num_threads
 from .batches import check_shuffle
@@ -103,7 +102,7 @@ class Fit:
         trainer = self.trainer
         for callback in self.callbacks:
             callback.trainer = trainer
-        with writing(module._guard for module in trainer.model.modules()):
+        with trainer.model._guard.writing():
             self._run_guarded()
         if self.interrupted:
             trainer.history.stop_reason = "interrupted"

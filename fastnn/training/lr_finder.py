@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from ..nn.guard import writing
 from ..threads import num_threads
 from .batches import batch_offsets, check_batch_size, epoch_order
 from .checks import check_count
@@ -140,9 +139,8 @@ def lr_find(
     data = Data(trainer, x, y, sample_weight, None, False)
     validation = validation_part(trainer, validation_data, False)
     size = check_batch_size(batch_size, data.rows)
-    with preserved(trainer), num_threads(trainer.num_threads):
-        with writing(module._guard for module in trainer.model.modules()):
-            return _run(trainer, data, validation, rates, size, divergence)
+    with trainer.model._guard.writing(), preserved(trainer), num_threads(trainer.num_threads):
+        return _run(trainer, data, validation, rates, size, divergence)
 
 
 def _rates(start, end, steps):

@@ -89,17 +89,12 @@ def profile(trainer, x, y, batch_size, sample_weight, repeats):
     engine.check_rows(rows)
     externals = engine.externals(arrays, target, weight)
     order = np.random.default_rng(trainer.seed).permutation(total)[: total // rows * rows]
-    guard = trainer.model._guard
-    guard.start_writing()
-    try:
-        with thread_limit(trainer.num_threads), _unchanged(pair):
-            scalars = engine.gradient_rows(1), engine.update.rows(1, trainer._rate())
-            ops = _gradient_ops(pair, externals, order[:rows], scalars, repeats)
-            ops += _update_ops(engine, pair, scalars[1], repeats)
-            wall = _wall(engine, pair, externals, order, rows, repeats)
-            machine = limits(trainer.model.dtype)
-    finally:
-        guard.stop_writing()
+    with trainer.model._guard.writing(), thread_limit(trainer.num_threads), _unchanged(pair):
+        scalars = engine.gradient_rows(1), engine.update.rows(1, trainer._rate())
+        ops = _gradient_ops(pair, externals, order[:rows], scalars, repeats)
+        ops += _update_ops(engine, pair, scalars[1], repeats)
+        wall = _wall(engine, pair, externals, order, rows, repeats)
+        machine = limits(trainer.model.dtype)
     what = f"a training step of {rows} rows with {type(trainer.optimizer).__name__}"
     return Profile(what, ops, machine, wall, memory_of(trainer, engine, pair))
 

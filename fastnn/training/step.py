@@ -96,6 +96,11 @@ class StepPlan(_native.Step):
 
 def careful_step(trainer, x, y, sample_weight):
     """A step on a batch of any form; see `Trainer.train_step`."""
+    with trainer.model._guard.writing(), thread_limit(trainer.num_threads):
+        return _guarded_step(trainer, x, y, sample_weight)
+
+
+def _guarded_step(trainer, x, y, sample_weight):
     names, arrays = split_inputs(x)
     rows = len(arrays[0])
     if rows == 0:
@@ -108,16 +113,10 @@ def careful_step(trainer, x, y, sample_weight):
     engine.check_rows(rows)
     index, offsets = np.arange(rows, dtype=np.int64), np.array([0, rows], dtype=np.int64)
     losses, visible = np.zeros(1), is_visible(trainer)
-    guard = trainer.model._guard
-    guard.start_writing()
-    try:
-        with thread_limit(trainer.num_threads):
-            if visible:
-                run_visible(engine, externals, index, offsets, losses, [1.0])
-            else:
-                engine.run(externals, index, offsets, losses, stop=None)
-    finally:
-        guard.stop_writing()
+    if visible:
+        run_visible(engine, externals, index, offsets, losses, [1.0])
+    else:
+        engine.run(externals, index, offsets, losses, stop=None)
     if names is None and arrays[0] is x and weight is None and not visible:
         _remember(trainer, engine, x, y, target, spec, shape)
     return float(losses[0])

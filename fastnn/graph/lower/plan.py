@@ -67,6 +67,8 @@ class Plan:
         self.capacity = 0
         self.nodes = needed([*outputs, *effects, *arena_tensors, *self.keep])
         self.chunk = 0
+        read = [node.attrs["parameter"] for node in self.nodes if node.op == "parameter"]
+        self.guard = native.Guard(tuple({id(parameter): parameter for parameter in read}.values()))
         self._effects = list(effects)
         self._arena_tensors = list(arena_tensors)
         self._lower()
@@ -228,8 +230,17 @@ class Plan:
         self.simple = len(self.segments) == 1
         return self
 
+    @property
+    def writes(self):
+        """Whether a run changes states."""
+        return bool(self._effects)
+
     def run(self, rows, values, results, scalars=()):
         """Run on arrays: values and results are {id(tensor): array}; results are written."""
+        with self.guard.writing() if self.writes else self.guard.reading():
+            self._run(rows, values, results, scalars)
+
+    def _run(self, rows, values, results, scalars):
         if self.simple:
             segment = self.segments[0]
             externals = {buffer: values[key] for key, buffer in segment.feeds.items()}
