@@ -13,36 +13,12 @@ that have not seen a row measure it, the out-of-bag score (Breiman 1996).
 import numpy as np
 
 from .jobs import run_jobs
+from .nn.losses import MSELoss, meaning_of
 
 __all__ = ["Bagging"]
 
 _PART_ROWS = 4096  # rows predicted at a time, so that rows taken by number are never copied as a whole
 _MAX_SEED = 2**31
-
-
-def _sigmoid(z):
-    return 1.0 / (1.0 + np.exp(-np.asarray(z, np.float64)))
-
-
-def _softmax(z):
-    from .io.preprocessing import softmax
-
-    return softmax(z)
-
-
-def _log(p):
-    return np.log(np.maximum(p, np.finfo(np.float64).tiny))
-
-
-# Loss -> (from a model's output to what is averaged, and back): probabilities, for the losses that take logits.
-_LINKS = {
-    "CrossEntropyLoss": (_softmax, _log),
-    "BCEWithLogitsLoss": (_sigmoid, lambda p: _log(p) - _log(1.0 - np.asarray(p))),
-}
-
-
-def _plain(values):
-    return np.asarray(values, np.float64)
 
 
 class _Member:
@@ -57,17 +33,18 @@ class _Member:
     def is_trainer(self):
         return hasattr(self.model, "train_step")
 
-    def link(self):
-        name = type(self.model.loss).__name__ if self.is_trainer else ""
-        return _LINKS.get(name, (_plain, _plain))
+    @property
+    def meaning(self):
+        """What the outputs of a Trainer mean: its loss says so."""
+        return meaning_of(self.model.loss)
 
     def output(self, x, average):
-        """Output of the model, float64 (rows, ...): what is averaged."""
+        """What is averaged (rows, ...): what the model's outputs say, or the outputs themselves."""
         model = self.model
         if self.is_trainer:
             z = model.predict(x)
-            return self.link()[0](z) if average == "probability" else _plain(z)
-        return _plain(model.predict_proba(x) if hasattr(model, "predict_proba") else model.predict(x))
+            return self.meaning.values(z) if average == "probability" else z
+        return model.predict_proba(x) if hasattr(model, "predict_proba") else model.predict(x)
 
 
 def _take(x, rows):
@@ -159,8 +136,8 @@ class Bagging:
     bootstrap : bool, default True
         Draw rows with replacement. False: all models see all rows once; they differ by their seeds only.
     average : {"probability", "output"}, default "probability"
-        For losses that take logits (`CrossEntropyLoss`, `BCEWithLogitsLoss`): average the probabilities, or the
-        logits. Other losses: the outputs.
+        What is averaged where outputs stand for something else, as the loss says: the probabilities (or rates), or
+        the outputs (logits) themselves.
     n_jobs : int, optional
         Models at once. Default: as many as fastnn may use threads, one thread each; or joblib's configuration
         (``with joblib.parallel_config(backend="loky", n_jobs=8)``), where factories must be picklable.
@@ -174,7 +151,7 @@ class Bagging:
     rows : list of int64 arrays
         The bootstrap sample of each model.
     oob_prediction : float64 array (rows, outputs)
-        Average over the models that have not seen the row; NaN where all have.
+        Average over the models that have not seen the row (of probabilities, for a classifier); NaN where all have.
     oob_score : dict
         ``{"loss": ..., metric: ...}`` of the out-of-bag predictions, as `Trainer.evaluate` measures.
 
@@ -184,7 +161,7 @@ class Bagging:
     ...     model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10), seed=seed)
     ...     return fastnn.Trainer(model, nn.CrossEntropyLoss(), optim.Adam(), metrics=["accuracy"], seed=seed)
     >>> bag = Bagging(factory, 8).fit(x, y, epochs=30)
-    >>> bag.oob_score["accuracy"], bag.predict(x_new).argmax(axis=1)
+    >>> bag.oob_score["accuracy"], bag.predict(x_new), bag.predict_proba(x_new)
     """
 
     def __init__(self, factory, n_models=None, *, bootstrap=True, average="probability", n_jobs=None, seed=0):
@@ -308,24 +285,62 @@ class Bagging:
     # ---- predicting ------------------------------------------------------------------------------------------------
 
     def predict_each(self, x):
-        """Outputs of every model, float64 (models, rows, ...): probabilities for losses that take logits."""
+        """What is averaged, model by model, float64 (models, rows, ...): probabilities, for a classifier."""
         x, _ = _as_data(x)
-        return np.stack([member.output(x, self.average) for member in self._fitted()])
+        return np.stack([np.asarray(member.output(x, self.average), np.float64) for member in self._fitted()])
+
+    def _averaged(self, x):
+        x, _ = _as_data(x)
+        first, *others = self._fitted()
+        total = np.array(first.output(x, self.average), np.float64)
+        for member in others:
+            total += member.output(x, self.average)
+        total /= len(self.members)
+        return total
 
     def predict(self, x):
-        """The average of the models' outputs, float64 (rows, ...).
+        """What the average decides: labels (rows,) of classes or answers, or values (rows, ...).
 
-        With `CrossEntropyLoss` (or an estimator with ``predict_proba``) these are probabilities of the classes
-        (``.argmax(axis=1)`` decides), with `BCEWithLogitsLoss` probabilities; otherwise what the models predict.
+        The loss of the models says which; estimators that have ``classes_`` give these.
         """
-        x, _ = _as_data(x)
-        total = 0.0
-        for member in self._fitted():
-            total = total + member.output(x, self.average)
-        return total / len(self.members)
+        averaged = self._averaged(x)
+        first = self.members[0]
+        if not first.is_trainer:
+            return first.model.classes_[averaged.argmax(axis=1)] if self._are_classifiers else averaged
+        meaning = first.meaning
+        return meaning.decision(self._outputs(averaged)) if meaning.decides_classes else self._said(averaged)
+
+    def predict_proba(self, x):
+        """Probabilities of the average, float64, of the shape of the models' outputs.
+
+        Raises
+        ------
+        ValueError
+            If the models' loss knows of none.
+        """
+        first = self._fitted()[0]
+        if first.is_trainer:
+            if not first.meaning.has_probabilities:
+                first.meaning.probabilities(None)  # raises
+        elif not self._are_classifiers:
+            raise ValueError(f"{type(first.model).__name__} has no predict_proba")
+        return self._said(self._averaged(x))
+
+    @property
+    def _are_classifiers(self):
+        return hasattr(self.members[0].model, "predict_proba")
+
+    def _said(self, averaged):
+        """The values that an average stands for."""
+        first = self.members[0]
+        return first.meaning.values(averaged) if first.is_trainer and self.average == "output" else averaged
+
+    def _outputs(self, averaged):
+        """The outputs of a model that stand for the average."""
+        return self.members[0].meaning.outputs(averaged) if self.average == "probability" else averaged
 
     def spread(self, x):
-        """Standard deviation over the models (divided by K) of each output, float64 of `predict`'s shape.
+        """Standard deviation over the models (divided by K) of what is averaged, float64 (rows, ...).
 
         How much the models disagree on an example: large where the data have not told them the answer.
         """
@@ -361,27 +376,25 @@ class Bagging:
 
     def evaluate(self, x, y):
         """{"loss": ..., metric: ...} of the averaged prediction, with the loss and metrics of the first model."""
-        return self._measure(self.predict(x), np.asanyarray(y))
+        return self._measure(self._averaged(x), np.asanyarray(y))
 
     def _measure(self, averaged, y):
         """Loss and metrics of averaged outputs; {"accuracy": ...} or {"mse": ...} where the models are estimators."""
-        from .training.metrics import METRICS
+        from .training.metrics import METRICS, measure
         from .training.targets import LABELS, prepare_target
 
         first = self.members[0]
         if not first.is_trainer:
             if hasattr(first.model, "classes_") and averaged.ndim == 2:
                 return {"accuracy": float(np.mean(first.model.classes_[averaged.argmax(axis=1)] == y))}
-            return {"mse": METRICS["mse"](y, averaged)}
+            return {"mse": METRICS["mse"](y, averaged, MSELoss())}
         trainer = first.model
-        output = first.link()[1](averaged) if self.average == "probability" else averaged
-        output = np.ascontiguousarray(output, dtype=trainer.model.dtype)
+        output = np.ascontiguousarray(self._outputs(averaged), dtype=trainer.model.dtype)
         target, spec = prepare_target(y, trainer.loss, output.shape[1:], len(y), trainer.model.dtype)
         if spec != LABELS:
             target = np.ascontiguousarray(target, dtype=output.dtype)
-        scores = {"loss": float(trainer.loss(output, target))}
-        scores.update((name, float(metric(target, output))) for name, metric in trainer.metrics)
-        return scores
+        loss = first.meaning.per_row(float(trainer.loss(output, target)), target)
+        return {"loss": loss, **measure(trainer.metrics, trainer.loss, target, output)}
 
 
 def _as_target(y, shape):

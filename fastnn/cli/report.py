@@ -28,10 +28,10 @@ def measure(trainer, made, x, y):
     values = {"loss": float(trainer.evaluate(x, made.targets(y, dtype))["loss"])}
     output = trainer.predict(x)
     if made.task == "classification":
-        values["accuracy"] = METRICS["accuracy"](y, output)
+        values["accuracy"] = METRICS["accuracy"](y, output, trainer.loss)
     else:
         answers = made.answers(output)
-        values.update((name, METRICS[name](y, answers)) for name in REGRESSION)
+        values.update((name, METRICS[name](y, answers, trainer.loss)) for name in REGRESSION)
     return values
 
 

@@ -7,7 +7,7 @@ from .. import functional as F
 from ..graph.parameter import bump_graph_version
 from ..kernels._labels import DOMAINS
 from ..kernels._losses import PointwiseRow
-from .meaning import Meaning, meaning_of
+from .meaning import Declared, Meaning
 
 __all__ = ["CLASSES", "CrossEntropyLoss", "Loss", "PointwiseLoss", "meaning_of"]
 
@@ -147,3 +147,32 @@ def _make(row):
 
 CLASSES = {row["cls"]: _make(row) for row in _native.list_rows("losses")}
 globals().update(CLASSES)  # so that pickle finds them
+# the losses of functional, by identity: any callable may be asked, those without a hash too
+_MEANINGS = {
+    id(F.cross_entropy): CrossEntropyLoss(),
+    **{id(getattr(F, row["function"])): CLASSES[row["cls"]]() for row in _native.list_rows("losses")},
+}
+
+
+def meaning_of(loss):
+    """The `Meaning` of a loss: itself if it has one (all of `nn`), else what the callable declares.
+
+    Parameters
+    ----------
+    loss : nn.Loss or callable
+        The losses of ``fastnn.functional`` mean what their classes mean.
+
+    Returns
+    -------
+    Meaning
+
+    Examples
+    --------
+    >>> def focal(output, target): ...
+    >>> focal.target, focal.link = "class", "softmax"
+    >>> meaning_of(focal).decision(np.array([[0.1, 2.0]]))
+    array([1])
+    """
+    if isinstance(loss, Meaning):
+        return loss
+    return _MEANINGS.get(id(loss)) or Declared(loss)

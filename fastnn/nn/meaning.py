@@ -96,6 +96,14 @@ class Meaning:
             own = np.where(labels == self.ignore_index, 0.0, own)
         return own if weights is None else own * weights
 
+    def per_row(self, loss, target, sample_weight=None):
+        """The loss of these rows as a mean per row (weighted by `row_weights`), whatever the reduction."""
+        if self.reduction != "sum":
+            return loss
+        weights = self.row_weights(target, sample_weight)
+        total = float(len(target) if weights is None else weights.sum())
+        return loss / total if total > 0 else 0.0
+
     def _labels(self, target):
         """The class labels (rows,), or None if the targets are no labels."""
         target = np.asarray(target)
@@ -227,27 +235,6 @@ class Declared(Meaning):
     @property
     def name(self):
         return getattr(self.loss, "__name__", type(self.loss).__name__)
-
-
-def meaning_of(loss):
-    """The `Meaning` of a loss: itself if it has one (all of `nn`), else what the callable declares.
-
-    Parameters
-    ----------
-    loss : nn.Loss or callable
-
-    Returns
-    -------
-    Meaning
-
-    Examples
-    --------
-    >>> def focal(output, target): ...
-    >>> focal.target, focal.link = "class", "softmax"
-    >>> meaning_of(focal).decision(np.array([[0.1, 2.0]]))
-    array([1])
-    """
-    return loss if isinstance(loss, Meaning) else Declared(loss)
 
 
 def _column(array):

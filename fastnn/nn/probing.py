@@ -12,6 +12,7 @@ from ..graph.tensor import Tensor
 from ..graph.trace import Graph, tracing
 from .arrays import split_inputs
 from .highway import Highway
+from .losses import meaning_of
 from .module import tapped
 from .predict import with_names
 from .sequential import Concat, Residual
@@ -69,7 +70,7 @@ def probe(model, x, y=None, loss=None, *, training=True, seed=0):
             output = with_names(model, names)(*inputs)
         if loss is not None:
             y = np.asarray(y)
-            labels = y.dtype.kind in "iu" and getattr(loss, "target", "class") == "class"
+            labels = y.dtype.kind in "iu" and meaning_of(loss).target == "class"
             arrays.append(np.require(y, np.int64 if labels else graph.dtype, ("C", "A")))
             inputs.append(graph.input(y.shape, "int" if labels else "real", "y"))
             ends = [graph.real(graph.tensor(loss(output, inputs[-1]))).reshape(())]

@@ -118,6 +118,7 @@ class LBFGS:
         from .. import functional as F
         from ..graph.objective import Objective
         from ..nn.arrays import split_inputs
+        from ..nn.losses import meaning_of
         from ..nn.predict import with_names
 
         names, arrays = split_inputs(x)
@@ -125,7 +126,7 @@ class LBFGS:
         output = model.predict(arrays[0][:1] if names is None and len(arrays) == 1 else _first(names, arrays))
         if len(y) != len(arrays[0]):
             raise ValueError(f"LBFGS: x has {len(arrays[0])} rows, y has {len(y)}")
-        if getattr(loss, "target", "same") == "class" and y.dtype.kind in "iub":
+        if meaning_of(loss).target == "class" and y.dtype.kind in "iub":
             y = y.astype(np.int64)
         else:
             y = y.astype(np.float64)

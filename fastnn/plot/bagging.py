@@ -48,9 +48,9 @@ class BaggingDisplay:
         unbiased = spread * models / (models - 1) if models > 1 else 0.0
         k = np.arange(1, models + 1)
         wrong = None
-        average = bag.predict(x)
-        if average.ndim == 2 and average.shape[1] > 1 and np.ndim(y) == 1:
-            wrong = average.argmax(axis=1) != np.asarray(y)
+        decided = bag.predict(x)
+        if decided.ndim == 1 and np.ndim(y) == 1 and decided.dtype.kind == "i":
+            wrong = decided != np.asarray(y)
         return cls(error - (1 - 1 / k) * unbiased, error - unbiased, np.sqrt(parts["spread"]), wrong)
 
     def plot(self, axes=None):

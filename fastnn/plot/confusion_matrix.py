@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..nn.losses import meaning_of
 from .figure import new_axes
 
 
@@ -65,24 +66,24 @@ class ConfusionMatrixDisplay:
 
     @classmethod
     def from_model(cls, model, x, y, *, display_labels=None):
-        """Make a display from anything with ``predict(x)``: a model, Trainer or Bagging (the largest of several
-        outputs, or the sign of one), or an estimator that predicts classes.
+        """Make a display from a `Trainer`, `Bagging`, estimator or model, and data.
 
         Parameters
         ----------
+        model
+            The loss of a Trainer says what its outputs decide, and which rows have no label; a Bagging and an
+            estimator predict labels; a module without its loss can only mean the largest of several outputs.
         x : array (rows, features)
         y : array (rows,)
             True classes.
+
+        Raises
+        ------
+        ValueError
+            If outputs are no decisions between classes, or several decisions per row.
         """
-        output = np.asarray(model.predict(x))
-        if output.ndim == 2 and output.shape[1] > 1:
-            classes = output.argmax(axis=1)
-            labels = np.arange(output.shape[1])
-            return cls.from_predictions(y, classes, labels=labels, display_labels=display_labels)
-        if output.ndim == 2:
-            middle = 0.5 if output.min() >= 0.0 and output.max() <= 1.0 else 0.0  # probabilities or logits
-            output = (output[:, 0] > middle).astype(np.int64)
-        return cls.from_predictions(y, output, display_labels=display_labels)
+        truth, decided, labels = _decisions(model, x, np.asarray(y))
+        return cls.from_predictions(truth, decided, labels=labels, display_labels=display_labels)
 
     def plot(self, ax=None, *, normalize=None):
         """Draw.
@@ -131,3 +132,25 @@ class ConfusionMatrixDisplay:
         if normalize not in sums:
             raise ValueError(f"normalize must be None, 'true', 'pred' or 'all', got {normalize!r}")
         return 100.0 * counts / np.where(sums[normalize] > 0, sums[normalize], 1.0)
+
+
+def _decisions(model, x, y):
+    """(true labels, labels decided for, all labels or None) of the rows that count."""
+    loss = getattr(model, "loss", None) if hasattr(model, "train_step") else None
+    output = np.asarray(model.predict(x))
+    if loss is None:
+        if not hasattr(model, "named_parameters"):
+            return y, output, None
+        if output.ndim != 2 or output.shape[1] < 2:
+            raise ValueError("a model with one output does not say where yes begins: give a Trainer, whose loss does")
+        return y, output.argmax(axis=1), np.arange(output.shape[1])
+    meaning = meaning_of(loss)
+    if not meaning.decides_classes:
+        raise ValueError(f"{meaning.name} compares values: there are no classes to take for each other")
+    decided = meaning.decision(output)
+    if decided.ndim != 1:
+        raise ValueError("several answers per row: make one matrix per column with from_predictions")
+    truth, counted = meaning.truth(y)
+    if counted is not None:
+        truth, decided = truth[counted], decided[counted]
+    return truth, decided, None if meaning.target == "binary" else np.arange(output.shape[1])

@@ -3,11 +3,12 @@
 import numpy as np
 
 from ..nn.arrays import split_inputs
+from ..nn.losses import meaning_of
 from .bias import bias_variance
 from .layer_health import first_rows, health
-from .metrics import accuracy, r2
+from .metrics import METRICS
 from .rate import judge_rate
-from .targets import LABELS, prepare_target
+from .targets import prepare_target
 
 _SHIFT = 0.25  # deviations between the means of a feature that count as another distribution
 _SURE = 5.0  # and standard errors: no accident among thousands of features
@@ -94,14 +95,9 @@ def _error(trainer, part, name):
         raise TypeError(f"diagnose: the {name} part must be (x, y) or (x, y, sample_weight)")
     names, arrays = split_inputs(part[0])
     shape = trainer._output_shape(names, arrays)
-    target, spec = prepare_target(part[1], trainer.loss, shape, len(arrays[0]), trainer.model.dtype)
-    output = trainer.predict(part[0])
-    return 1.0 - (accuracy(target, output) if spec == LABELS or _is_binary(trainer) else r2(target, output))
-
-
-def _is_binary(trainer):
-    """Whether targets are answers yes and no."""
-    return type(trainer.loss).__name__ in ("BCEWithLogitsLoss", "BCELoss", "HingeLoss", "SquaredHingeLoss")
+    target, _ = prepare_target(part[1], trainer.loss, shape, len(arrays[0]), trainer.model.dtype)
+    score = METRICS["accuracy" if meaning_of(trainer.loss).decides_classes else "r2"]
+    return 1.0 - score(target, trainer.predict(part[0]), trainer.loss)
 
 
 def _compare(train, validation):

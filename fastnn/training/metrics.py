@@ -1,160 +1,231 @@
-"""Metrics by name: functions of (target, output) over a whole part of the data, in double.
+"""Metrics by name: measured over a whole part of the data, in double; the loss says what outputs and targets mean.
 
-Outputs are what the model's `forward` ends with: logits for classifiers (two or more columns: the largest wins; one
-column: above 0 is class 1), values for regressions. Targets are class labels, rows of probabilities, or values.
+Outputs are what the model's `forward` ends with. The loss (`nn.losses.meaning_of`) says which class an output decides
+for, which probabilities or values it stands for, and which rows count: not those with an ignored label. Outputs that
+are not finite have no score: every metric of them is NaN.
 """
 
 import re
 
 import numpy as np
 
+from ..nn.losses import meaning_of
 
-def labels_of(target, output):
-    """Class labels (rows,) int64, or None if target and output hold several yes-or-no answers per row."""
-    target, output = np.asarray(target), np.asarray(output)
-    if target.ndim == 2 and target.shape == output.shape and output.shape[1] > 1:
-        if target.dtype.kind == "f" and not np.allclose(target.sum(axis=1), 1.0, atol=1e-3):
-            return None
-        return target.argmax(axis=1)
-    if output.ndim == 2 and output.shape[1] > 1:
-        return target.reshape(-1).astype(np.int64)
-    return (target.reshape(-1) > 0.5).astype(np.int64)
+NAN = float("nan")
 
 
-def decisions_of(output):
-    """The class (rows,) that each row of logits decides for."""
-    output = np.asarray(output)
-    if output.ndim == 2 and output.shape[1] > 1:
-        return output.argmax(axis=1)
-    return (output.reshape(-1) > 0).astype(np.int64)
+class Metric:
+    """A metric of this module: ``metric(target, output, loss) -> float``.
+
+    Parameters
+    ----------
+    name : str
+    function : callable
+        Of what `asks` says.
+    asks : {"decision", "score", "values"}
+        What the function gets of targets and outputs, before the number of classes: the decisions of both; the true
+        decisions and how much the outputs speak for each; values.
+    """
+
+    def __init__(self, name, function, asks):
+        self.__name__, self.function, self.asks = name, function, asks
+        self.__doc__ = function.__doc__
+
+    def __call__(self, target, output, loss):
+        """The metric of outputs against targets, as `loss` (any loss of `nn`, or a callable) understands them."""
+        meaning = meaning_of(loss)
+        self.check(meaning)
+        if not is_sound(output, meaning):
+            return NAN
+        truth, said, counted = self._asked(meaning, target, output)
+        if counted is not None:
+            truth, said = truth[counted], said[counted]
+        classes = 2 if meaning.target == "binary" or np.ndim(output) != 2 else max(np.shape(output)[1], 2)
+        return float(self.function(truth, said, classes)) if len(truth) else NAN
+
+    def check(self, meaning):
+        """Raise ValueError if the loss cannot answer."""
+        if self.asks != "values" and not meaning.decides_classes:
+            raise ValueError(
+                f"metric {self.__name__!r} needs decisions, but {meaning.name} compares values: if its targets are "
+                'classes or answers, say so by loss.target = "class", "binary" or "rows" (of probabilities)'
+            )
+
+    def _asked(self, meaning, target, output):
+        if self.asks != "values":
+            truth, counted = meaning.truth(target)
+            return truth, meaning.decision(output) if self.asks == "decision" else scores(output, meaning), counted
+        values = np.asarray(meaning.values(output), np.float64)
+        target = np.asarray(target)
+        if target.size != values.size:
+            raise ValueError(f"metric {self.__name__!r} compares values, but the targets of {meaning.name} are labels")
+        shape = (len(values), -1)
+        return target.astype(np.float64).reshape(shape), values.reshape(shape), None
 
 
-def accuracy(target, output):
-    """Share of rows whose largest logit is the target class; for one logit, whose sign fits."""
-    labels = labels_of(target, output)
-    if labels is None:
-        return float(np.mean((np.asarray(output) > 0) == (np.asarray(target) > 0.5)))
-    return float(np.mean(decisions_of(output) == labels))
+def is_sound(output, meaning):
+    """Whether outputs say something: what they stand for is finite (a logit of -infinity is a probability of 0)."""
+    parts = output.values() if isinstance(output, dict) else output if isinstance(output, (tuple, list)) else (output,)
+    parts = [np.asarray(part) for part in parts]
+    if all(np.isfinite(part).all() for part in parts):
+        return True
+    if len(parts) > 1 or any(np.isnan(part).any() for part in parts):
+        return False
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(meaning.values(parts[0])).all())
 
 
-def top_k(k):
-    """Metric: share of rows whose target class is among the k largest logits (ties count against it)."""
-
-    def metric(target, output):
-        output, labels = np.asarray(output), labels_of(target, output)
-        if output.ndim != 2 or output.shape[1] <= k or labels is None:
-            raise ValueError(f"top_{k} needs class labels and more than {k} logits per row, got {output.shape}")
-        own = np.take_along_axis(output, labels[:, None], axis=1)
-        ahead = np.count_nonzero(~(output < own), axis=1) - 1  # NaN is ahead of everything
-        return float(np.mean(ahead < k))
-
-    metric.__name__ = f"top_{k}"
-    metric.__doc__ = f"Share of rows whose target class is among the {k} largest logits."
-    return metric
+def scores(output, meaning):
+    """How much outputs speak for each class: float64 (rows,) for one answer or two classes, else (rows, classes)."""
+    output = np.asarray(output, np.float64)
+    if meaning.target == "binary" or output.ndim == 1:
+        return output[:, 0] if output.ndim == 2 and output.shape[1] == 1 else output
+    if output.shape[1] == 2:
+        return output[:, 1] - output[:, 0]
+    return np.asarray(meaning.probabilities(output), np.float64)
 
 
-def _counts(target, output):
-    """(true positives, false positives, false negatives) per class, or per column of yes-or-no answers."""
-    labels = labels_of(target, output)
-    if labels is None:
-        wanted, given = np.asarray(target) > 0.5, np.asarray(output) > 0
+def measure(metrics, loss, target, output):
+    """{name: value} of `resolve`'s metrics; NaN where outputs are not finite."""
+    if not metrics:
+        return {}
+    meaning = meaning_of(loss)
+    sound = is_sound(output, meaning)
+    found = {}
+    for name, metric in metrics:
+        arguments = (target, output, loss) if isinstance(metric, Metric) else (target, output)
+        found[name] = float(metric(*arguments)) if sound else NAN
+    return found
+
+
+# ---- decisions ---------------------------------------------------------------------------------------------------
+
+
+def _accuracy(truth, decided, classes):
+    """Share of rows that are decided rightly; of answers, where a row has several."""
+    return np.mean(truth == decided)
+
+
+def _counts(truth, decided, classes):
+    """(true positives, false positives, false negatives) per class, or per column of answers."""
+    if truth.ndim == 2:
+        wanted, given = truth > 0, decided > 0
         return (wanted & given).sum(axis=0), (~wanted & given).sum(axis=0), (wanted & ~given).sum(axis=0)
-    decided = decisions_of(output)
-    classes = max(np.asarray(output).shape[1] if np.ndim(output) == 2 else 1, 2)
-    right = np.bincount(labels[labels == decided], minlength=classes)
-    return right, np.bincount(decided, minlength=classes) - right, np.bincount(labels, minlength=classes) - right
+    truth, decided = np.maximum(truth, 0), np.maximum(decided, 0)  # -1 and 1 are no and yes
+    right = np.bincount(truth[truth == decided], minlength=classes)
+    return right, np.bincount(decided, minlength=classes) - right, np.bincount(truth, minlength=classes) - right
 
 
-def f1_macro(target, output):
+def _f1_macro(truth, decided, classes):
     """Mean over the classes that occur of ``2 tp / (2 tp + fp + fn)``."""
-    right, false, missed = _counts(target, output)
+    right, false, missed = _counts(truth, decided, classes)
     whole = 2 * right + false + missed
-    return float(np.mean(2 * right[whole > 0] / whole[whole > 0])) if whole.any() else 0.0
+    return np.mean(2 * right[whole > 0] / whole[whole > 0]) if whole.any() else 0.0
 
 
-def f1_micro(target, output):
+def _f1_micro(truth, decided, classes):
     """``2 tp / (2 tp + fp + fn)`` of all classes counted together; the accuracy where each row has one class."""
-    right, false, missed = (int(part.sum()) for part in _counts(target, output))
+    right, false, missed = (int(part.sum()) for part in _counts(truth, decided, classes))
     return 2 * right / max(2 * right + false + missed, 1)
 
 
-def f1(target, output):
+def _f1(truth, decided, classes):
     """F1 of class 1 where there are two classes, else the same as f1_macro."""
-    right, false, missed = _counts(target, output)
-    if len(right) != 2 or labels_of(target, output) is None:
-        return f1_macro(target, output)
-    return float(2 * right[1] / max(2 * right[1] + false[1] + missed[1], 1))
+    right, false, missed = _counts(truth, decided, classes)
+    if len(right) != 2 or truth.ndim == 2:
+        return _f1_macro(truth, decided, classes)
+    return 2 * right[1] / max(2 * right[1] + false[1] + missed[1], 1)
+
+
+# ---- scores ------------------------------------------------------------------------------------------------------
 
 
 def _area(positive, score):
     """Probability that a positive row scores above a negative one, ties counted half; NaN if one kind is missing."""
     positives = int(positive.sum())
     negatives = len(positive) - positives
-    if not positives or not negatives or np.isnan(score).any():
-        return float("nan")
+    if not positives or not negatives:
+        return NAN
     _, place, count = np.unique(score, return_inverse=True, return_counts=True)
     rank = np.cumsum(count) - (count - 1) / 2.0  # the mean rank of equal scores
-    return float((rank[place][positive].sum() - positives * (positives + 1) / 2.0) / (positives * negatives))
+    return (rank[place][positive].sum() - positives * (positives + 1) / 2.0) / (positives * negatives)
 
 
-def auc(target, output):
+def _auc(truth, score, classes):
     """Area under the ROC curve: the probability that a row of the class scores above another row, ties half.
 
-    Several classes: the mean over the classes that occur of one class against the rest, by softmax probabilities.
+    Several classes: the mean over the classes that occur of one class against the rest, by probabilities. Several
+    answers per row: the mean over the answers that occur both ways.
     """
-    output, labels = np.asarray(output, dtype=np.float64), labels_of(target, output)
-    if output.ndim == 1 or output.shape[1] == 1:
-        return _area(labels == 1, output.reshape(-1))
-    if labels is None:
-        areas = [_area(wanted > 0.5, score) for wanted, score in zip(np.asarray(target).T, output.T, strict=True)]
-        return float(np.nanmean(areas)) if np.isfinite(areas).any() else float("nan")
-    if output.shape[1] == 2:
-        return _area(labels == 1, output[:, 1] - output[:, 0])
-    with np.errstate(invalid="ignore"):
-        score = np.exp(output - output.max(axis=1, keepdims=True))
-    score /= score.sum(axis=1, keepdims=True)
-    return float(np.mean([_area(labels == c, score[:, c]) for c in np.unique(labels)]))
+    if score.ndim == 1:
+        return _area(truth > 0, score)
+    if truth.ndim == 2:
+        areas = [_area(wanted > 0, column) for wanted, column in zip(truth.T, score.T, strict=True)]
+        return np.nanmean(areas) if np.isfinite(areas).any() else NAN
+    return np.mean([_area(truth == c, score[:, c]) for c in np.unique(truth)])
 
 
-def _difference(target, output):
-    output = np.asarray(output, dtype=np.float64)
-    return output - np.asarray(target, dtype=np.float64).reshape(output.shape)
+class TopK(Metric):
+    """Share of rows whose class is among the k largest outputs (ties count against it)."""
+
+    def __init__(self, k):
+        super().__init__(f"top_{k}", self._share, "score")
+        self.k = k
+        self.__doc__ = f"Share of rows whose target class is among the {k} largest outputs."
+
+    def _asked(self, meaning, target, output):
+        output = np.asarray(output)
+        if meaning.target == "binary" or output.ndim != 2 or output.shape[1] <= self.k:
+            raise ValueError(f"top_{self.k} needs class labels and more than {self.k} logits per row: {output.shape}")
+        truth, counted = meaning.truth(target)
+        return truth, output, counted
+
+    def _share(self, truth, output, classes):
+        own = np.take_along_axis(output, truth[:, None], axis=1)
+        return np.mean(np.count_nonzero(output >= own, axis=1) <= self.k)
 
 
-def mse(target, output):
+# ---- values ------------------------------------------------------------------------------------------------------
+
+
+def _mse(target, values, classes):
     """Mean squared error."""
-    return float(np.mean(_difference(target, output) ** 2))
+    return np.mean((values - target) ** 2)
 
 
-def rmse(target, output):
+def _rmse(target, values, classes):
     """Root of the mean squared error."""
-    return float(np.sqrt(mse(target, output)))
+    return np.sqrt(_mse(target, values, classes))
 
 
-def mae(target, output):
+def _mae(target, values, classes):
     """Mean absolute error."""
-    return float(np.mean(np.abs(_difference(target, output))))
+    return np.mean(np.abs(values - target))
 
 
-def r2(target, output):
+def _r2(target, values, classes):
     """1 - residual sum of squares / total sum of squares, averaged over outputs; 0 for a constant column missed."""
-    difference = _difference(target, output).reshape(len(output), -1)
-    target = np.asarray(target, dtype=np.float64).reshape(difference.shape)
-    residual = (difference**2).sum(axis=0)
+    residual = ((values - target) ** 2).sum(axis=0)
     total = ((target - target.mean(axis=0)) ** 2).sum(axis=0)
-    scores = np.where(total > 0, 1.0 - residual / np.where(total > 0, total, 1.0), np.where(residual > 0, 0.0, 1.0))
-    return float(scores.mean())
+    found = np.where(total > 0, 1.0 - residual / np.where(total > 0, total, 1.0), np.where(residual > 0, 0.0, 1.0))
+    return found.mean()
+
+
+def _listed(asks, *functions):
+    return {f.__name__[1:]: Metric(f.__name__[1:], f, asks) for f in functions}
 
 
 METRICS = {
-    metric.__name__: metric for metric in (accuracy, f1, f1_macro, f1_micro, auc, mse, rmse, mae, r2)
-}  # fmt: skip
+    **_listed("decision", _accuracy, _f1, _f1_macro, _f1_micro),
+    **_listed("score", _auc),
+    **_listed("values", _mse, _rmse, _mae, _r2),
+}
 
 
 def _by_name(name):
     top = re.fullmatch(r"top_?([1-9]\d*)(_accuracy)?", name)
     if top:
-        return top_k(int(top[1]))
+        return TopK(int(top[1]))
     if name in METRICS:
         return METRICS[name]
     raise ValueError(
@@ -162,16 +233,29 @@ def _by_name(name):
     )
 
 
-def resolve(metrics):
-    """[(name, function)] of names and callables ``metric(target, output) -> float``."""
+def resolve(metrics, loss):
+    """[(name, metric)] of names and callables ``metric(target, output) -> float``.
+
+    Raises
+    ------
+    ValueError
+        An unknown name, a name that stands twice, or a metric that the loss gives no answers for.
+    TypeError
+        Something else than a name or a callable.
+    """
     if isinstance(metrics, str) or callable(metrics):
         metrics = (metrics,)
-    resolved = []
+    resolved = {}
     for metric in metrics:
-        if callable(metric):
-            resolved.append((getattr(metric, "__name__", type(metric).__name__), metric))
-        elif isinstance(metric, str):
-            resolved.append((metric, _by_name(metric)))
+        if isinstance(metric, str):
+            name, metric = metric, _by_name(metric)
+        elif callable(metric):
+            name = getattr(metric, "__name__", type(metric).__name__)
         else:
             raise TypeError(f"a metric must be a name or a callable (target, output), got {metric!r}")
-    return resolved
+        if name in resolved or name == "loss":
+            raise ValueError(f"metrics: {name!r} stands for two columns of the history; set __name__ of one of them")
+        if isinstance(metric, Metric):
+            metric.check(meaning_of(loss))
+        resolved[name] = metric
+    return list(resolved.items())

@@ -6,13 +6,14 @@ import numpy as np
 
 from ..kernels._labels import check_target
 from ..nn.arrays import as_rows, spec_of
+from ..nn.losses import meaning_of
 
 LABELS = ((), np.dtype(np.int64))  # the spec of class labels: one int64 per row
 
 
 def target_kind(loss):
-    """ "class" or "same" (any callable that declares nothing)."""
-    return getattr(loss, "target", "same")
+    """The loss's kind of target (see `nn.losses.meaning_of`)."""
+    return meaning_of(loss).target
 
 
 def prepare_target(y, loss, output_shape, rows, dtype):
@@ -50,7 +51,7 @@ def prepare_target(y, loss, output_shape, rows, dtype):
 
 def check_domain(y, loss):
     """Raise ValueError naming the first target that the loss cannot take; reads 4096 rows at a time."""
-    domain = getattr(loss, "domain", None)
+    domain = meaning_of(loss).domain
     for start in range(0, 0 if domain is None else len(y), 4096):
         part = y[start : start + 4096]
         check_target(part if part.dtype in (np.float32, np.float64) else part.astype(np.float64), domain, "y", start)
@@ -85,7 +86,7 @@ def _class_target(y, loss, output_shape):
     if y.ndim != 1:
         raise ValueError(f"class labels must have shape (rows,), got {y.shape}; one-hot rows must be floats")
     labels = np.require(y, np.int64, ("C", "A"))
-    check_labels(labels, classes, getattr(loss, "ignore_index", None))
+    check_labels(labels, classes, meaning_of(loss).ignore_index)
     return labels, LABELS
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..graph.parameter import bump_graph_version
 from ..nn.arrays import split_inputs
+from ..nn.losses import meaning_of
 from ..nn.module import Module
 from ..nn.predict import predict_mc
 from ..optim.base import Optimizer
@@ -14,7 +15,7 @@ from ..threads import num_threads as thread_limit
 from .callbacks.base import Callback
 from .checks import check_count, check_function, check_positive
 from .history import History
-from .metrics import resolve
+from .metrics import measure, resolve
 from .step import careful_step
 from .targets import LABELS, prepare_target, prepare_weight
 
@@ -33,7 +34,7 @@ class Trainer:
         A pure function: base_lr of the group, ``step`` an int64 array of step numbers from 0, ``epoch`` from 0.
     metrics : sequence of str or callable (target, output) -> float
         ``"accuracy", "top_5"`` (any number), ``"f1", "f1_macro", "f1_micro", "auc", "mse", "rmse", "mae", "r2"``;
-        measured in inference mode on the validation data (`fit`) and by `evaluate`.
+        measured in inference mode on the validation data (`fit`) and by `evaluate`. The loss says what outputs mean.
     clip_grad_norm, clip_grad_value : float, optional
         Clip gradients by value to ``[-v, v]``, then by global norm, exactly ``g * u / ||g||`` if ``||g|| > u``.
     accumulate : int, default 1
@@ -93,7 +94,7 @@ class Trainer:
         self.loss = loss
         self.optimizer = optimizer
         self.scheduler = scheduler
-        self.metrics = resolve(() if metrics is None else metrics)
+        self.metrics = resolve(() if metrics is None else metrics, loss)
         self.clip_grad_norm = clip_grad_norm
         self.clip_grad_value = clip_grad_value
         self.accumulate = check_count("Trainer", "accumulate", accumulate, 1)
@@ -290,6 +291,9 @@ class Trainer:
     def evaluate(self, x, y, *, sample_weight=None):
         """Return {"loss": float, metric: float, ...} in inference mode.
 
+        The loss is the mean per row, weighted by class and sample weights, whatever its reduction. Metrics count every
+        row once, those with an ignored label not at all; all are NaN if the model's outputs are not finite.
+
         Parameters
         ----------
         x, y, sample_weight
@@ -313,15 +317,28 @@ class Trainer:
             if spec != LABELS and isinstance(output, np.ndarray):
                 target = np.ascontiguousarray(target, dtype=output.dtype)
             loss = self.loss(output, target) if weight is None else self.loss(output, target, sample_weight=weight)
-        result = {"loss": float(loss)}
-        for name, metric in self.metrics:
-            result[name] = float(metric(target, output))
-        return result
+        per_row = meaning_of(self.loss).per_row(float(loss), target, weight)
+        return {"loss": per_row, **measure(self.metrics, self.loss, target, output)}
 
     def predict(self, x, *, out=None):
         """The same as ``trainer.model.predict(x, out=out)``."""
         with thread_limit(self.num_threads):
             return self.model.predict(x, out=out)
+
+    def predict_proba(self, x):
+        """Probabilities of the output's shape: what the loss says that the outputs stand for.
+
+        Softmax of the outputs for `CrossEntropyLoss`, sigmoid for `BCEWithLogitsLoss`, the outputs for `BCELoss`.
+
+        Raises
+        ------
+        ValueError
+            If the loss knows of no probabilities (see ``nn.losses.meaning_of``).
+        """
+        meaning = meaning_of(self.loss)
+        if not meaning.has_probabilities:
+            meaning.probabilities(None)  # raises, before anything is computed
+        return meaning.probabilities(self.predict(x))
 
     def profile(self, x, y, *, batch_size=128, sample_weight=None, repeats=20):
         """Measure a whole training step, op by op: gradients and update. The trainer and its model stay as they are.
