@@ -5,6 +5,7 @@ import pytest
 from helpers.training import blobs, trainer, weights
 
 import fastnn
+import fastnn.cli
 from fastnn import Trainer, nn, optim, training
 from fastnn.training.snapshot import preserved
 
@@ -108,7 +109,81 @@ def test_it_says_when_no_rate_helps():
     test = training.lr_find(t, x, y, steps=30, batch_size="full")
     with pytest.raises(ValueError, match="the loss fell at no rate between 1e-06 and"):
         assert test.suggestion
-    assert "no rate lowered the loss" in repr(test)
+    assert "the loss fell at no rate" in repr(test)
+
+
+@pytest.mark.parametrize("optimizer", [optim.Adam(), optim.SGD(lr=0.1, momentum=0.9)], ids=repr)
+@pytest.mark.parametrize("norm", [False, True])
+def test_the_suggestion_lies_inside_the_bounds_and_away_from_the_ends(optimizer, norm):
+    """The centred mean narrowed to one batch at the ends: every second run suggested the smallest rate, 1e-6."""
+    x, y = fastnn.data.load_digits()
+    for seed in range(4):
+        middle = [nn.BatchNorm1d(32)] if norm else []
+        model = nn.Sequential(nn.Linear(64, 32), *middle, nn.ReLU(), nn.Linear(32, 10), seed=seed)
+        test = training.lr_find(Trainer(model, nn.CrossEntropyLoss(), optimizer, seed=seed), x / 16, y, batch_size=32)
+        low, high = test.bounds
+        assert 10 * test.lr[0] < low < test.suggestion < high
+        assert 3e-4 < test.suggestion < 1.0
+
+
+def curve(losses, validation=None, diverged=False):
+    from fastnn.training.lr_finder import RangeTest
+
+    return RangeTest(np.geomspace(1e-6, 10, len(losses)), np.array(losses), validation, diverged)
+
+
+def falling(count=100, low=0.45, high=0.75):
+    """A loss of 2 that falls to 1 between two shares of the steps."""
+    return np.interp(np.arange(count) / count, [low, high], [2.0, 1.0])
+
+
+@pytest.mark.parametrize("count", [10, 11, 30, 100, 400])
+def test_a_clean_fall_is_found_however_many_steps(count):
+    test = curve(falling(count))
+    low, high = np.geomspace(1e-6, 10, count)[[int(0.4 * count), min(int(0.85 * count), count - 1)]]
+    assert low <= test.bounds[0] <= test.suggestion <= test.bounds[1] <= high
+
+
+def test_noise_at_the_first_batches_is_no_fall(rng):
+    for _ in range(20):
+        losses = falling() + 0.2 * rng.normal(size=100)
+        losses[:2] = 3.0, 1.2  # the steepest fall of all, of two batches
+        assert 1e-4 < curve(losses).suggestion < 3e-1
+
+
+def test_a_fall_no_larger_than_the_noise_is_refused(rng):
+    for _ in range(20):
+        test = curve(2.0 + 0.3 * rng.normal(size=100))
+        for ask in ("suggestion", "bounds"):
+            with pytest.raises(ValueError, match="at no rate|no more than its batches differ.*larger batches"):
+                getattr(test, ask)
+
+
+def test_a_fall_at_the_smallest_rate_is_refused():
+    x, y = blobs(300)
+    test = training.lr_find(trainer(), x, y, start=0.003, batch_size=32)
+    with pytest.raises(ValueError, match="falls already at the smallest rate 0.003: give a smaller start="):
+        assert test.suggestion
+    assert "already at the smallest rate" in repr(test)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_documented_command_reaches_its_score(seed, tmp_path, monkeypatch, capsys):
+    """It trained digits to 11.7 % in every second run."""
+    monkeypatch.chdir(tmp_path)
+    command = "train digits --lr-find --schedule onecycle --augment shift=1,rotate=8 --ema 0.99 --early-stopping 10"
+    assert fastnn.cli.main([*command.split(), "--no-plot", "--seed", str(seed)]) == 0
+    test = fastnn.io.load_model_file("digits.safetensors").training["results"]["test"]
+    assert test["accuracy"] >= 0.975, capsys.readouterr().out
+
+
+def test_a_validation_loss_that_never_falls_leaves_no_bounds():
+    rates = np.geomspace(1e-6, 10, 100)[::10]
+    with pytest.raises(ValueError, match="the validation loss fell at no rate"):
+        assert curve(falling(), (rates, np.arange(1.0, 11.0))).suggestion
+    bounded = curve(falling(), (rates, np.abs(np.arange(10) - 5.0)))
+    assert bounded.suggestion <= bounded.bounds[1] <= rates[5]
 
 
 @pytest.mark.parametrize(

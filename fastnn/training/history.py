@@ -5,10 +5,11 @@ class History:
     """One column per quantity, one entry per epoch; ``history["val_loss"]`` is a list.
 
     ``loss`` is the mean per row of the training-mode batch losses, weighted by class and sample weights (as the loss's
-    ``row_weights`` say) whatever the loss's reduction, without penalties; ``val_loss`` the same in inference mode; metrics are ``val_<name>``, and with ``eval_train=True`` also
-    ``train_loss`` and ``train_<name>``. ``penalty`` is what L2 and L1 add to the loss at the epoch's end, if the
-    optimizer has such terms (see ``optim.penalty``). ``lr`` is the rate at the epoch's end, ``seconds`` the time of its
-    training steps (without evaluation) and ``samples_per_second`` the rows trained per such second.
+    ``row_weights`` say) whatever the loss's reduction, without penalties; ``val_loss`` the same in inference mode;
+    metrics are ``val_<name>``, and with ``eval_train=True`` also ``train_loss`` and ``train_<name>``. ``penalty`` is
+    what L2 and L1 add to the loss at the epoch's end, if the optimizer has such terms (see ``optim.penalty``). ``lr``
+    is the rate at the epoch's end, ``seconds`` the time of its training steps (without evaluation) and
+    ``samples_per_second`` the rows trained per such second.
 
     Attributes
     ----------

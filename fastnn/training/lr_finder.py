@@ -12,6 +12,7 @@ from .visible import is_visible, run_visible
 
 _PART = 8  # batches between two looks at the loss
 _VALIDATIONS = 40  # about so many measurements of the validation loss
+_SURE = 4.0  # standard errors that a fall of the loss has to exceed
 
 
 class RangeTest:
@@ -24,49 +25,77 @@ class RangeTest:
     loss : ndarray (n,)
         Training loss of each batch, before its update.
     smoothed : ndarray (n,)
-        Its centred mean over a tenth of the steps.
+        Its mean over a tenth of the steps; the windows at the ends are as long as the others.
     validation_lr, validation_loss : ndarray or None
         The validation loss after some of the steps.
     diverged : bool
         The loss ran away before the last rate.
     suggestion : float
-        The rate at which the smoothed loss falls fastest (in log rate).
+        The rate at which the loss falls fastest (in log rate): inside the bounds, and away from the ends of the test.
     bounds : (float, float)
         The rates at which the loss begins to fall (a tenth of its whole fall) and stops falling: Smith's limits for
         ``CyclicLR(base_lr, max_lr)``.
+
+    Raises
+    ------
+    ValueError
+        By `suggestion` and `bounds`, with the reason: the loss fell at no rate, not beyond its noise, or already at the
+        smallest rate.
     """
 
     def __init__(self, lr, loss, validation, diverged):
         self.lr, self.loss, self.diverged = lr, loss, diverged
-        self.smoothed = _centred_mean(loss, max(1, len(loss) // 20))
+        self.smoothed, self._slope = _smooth(loss, np.log(lr))
         self.validation_lr, self.validation_loss = (None, None) if validation is None else validation
 
     def _fall(self):
-        """(first rate's index in the fall, index of the lowest loss)."""
-        lowest = int(np.argmin(self.smoothed))
-        start, least = self.smoothed[0], self.smoothed[lowest]
-        if lowest == 0 or not start - least > 1e-3 * abs(start):
+        """(index where the loss begins to fall, index where it stops)."""
+        smoothed = self.smoothed
+        lowest = int(np.argmin(smoothed))
+        start, least = smoothed[0], smoothed[lowest]
+        tried = f"between {self.lr[0]:.2g} and {self.lr[-1]:.2g}"
+        told = f"(from {start:.4g} to {least:.4g})"
+        if not start - least > 1e-3 * abs(start):
             raise ValueError(
-                f"lr_find: the loss fell at no rate between {self.lr[0]:.2g} and {self.lr[-1]:.2g} "
-                f"(from {start:.4g} to {least:.4g}): look at plot(), at the scale of the data, or at start="
+                f"lr_find: the loss fell at no rate {tried} {told}: look at plot(), at the scale of the data, or at "
+                "start="
             )
-        return int(np.argmax(self.smoothed < start - 0.1 * (start - least))), lowest
+        if not start - least > _SURE * self._noise():
+            raise ValueError(
+                f"lr_find: the loss fell {tried} by no more than its batches differ {told}: take larger batches or "
+                "more steps"
+            )
+        begin = int(np.flatnonzero(smoothed[: lowest + 1] > start - 0.1 * (start - least))[-1])
+        if begin < _window(len(smoothed)):
+            raise ValueError(
+                f"lr_find: the loss falls already at the smallest rate {self.lr[0]:.2g}: give a smaller start="
+            )
+        if self.validation_loss is not None:
+            best = self.validation_lr[int(np.argmin(self.validation_loss))]
+            lowest = min(lowest, int(np.searchsorted(self.lr, best)))
+            if lowest <= begin:
+                raise ValueError(
+                    f"lr_find: the validation loss fell at no rate {tried} at which the training loss fell"
+                )
+        return begin, lowest
+
+    def _noise(self):
+        """Standard error of the difference of two smoothed losses."""
+        batches = np.diff(self.loss[np.isfinite(self.loss)][: int(np.argmin(self.smoothed)) + 1])
+        deviation = np.median(np.abs(batches)) / 0.6745 / np.sqrt(2.0) if len(batches) else 0.0
+        return deviation * np.sqrt(2.0 / _window(len(self.loss)))
 
     @property
     def suggestion(self):
         """See the class."""
         begin, lowest = self._fall()
-        slope = np.gradient(self.smoothed, np.log(self.lr))[: lowest + 1]
-        return float(self.lr[int(np.argmin(slope))])
+        return float(self.lr[begin + int(np.argmin(self._slope[begin : lowest + 1]))])
 
     @property
     def bounds(self):
         """See the class."""
         begin, lowest = self._fall()
-        high = self.lr[lowest]
-        if self.validation_loss is not None:
-            high = min(high, self.validation_lr[int(np.argmin(self.validation_loss))])
-        return float(min(self.lr[begin], high)), float(high)
+        return float(self.lr[begin]), float(self.lr[lowest])
 
     def plot(self, axes=None):
         """Draw loss over rate; returns a fastnn.plot.RangeTestDisplay."""
@@ -78,20 +107,31 @@ class RangeTest:
         try:
             low, high = self.bounds
             told = f"suggestion={self.suggestion:.3g}, bounds=({low:.3g}, {high:.3g})"
-        except ValueError:
-            told = "no rate lowered the loss"
+        except ValueError as error:
+            told = str(error).removeprefix("lr_find: ")
         return f"RangeTest({len(self.lr)} rates from {self.lr[0]:.3g} to {self.lr[-1]:.3g}; {told})"
 
 
-def _centred_mean(values, reach):
-    """Mean over `reach` neighbours on either side, fewer at the ends; what is not finite counts as the largest."""
+def _window(count):
+    """Batches that a smoothed loss is the mean of: an odd number, about a tenth."""
+    return min(2 * max(1, count // 20) + 1, count)
+
+
+def _smooth(values, places):
+    """(mean, slope of the straight line) over a window that is moved inside where it would reach beyond an end.
+
+    A window that became shorter at the ends would leave single batches there, whose noise passes for the steepest fall.
+    What is not finite counts as the largest.
+    """
     finite = np.isfinite(values)
     values = np.where(finite, values, values[finite].max() if finite.any() else 0.0)
-    sums = np.concatenate(([0.0], np.cumsum(values)))
-    places = np.arange(len(values))
-    low, high = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
-    low, high = np.maximum(low, 2 * places - len(values) + 1), np.minimum(high, 2 * places + 1)  # centred at the ends
-    return (sums[high] - sums[low]) / (high - low)
+    size = _window(len(values))
+    parts = np.lib.stride_tricks.sliding_window_view(values, size)
+    steps = np.lib.stride_tricks.sliding_window_view(places, size)
+    steps = steps - steps.mean(axis=1, keepdims=True)
+    means, slopes = parts.mean(axis=1), (parts * steps).sum(axis=1) / (steps**2).sum(axis=1)
+    own = np.clip(np.arange(len(values)) - size // 2, 0, len(parts) - 1)
+    return means[own], slopes[own]
 
 
 def lr_find(
