@@ -79,9 +79,22 @@ class LambdaCallback(Callback):
 
 
 class TerminateOnNaN(Callback):
-    """End the fit at the first step whose loss is NaN or infinite."""
+    """End the fit when the training loss is NaN or infinite, as a fit without this callback does after the epoch.
 
-    stop_on_nan = True
+    Parameters
+    ----------
+    when : {"step", "epoch", "never"}, default "step"
+        At the first such step; after its epoch; not at all.
+    """
+
+    def __init__(self, when="step"):
+        if when not in ("step", "epoch", "never"):
+            raise ValueError(f"TerminateOnNaN: when must be 'step', 'epoch' or 'never', got {when!r}")
+        self.when = when
+
+    @property
+    def stop_on_nan(self):
+        return self.when == "step"
 
 
 class Monitored(Callback):
@@ -124,7 +137,13 @@ class Monitored(Callback):
         self.forget()
 
     def improved(self, epoch, logs):
-        """Whether the watched value is the best so far; notes it. Raises ValueError if the column does not exist."""
+        """Whether the watched value is the best so far; notes it. What is not finite is never better.
+
+        Raises
+        ------
+        ValueError
+            If the column does not exist.
+        """
         value = logs.get(self.monitor)
         if value is None:
             raise ValueError(
@@ -133,7 +152,7 @@ class Monitored(Callback):
                 + ("; give validation_data or validation_split" if self.monitor.startswith("val_") else "")
             )
         value = float(value)
-        if math.isnan(value):
+        if not math.isfinite(value):
             return False
         better = self.best is None or (
             value > self.best + self.min_delta if self.larger else value < self.best - self.min_delta

@@ -13,7 +13,7 @@ class EarlyStopping(Monitored):
     ----------
     monitor : str, default "val_loss"
     patience : int, default 10
-        Epochs without improvement before stopping.
+        Epochs without improvement before stopping. NaN is no improvement, in the first epoch neither.
     min_delta : float, default 0
         A smaller change is no improvement.
     mode : {"auto", "min", "max"}
@@ -36,12 +36,17 @@ class EarlyStopping(Monitored):
         super().forget()
         self.stopped_epoch = None
         self._best_weights = None
+        self._before = -1  # the epoch before the first one of this fit
+
+    def on_fit_begin(self):
+        super().on_fit_begin()
+        self._before = self.trainer.epoch - 1
 
     def on_epoch_end(self, epoch, logs):
         if self.improved(epoch, logs):
             if self.restore_best:
                 self._best_weights = self.trainer.model.state_dict()
-        elif self.best_epoch is not None and epoch - self.best_epoch >= self.patience:
+        elif epoch - (self._before if self.best_epoch is None else self.best_epoch) >= self.patience:
             self.stopped_epoch = epoch
             self.trainer.stop()
 
@@ -51,13 +56,13 @@ class EarlyStopping(Monitored):
             self._best_weights = None
 
     def state_dict(self):
-        state = {**super().state_dict(), "stopped_epoch": self.stopped_epoch}
+        state = {**super().state_dict(), "stopped_epoch": self.stopped_epoch, "before": self._before}
         for name, array in (self._best_weights or {}).items():
             state[_WEIGHTS + name] = array
         return state
 
     def load_state_dict(self, state):
         super().load_state_dict(state)
-        self.stopped_epoch = state["stopped_epoch"]
+        self.stopped_epoch, self._before = state["stopped_epoch"], state["before"]
         weights = {name[len(_WEIGHTS) :]: array for name, array in state.items() if name.startswith(_WEIGHTS)}
         self._best_weights = weights if weights and self.restore_best else None

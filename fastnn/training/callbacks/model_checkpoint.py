@@ -16,10 +16,11 @@ class ModelCheckpoint(Monitored):
         May hold fields such as ``{epoch}`` (epochs made so far), ``{step}`` and columns of the history,
         ``{val_loss:.3f}``; each name is then a file of its own.
     monitor : str, optional
-        Save only after epochs in which this column is the best so far; default: always.
+        Save only where this column is better than at every save before: in earlier fits of the trainer too, if the file
+        is there. Default: always.
     mode : {"auto", "min", "max"}
     every_epochs : int, default 1
-        Save after every so many epochs.
+        Look after every so many epochs; the others count for nothing.
     every_steps, every_seconds : optional
         Save inside epochs as well (not with `monitor`). Seconds are looked at about every 20 ms.
     what : {"checkpoint", "model"}
@@ -45,6 +46,7 @@ class ModelCheckpoint(Monitored):
         if every_seconds is not None and (isinstance(every_seconds, str) or not every_seconds > 0):
             raise ValueError(f"ModelCheckpoint: every_seconds must be a positive number, got {every_seconds!r}")
         self.path = os.fspath(path)
+        self._owner = None  # the trainer whose values `best` is of
         self.best_only = monitor is not None
         self.every_epochs = check_count("ModelCheckpoint", "every_epochs", every_epochs, 1)
         self.every_seconds = every_seconds
@@ -58,8 +60,21 @@ class ModelCheckpoint(Monitored):
             raise ValueError(f"ModelCheckpoint: path {self.path!r} is no format of names: {error}") from None
 
     def on_fit_begin(self):
-        super().on_fit_begin()
+        self._remember()
         self._last = time.monotonic()
+
+    def _remember(self):
+        """Begin with the best of the trainer's earlier fits, if the file that holds it would be overwritten."""
+        fields = "{" in self.path
+        if self._owner is not self.trainer or not (fields or os.path.exists(self.path)):
+            self.forget()
+        self._owner = self.trainer
+        if not self.best_only or fields or self.best is not None or not os.path.exists(self.path):
+            return
+        history = self.trainer.history
+        for epoch, value in zip(history.epoch, history.columns.get(self.monitor, []), strict=False):
+            if value is not None and (epoch + 1) % self.every_epochs == 0:
+                self.improved(epoch, {self.monitor: value})
 
     def _after_steps(self, step, loss):
         self.save({"loss": loss})
@@ -79,8 +94,7 @@ class ModelCheckpoint(Monitored):
         cut, self._cut = self._cut, False
         if cut:
             return  # the file holds the place where the epoch was cut
-        wanted = self.improved(epoch, logs) if self.best_only else True
-        if wanted and (epoch + 1) % self.every_epochs == 0:
+        if (epoch + 1) % self.every_epochs == 0 and (not self.best_only or self.improved(epoch, logs)):
             self.save(logs)
 
     def save(self, logs):
