@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 from helpers.training import blobs, classifier, trainer, weights
 
-from fastnn import Trainer, nn, optim, training
+from fastnn import LambdaCallback, ModelCheckpoint, Trainer, nn, optim, training
+from fastnn.data import load_digits
 from fastnn.training import bias_variance, health, judge_rate, learning_curve, unit_statistics
+from fastnn.training.layer_health import Weight
+from fastnn.training.rate import guessing_loss
+from fastnn.training.units import Layer, unit_drift
 
 # ---- bias and variance: the syllabus's examples -----------------------------------------------------------------
 
@@ -91,6 +95,52 @@ def test_the_rate_of_real_trainings():
     assert judge_rate([1.0, float("inf"), 0.1]).verdict == "diverging"
 
 
+@pytest.mark.parametrize("lr", [3.0, 30.0])
+@pytest.mark.parametrize("optimizer", [optim.SGD, optim.Adam])
+def test_a_rate_that_learns_nothing_is_not_good(optimizer, lr):
+    """Rates of 3 to 30 with 10 % accuracy were good, because the loss fell from where they had thrown it."""
+    x, y = load_digits()
+    t = Trainer(nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10), seed=1), nn.CrossEntropyLoss(),
+                optimizer(lr=lr), metrics=["accuracy"])  # fmt: skip
+    before = t.evaluate(x / 16, y)["loss"]
+    history = t.fit(x / 16, y, epochs=6, batch_size=64, progress=False)
+    assert t.evaluate(x / 16, y)["accuracy"] < 0.3
+    guessing = guessing_loss(t.loss, y, (10,), np.float32)
+    assert guessing == pytest.approx(np.log(10), rel=1e-3)
+    assert judge_rate(history, before=before, guessing=guessing).verdict in ("too high", "diverging")
+    assert judge_rate(history, guessing=guessing).verdict != "good"
+    found = training.diagnose(t, (x / 16, y), (x / 16, y), check_health=False)
+    if found.rate.verdict in ("too high", "diverging"):
+        assert "larger network" not in " ".join(found.advice)
+
+
+def test_a_curve_at_the_level_of_guessing_is_no_progress():
+    losses = [2.5, 2.33, 2.31, 2.305, 2.303]
+    assert judge_rate(losses).verdict == "good"
+    judged = judge_rate(losses, before=2.6, guessing=2.303)
+    assert judged.verdict == "no progress" and "where guessing has 2.303" in judged.reason
+    assert judge_rate(losses, before=2.4, guessing=1.0).verdict == "too high"
+    assert judge_rate([2.5, 2.3, 2.3, 2.7], before=2.6).verdict == "diverging"
+
+
+@pytest.mark.parametrize(
+    ("loss", "target", "expected"),
+    [
+        (nn.CrossEntropyLoss(), np.array([0, 0, 0, 1]), 0.5623351),
+        (nn.CrossEntropyLoss(ignore_index=-1), np.array([0, 0, 0, 1, -1]), 0.5623351),
+        (nn.CrossEntropyLoss(), np.array([[0.5, 0.5], [0.5, 0.5]]), np.log(2)),
+        (nn.BCEWithLogitsLoss(), np.array([[1.0], [0.0]]), np.log(2)),
+        (nn.BCELoss(), np.array([[1.0], [0.0]]), np.log(2)),
+        (nn.MSELoss(), np.array([[1.0], [3.0]]), 1.0),
+        (nn.MSELoss(reduction="sum"), np.array([[1.0], [3.0]]), 1.0),
+        (nn.PoissonNLLLoss(), np.array([[1.0], [3.0]]), 2 - 2 * np.log(2)),
+    ],
+)  # fmt: skip
+def test_guessing_is_the_loss_of_the_mean(loss, target, expected):
+    shape = (2,) if type(loss) is nn.CrossEntropyLoss else (1,)
+    assert guessing_loss(loss, target, shape, np.float64) == pytest.approx(expected)
+
+
 # ---- units ------------------------------------------------------------------------------------------------------
 
 
@@ -116,6 +166,27 @@ def test_unit_statistics_counts_dead_linear_and_saturated_units():
     assert sigmoid.saturated == pytest.approx(2 / 3)
     np.testing.assert_array_equal(sigmoid.linear, [False, True, False])
     np.testing.assert_allclose(sigmoid.input_variance, [0, (0.1 * h[:, 2]).var(), 0], rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize(("activation", "limit"), [("sigmoid", 2.0), ("tanh", 0.5)])
+def test_linear_is_the_same_curve_in_other_units(activation, limit, rng):
+    """The logistic's limit of variance 2 was applied to tanh, whose equivalent is 0.5: sound nets looked linear."""
+    function = {"sigmoid": lambda a: 1 / (1 + np.exp(-a)), "tanh": np.tanh}[activation]
+    a = rng.normal(size=(20000, 1))
+    a = (a - a.mean()) / a.std()
+    for variance, linear in ((0.8 * limit, True), (1.3 * limit, False)):
+        layer = Layer("1", activation, np.sqrt(variance) * a, function(np.sqrt(variance) * a))
+        assert layer.linear[0] == linear
+    at_limit = Layer("1", activation, np.sqrt(limit) * a, function(np.sqrt(limit) * a))
+    assert at_limit.linear_fit[0] == pytest.approx(0.964, abs=0.005)
+
+
+@pytest.mark.parametrize("activation", [nn.ELU, nn.SELU, nn.CELU, nn.Softplus, nn.Tanh, nn.Sigmoid, nn.ReLU])
+def test_saturation_is_where_the_derivative_vanishes(activation):
+    """It was 0 for SELU at -4, where the derivative is 0.03."""
+    model = nn.Sequential(nn.Linear(1, 1, bias=False, init="ones"), activation(), nn.Linear(1, 1))
+    (layer,) = unit_statistics(model, np.array([[-5.0], [-4.0], [0.0], [5.0]], np.float32))
+    assert layer.saturated == {nn.ReLU: 0.0, nn.Tanh: 0.75, nn.Sigmoid: 0.75}.get(activation, 0.5)
 
 
 def test_unit_statistics_follows_any_module():
@@ -203,6 +274,63 @@ def test_positive_inputs_make_one_sided_updates():
         t = Trainer(nn.Sequential(nn.Linear(6, 3), seed=0), nn.CrossEntropyLoss(), optim.SGD(lr=0.1))
         (weight,) = health(t, data, y).matrices
         assert low <= weight.one_sided <= high
+
+
+def test_units_that_do_not_move_are_not_counted_as_balanced(rng):
+    """They counted as 0, though one-sided cannot be below 0.5; biases always showed 100 %."""
+    before, moved = np.zeros((4, 6)), rng.normal(size=6)
+    after = before.copy()
+    after[1], after[2] = np.abs(moved), [1, 1, -1, 1, -1, -1]
+    assert Weight("w", before, before, after).one_sided == pytest.approx((1.0 + 0.5) / 2)
+    assert np.isnan(Weight("w", before, before, before).one_sided)
+    assert np.isnan(Weight("b", np.zeros(4), np.zeros(4), np.ones(4)).one_sided)
+    x, y = blobs(64)
+    t = trainer()
+    t.model[0].bias.assign(np.full(16, -1e3))  # dead: nothing of the layer moves
+    found = health(t, x, y)
+    assert np.isnan(found.weights[0].one_sided)
+    lines = {line.split()[0]: line.split()[-1] for line in str(found).splitlines() if line.startswith(("0.", "2."))}
+    assert lines["0.weight"] == lines["0.bias"] == lines["2.bias"] == "-"
+    assert lines["2.weight"].endswith("%") or lines["2.weight"] == "-"
+
+
+def test_drift_is_the_share_of_a_change_that_all_rows_have_in_common(rng):
+    """Drift in deviations of the outputs ranked SELU above ReLU."""
+    a = rng.normal(size=(1000, 3))
+    noise = rng.normal(size=(1000, 3))
+    noise -= noise.mean(axis=0)
+    assert unit_drift([a], [a + [1.0, -2.0, 3.0]]) == pytest.approx(1.0)
+    assert unit_drift([a], [a + noise]) == pytest.approx(0.0, abs=1e-12)
+    assert np.isnan(unit_drift([a], [a])) and np.isnan(unit_drift([], []))
+    x, y = blobs(400)
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    found = {}
+    for activation in (nn.ReLU, nn.SELU):
+        layers = [layer for i in range(4) for layer in (nn.Linear(6 if i == 0 else 32, 32), activation())]
+        t = Trainer(nn.Sequential(*layers, nn.Linear(32, 3), seed=0), nn.CrossEntropyLoss(), optim.SGD(lr=0.02))
+        history = t.fit(x, y, epochs=4, progress=False, callbacks=training.HealthMonitor(warn=False))
+        assert np.isnan(history["unit_drift"][0])
+        found[activation] = np.mean(history["unit_drift"][1:])
+    assert found[nn.SELU] < 0.7 * found[nn.ReLU]
+
+
+def test_drift_goes_on_in_a_resumed_fit(tmp_path):
+    x, y = blobs(200)
+    whole, first, second = trainer(), trainer(), trainer()
+    monitor = lambda: training.HealthMonitor(warn=False, rows=32)  # noqa: E731
+    whole.fit(x, y, epochs=4, progress=False, callbacks=monitor())
+    path = tmp_path / "run.ckpt"
+
+    def crash(epoch, logs):
+        if epoch == 1:
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        first.fit(x, y, epochs=4, progress=False, callbacks=[
+            monitor(), ModelCheckpoint(path), LambdaCallback(on_epoch_end=crash)])  # fmt: skip
+    second.fit(x, y, epochs=4, progress=False, resume=path, callbacks=[
+        monitor(), ModelCheckpoint(path), LambdaCallback()])  # fmt: skip
+    np.testing.assert_array_equal(second.history["unit_drift"], whole.history["unit_drift"])
 
 
 def test_monitor_fills_the_history_and_warns_once():

@@ -7,7 +7,7 @@ from ..nn.losses import meaning_of
 from .bias import bias_variance
 from .layer_health import first_rows, health
 from .metrics import METRICS
-from .rate import judge_rate
+from .rate import guessing_loss, judge_rate
 from .targets import prepare_target
 
 _SHIFT = 0.25  # deviations between the means of a feature that count as another distribution
@@ -28,20 +28,21 @@ class Diagnosis:
         Features whose distribution differs between training and development part, most first.
     rate : RateJudgement
     advice : list of str
-        All of it in words.
+        All of it in words. A rate that is too low or too high is told alone: a larger network would not help.
     """
 
     def __init__(self, errors, judged, found, shifted, rate, compared):
         self.errors, self.bias_variance, self.health = errors, judged, found
         self.shifted, self.rate = shifted, rate
-        self.advice = list(judged.advice)
+        misled = rate.verdict in ("too low", "too high", "diverging")
+        self.advice = [str(rate), "judge bias and variance again afterwards"] if misled else list(judged.advice)
         if shifted:
             told = ", ".join(f"feature {name}: {size:+.2f}" for name, size in shifted[:5])
             self.advice.append(
                 f"{len(shifted)} of {compared} features differ in mean between training and development part "
                 f"(in deviations: {told}): draw both parts from one distribution"
             )
-        if rate.verdict not in ("good", "unclear"):
+        if rate.verdict == "no progress":
             self.advice.append(str(rate))
         if found is not None:
             self.advice.extend(found.problems)
@@ -87,7 +88,20 @@ def diagnose(
     )  # fmt: skip
     found = health(trainer, train[0], train[1]) if check_health else None
     shifted, compared = _compare(train[0], validation[0])
-    return Diagnosis(errors, judged, found, shifted, judge_rate(trainer.history.columns.get("loss", [])), compared)
+    rate = judge_rate(_losses(trainer), guessing=_guessing(trainer, train))
+    return Diagnosis(errors, judged, found, shifted, rate, compared)
+
+
+def _losses(trainer):
+    return trainer.history if "loss" in trainer.history else []
+
+
+def _guessing(trainer, part):
+    """Loss of guessing the targets of a part."""
+    names, arrays = split_inputs(part[0])
+    shape = trainer._output_shape(names, arrays)
+    target, _ = prepare_target(part[1], trainer.loss, shape, len(arrays[0]), trainer.model.dtype)
+    return guessing_loss(trainer.loss, target, shape, trainer.model.dtype)
 
 
 def _error(trainer, part, name):

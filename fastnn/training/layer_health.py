@@ -4,7 +4,7 @@ import numpy as np
 
 from .checks import check_count
 from .snapshot import preserved
-from .units import unit_statistics
+from .units import SATURATING, unit_statistics
 
 _GOOD_RATIO = (1e-4, 1e-2)  # of ||update|| / ||w||
 _GRADIENT_SPAN = 1e3  # between the rms gradients of two weight matrices
@@ -24,8 +24,9 @@ class Weight:
     ratio : float
         ``update_norm / norm``; about 0.001 is usual.
     one_sided : float
-        Mean over the units (rows) of the share of weights that the step moves in the unit's more frequent direction:
-        0.5 is balanced; near 1 the inputs of the layer have one sign, and its units can only drift.
+        Mean over the units (rows) that moved of the share of their moved weights that go in the more frequent
+        direction: 0.5 is balanced; near 1 the inputs of the layer have one sign, and its units can only drift. NaN
+        where no unit moved, and for parameters with one number per unit (biases), which have one direction only.
     """
 
     def __init__(self, name, before, gradient, after):
@@ -35,9 +36,16 @@ class Weight:
         self.norm, self.gradient_norm, self.update_norm = (float(np.linalg.norm(v)) for v in (before, gradient, update))
         self.gradient_rms = self.gradient_norm / np.sqrt(max(self.size, 1))
         self.ratio = self.update_norm / self.norm if self.norm > 0 else np.inf
-        up, down = (update > 0).reshape(len(update), -1).sum(axis=1), (update < 0).reshape(len(update), -1).sum(axis=1)
-        moved = np.maximum(up + down, 1)
-        self.one_sided = float(np.mean(np.maximum(up, down) / moved)) if self.size else 0.0
+        self.one_sided = _one_sided(update)
+
+
+def _one_sided(update):
+    rows = update.reshape(len(update), -1) if update.ndim else update.reshape(1, 1)
+    up, down = (rows > 0).sum(axis=1), (rows < 0).sum(axis=1)
+    moved = up + down
+    if rows.shape[1] < 2 or not moved.any():
+        return float("nan")
+    return float(np.mean(np.maximum(up, down)[moved > 0] / moved[moved > 0]))
 
 
 class Health:
@@ -67,7 +75,7 @@ class Health:
     def summary(self):
         """{"dead_units", "linear_units", "saturated", "gradient_span", "update_ratio"}: shares and ratios."""
         units = sum(layer.units for layer in self.layers)
-        bounded = [layer for layer in self.layers if layer.saturated or layer.activation in ("sigmoid", "tanh")]
+        bounded = [layer for layer in self.layers if layer.activation in SATURATING]
         rms = [weight.gradient_rms for weight in self.matrices]
         ratios = [weight.ratio for weight in self.matrices if np.isfinite(weight.ratio)]
         return {
@@ -89,7 +97,7 @@ class Health:
         for weight in self.weights:
             lines.append(
                 f"{weight.name:<16} {weight.norm:>8.3g}    {weight.gradient_rms:>14.3g}   {weight.ratio:>15.3g}   "
-                f"{weight.one_sided:>9.1%}"
+                + (f"{weight.one_sided:>9.1%}" if weight.one_sided == weight.one_sided else f"{'-':>9}")
             )
         return "\n".join([*lines, *(self.problems or ["nothing is wrong"])])
 
@@ -109,8 +117,8 @@ def _unit_problems(layers):
             )
         if layer.saturated > 0.25:
             yield (
-                f"{where}: {layer.saturated:.0%} of the inputs lie at |a| >= 4, where the derivative vanishes: use "
-                "smaller initial weights, batch norm, or ReLU units"
+                f"{where}: {layer.saturated:.0%} of the inputs lie at {layer.flat_side}, where the derivative "
+                "vanishes: use smaller initial weights, batch norm, or ReLU units"
             )
     if len(layers) > 1 and layers[-1].std < layers[0].std / _GRADIENT_SPAN:
         yield (

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from ...nn.arrays import split_inputs
 from ..checks import check_count
 from .base import Callback
 
@@ -17,8 +18,8 @@ class HealthMonitor(Callback):
 
     Adds columns to the history: ``dead_units``, ``linear_units`` and ``saturated`` (shares), ``gradient_span`` (largest
     over smallest rms gradient of the weight matrices), ``update_ratio`` (median of ``||update|| / ||w||``) and
-    ``unit_drift`` (how far the units' means have moved since the last look, in deviations of their layer). What goes
-    wrong is told once as a `HealthWarning`.
+    ``unit_drift`` (how much of what the units' inputs changed since the last look is one shift for all rows, |mean Δa|
+    / rms Δa, on the rows of the first look; NaN there). What goes wrong is told once as a `HealthWarning`.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ class HealthMonitor(Callback):
         self.health = None
         self.problems = {}
         self._told = set()
-        self._means = None
+        self._probe = self._inputs = None
 
     def on_epoch_end(self, epoch, logs):
         if (epoch + 1) % self.every_epochs:
@@ -54,7 +55,7 @@ class HealthMonitor(Callback):
 
         x, y, weight = self.trainer._fit.source.sample(self.rows)
         self.health = health(self.trainer, x, y, weight, rows=self.rows)
-        logs.update(self.health.summary(), unit_drift=self._drift(self.health.layers))
+        logs.update(self.health.summary(), unit_drift=self._drift(x))
         self.problems[epoch] = self.health.problems
         for problem in self.health.problems if self.warn else ():
             kind = problem.split(":")[0]
@@ -62,16 +63,28 @@ class HealthMonitor(Callback):
                 self._told.add(kind)
                 warnings.warn(f"epoch {epoch}: {problem}", HealthWarning, stacklevel=2)
 
-    def _drift(self, layers):
-        means = [layer.unit_mean / (layer.std or 1.0) for layer in layers]
-        means = np.concatenate(means) if means else np.zeros(0)
-        before, self._means = self._means, means
-        if before is None or before.shape != means.shape or not means.size:
-            return 0.0
-        return float(np.mean(np.abs(means - before)))
+    def _drift(self, x):
+        from ..units import unit_drift, unit_inputs
+
+        if self._probe is None:
+            names, arrays = split_inputs(x)
+            self._probe = names, tuple(np.array(array[: self.rows]) for array in arrays)
+        before, self._inputs = self._inputs, unit_inputs(self.trainer.model, *self._probe)
+        same = before is not None and [a.shape for a in before] == [a.shape for a in self._inputs]
+        return unit_drift(before, self._inputs) if same else float("nan")
 
     def state_dict(self):
-        return {"told": sorted(self._told), **({} if self._means is None else {"means": self._means})}
+        state = {"told": sorted(self._told)}
+        if self._probe is not None:
+            names, arrays = self._probe
+            state.update(names=names, probes=len(arrays), layers=len(self._inputs))
+            state.update((f"probe/{i}", array) for i, array in enumerate(arrays))
+            state.update((f"input/{i}", array) for i, array in enumerate(self._inputs))
+        return state
 
     def load_state_dict(self, state):
-        self._told, self._means = set(state["told"]), state.get("means")
+        self._told = set(state["told"])
+        if "probes" in state:
+            names = None if state["names"] is None else tuple(state["names"])
+            self._probe = names, tuple(state[f"probe/{i}"] for i in range(state["probes"]))
+            self._inputs = [state[f"input/{i}"] for i in range(state["layers"])]
