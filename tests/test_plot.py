@@ -13,11 +13,12 @@ from fastnn.plot import (
     BaggingDisplay,
     ConfusionMatrixDisplay,
     HistogramDisplay,
-    LearningCurveDisplay,
+    HistoryDisplay,
     SearchDisplay,
 )
 from fastnn.search import choice, log_uniform, one_minus_log_uniform
 from fastnn.search.space import check_space
+from fastnn.training.history import History
 
 HISTORY = {
     "epoch": [0, 1, 2],
@@ -31,7 +32,7 @@ HISTORY = {
 
 def test_curves_of_a_history():
     pytest.importorskip("matplotlib")
-    display = LearningCurveDisplay.from_history(HISTORY).plot()
+    display = HistoryDisplay.from_history(HISTORY).plot()
     assert [axis.get_ylabel() for axis in display.axes_] == ["loss", "accuracy"]
     loss, accuracy = display.axes_
     lines = {line.get_label(): line for line in loss.get_lines()}
@@ -41,19 +42,71 @@ def test_curves_of_a_history():
     assert display.figure_ is loss.figure
 
 
+def test_a_history_keeps_both_training_losses_and_few_panels():
+    """`train_loss` was dropped with eval_train=True; the columns of HealthMonitor were nine panels in one strip."""
+    pytest.importorskip("matplotlib")
+    columns = {**HISTORY, "train_loss": [1.0, 0.4, 0.05], "train_accuracy": [0.6, 0.9, 1.0]}
+    columns |= dict.fromkeys(["dead_units", "linear_units", "saturated", "unit_drift"], [0.0, 0.1, 0.2])
+    columns |= {"gradient_span": [1.0, 30.0, 900.0], "update_ratio": [1e-3] * 3, "penalty": [1.0] * 3}
+    display = HistoryDisplay.from_history(columns).plot()
+    labels = [axis.get_ylabel() for axis in display.axes_]
+    assert labels == ["loss", "accuracy", "penalty", "units (shares)", "largest / smallest gradient", "update / weight"]
+    lines = {line.get_label(): list(line.get_ydata()) for line in display.axes_[0].get_lines()}
+    assert lines["training, inference mode"] == [1.0, 0.4, 0.05] and lines["training"] == HISTORY["loss"]
+    assert [line.get_label() for line in display.axes_[3].get_lines()] == [
+        "dead",
+        "linear",
+        "saturated inputs",
+        "drift",
+    ]
+    assert display.axes_[4].get_yscale() == "log"
+    boxes = [axis.get_subplotspec() for axis in display.axes_]
+    assert {(box.rowspan.start, box.colspan.start) for box in boxes} == {(r, c) for r in range(2) for c in range(3)}
+
+
+def test_several_histories_side_by_side():
+    pytest.importorskip("matplotlib")
+    other = {**HISTORY, "loss": [3.0, 2.0, 1.0]}
+    display = HistoryDisplay.from_histories({"Adam": HISTORY, "SGD": other}, ("loss", "val_f1", "val_loss")).plot()
+    assert [axis.get_ylabel() for axis in display.axes_] == ["loss", "validation loss"]
+    assert [list(line.get_ydata()) for line in display.axes_[0].get_lines()] == [HISTORY["loss"], other["loss"]]
+
+
+def a_history():
+    history = History()
+    for i in range(100):
+        history.add(i, {"loss": 2.0 * 0.95**i, "val_loss": None if i == 0 else 2.1 * 0.95**i})
+    return history
+
+
+def test_a_history_draws_itself():
+    pytest.importorskip("matplotlib")
+    assert isinstance(a_history().plot(), HistoryDisplay)
+
+
+def test_a_history_without_matplotlib_is_drawn_in_text(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert a_history().plot() is None
+    loss, validation = capsys.readouterr().out.splitlines()
+    assert loss.startswith("loss              2 ████") and loss.endswith("▁ 0.01246")
+    assert validation.split()[:2] == ["val_loss", "-"] and validation.split()[2].startswith("×")
+    assert len(loss.split()[2]) == len(validation.split()[2]) == 60
+    assert History().text() == "no epochs yet"
+
+
 def test_own_axes_and_errors():
     figure = pytest.importorskip("matplotlib.figure").Figure()
     axes = figure.subplots(1, 2)
-    display = LearningCurveDisplay.from_history(HISTORY).plot(axes, log_loss=False)
+    display = HistoryDisplay.from_history(HISTORY).plot(axes, log_loss=False)
     assert display.axes_[0] is axes[0] and axes[0].get_yscale() == "linear"
     with pytest.raises(ValueError, match="2 quantities .loss, accuracy. need as many axes, not 1"):
-        LearningCurveDisplay.from_history(HISTORY).plot(axes[0])
+        HistoryDisplay.from_history(HISTORY).plot(axes[0])
     with pytest.raises(ValueError, match="nothing to draw"):
-        LearningCurveDisplay.from_history({"epoch": []})
+        HistoryDisplay.from_history({"epoch": []})
 
 
 def test_matplotlib_is_imported_only_to_draw():
-    code = "import sys, fastnn.plot as p; p.LearningCurveDisplay({'loss': {}}); print('matplotlib' in sys.modules)"
+    code = "import sys, fastnn.plot as p; p.HistoryDisplay({'loss': {}}); print('matplotlib' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
 

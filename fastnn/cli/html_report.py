@@ -94,7 +94,7 @@ def training_page(path, *, name, options, data, results, trainer, history, array
     sections.append(section("Settings", table(settings)))
     sections.append(section("Model", preformatted(str(trainer.model.summary()))))
     if len(history):
-        shown = plot.LearningCurveDisplay.from_history(history).plot()
+        shown = plot.HistoryDisplay.from_history(history).plot()
         sections.append(section("Learning curves", picture(shown, "learning curves")))
     if test is not None:
         sections.append(section("Range test", picture(test.plot(), "loss over learning rate")))

@@ -130,11 +130,11 @@ def _plot(history, made, path, options):
         unit = float(made.target_scale.std[0])
         values = {name: [unit * v for v in column] if "rmse" in name else column for name, column in values.items()}
     try:
-        from fastnn.plot import LearningCurveDisplay
+        from fastnn.plot import HistoryDisplay
 
-        LearningCurveDisplay.from_history(values).plot().figure_.savefig(path, dpi=120)
+        HistoryDisplay.from_history(values).plot().figure_.savefig(path, dpi=120)
     except ImportError:
-        print('curves     pip install "fastnn[plot]" gives a picture of the learning curves')
+        print('curves     pip install matplotlib gives a picture of the learning curves')
         return
     print(f"curves     {path}")
 

@@ -3,7 +3,7 @@
 from .._lazy import attach
 
 _NAMES = {
-    "LearningCurveDisplay": "learning_curve",
+    "HistoryDisplay": "history",
     "ScheduleDisplay": "schedule",
     "SignalDisplay": "signal",
     "ConfusionMatrixDisplay": "confusion_matrix",
@@ -11,7 +11,7 @@ _NAMES = {
     "SearchDisplay": "search",
     "BaggingDisplay": "bagging",
     "RangeTestDisplay": "range_test",
-    "SizeCurveDisplay": "size_curve",
+    "LearningCurveDisplay": "learning_curve",
 }
 
 __all__ = list(_NAMES)

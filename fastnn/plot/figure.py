@@ -23,7 +23,7 @@ def new_axes(columns=1, rows=1, *, width=4.6, height=3.6, **options):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise ImportError('drawing needs matplotlib: pip install "fastnn[plot]"') from None
+        raise ImportError("drawing needs matplotlib: pip install matplotlib") from None
 
     # Not pyplot: it would choose a window system and keep every figure alive.
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")

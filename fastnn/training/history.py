@@ -1,5 +1,45 @@
 """History: what happened in each epoch."""
 
+import math
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def sparklines(columns, width=60):
+    """Curves as text, one line per column, all on one scale: logarithmic if all numbers are positive.
+
+    Parameters
+    ----------
+    columns : dict of str to list of float or None
+    width : int
+    """
+    shown = {name: _condensed(values, width) for name, values in columns.items()}
+    known = [value for values in shown.values() for value in values if math.isfinite(value)]
+    if not known:
+        return "no epochs yet"
+    scale = math.log if min(known) > 0 else float
+    low, high = scale(min(known)), scale(max(known))
+    lines = []
+    for name, values in shown.items():
+        bars = "".join(_bar(scale(v), low, high) if math.isfinite(v) else "×" for v in values)
+        first, last = ("-" if v is None else f"{v:.4g}" for v in (columns[name][0], columns[name][-1]))
+        lines.append(f"{name:<{max(map(len, shown))}}  {first:>9} {bars} {last}")
+    return "\n".join(lines)
+
+
+def _condensed(values, width):
+    """At most `width` numbers: means of equal parts; what is missing is NaN."""
+    values = [float("nan") if value is None else float(value) for value in values]
+    count = min(len(values), width)
+    bounds = [i * len(values) // count for i in range(count + 1)] if count else []
+    parts = [values[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [sum(part) / len(part) for part in parts]
+
+
+def _bar(value, low, high):
+    share = (value - low) / (high - low) if high > low else 0.0
+    return _BARS[min(int(share * len(_BARS)), len(_BARS) - 1)]
+
 
 class History:
     """One column per quantity, one entry per epoch; ``history["val_loss"]`` is a list.
@@ -69,6 +109,38 @@ class History:
         """Take over what `to_dict` returned."""
         self.epoch = list(values["epoch"])
         self.columns = {name: list(column) for name, column in values.items() if name != "epoch"}
+
+    def plot(self, axes=None):
+        """Draw every column over the epochs; without matplotlib, print `text` instead.
+
+        Parameters
+        ----------
+        axes : list of matplotlib Axes, optional
+            One for each quantity; default: a new figure.
+
+        Returns
+        -------
+        fastnn.plot.HistoryDisplay or None
+        """
+        from ..plot import HistoryDisplay
+
+        display = HistoryDisplay.from_history(self)
+        try:
+            return display.plot(axes)
+        except ImportError:
+            print(self.text())
+            return None
+
+    def text(self, width=60):
+        """The losses as lines of text, first and last value beside them, on one logarithmic scale.
+
+        Parameters
+        ----------
+        width : int, default 60
+            Most characters of a line's curve; longer histories are shown by means of neighbouring epochs.
+        """
+        names = [name for name in ("loss", "train_loss", "val_loss") if name in self]
+        return sparklines({name: self[name] for name in names}, width)
 
     def __repr__(self):
         last = ", ".join(f"{name}={value:.4g}" for name, value in self.last().items() if value is not None)

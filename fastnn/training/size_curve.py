@@ -34,10 +34,10 @@ class LearningCurve:
         return advice
 
     def plot(self, metric="loss", axes=None):
-        """Draw both curves over the number of rows; returns a fastnn.plot.SizeCurveDisplay."""
-        from ..plot import SizeCurveDisplay
+        """Draw both curves over the number of rows; returns a fastnn.plot.LearningCurveDisplay."""
+        from ..plot import LearningCurveDisplay
 
-        return SizeCurveDisplay(self.rows, *self.column(metric), metric).plot(axes)
+        return LearningCurveDisplay(self.rows, *self.column(metric), metric).plot(axes)
 
 
 def learning_curve(factory, x, y, *, validation_data, sizes=(0.1, 0.2, 0.4, 0.7, 1.0), epochs, seed=0, **options):
