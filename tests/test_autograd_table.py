@@ -5,6 +5,7 @@ import pytest
 
 import fastnn
 from fastnn import functional as F
+from fastnn import nn, optim
 
 
 def steps(w, x):
@@ -122,3 +123,45 @@ def test_what_it_refuses():
         fastnn.autograd_table(lambda x: x, 1.0, tangents=(1.0,))
     with pytest.raises(ValueError, match="the tangent of x has shape"):
         fastnn.autograd_table(lambda x: F.sum(x), np.ones(3), mode="forward", tangents=(np.ones(2),))
+
+
+# ---- modules -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_module_has_rows_for_layers_and_parameters(dtype, rng):
+    """A float32 model failed, and parameters had no rows."""
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2), seed=1).to(dtype)
+    x, y = rng.normal(size=(4, 2)), np.array([0, 1, 1, 0])
+    table = fastnn.autograd_table(model, x, y, nn.CrossEntropyLoss())
+    rows = by_name(table)
+    assert list(rows)[-1] == "L" and {"0.out", "1.out", "2.out", "0.weight", "0.bias", "2.weight", "x"} <= set(rows)
+    assert rows["1.out"].expression == "tanh(0.out)"
+    assert rows["2.out"].expression == "1.out @ 2.weight^T + 2.bias"
+    trainer = fastnn.Trainer(model, nn.CrossEntropyLoss(), optim.SGD(lr=0.0))
+    found = {}
+    trainer.gradient_hook = lambda gradients: found.update({k: v.copy() for k, v in gradients.items()})
+    assert table.value == pytest.approx(trainer.train_step(x, y), rel=1e-6)
+    for name, gradient in found.items():
+        np.testing.assert_allclose(table.gradients[name], gradient, rtol=1e-4, atol=1e-7)
+        np.testing.assert_array_equal(rows[name].running["L"], table.gradients[name])
+    assert "target" not in table.gradients
+    again = fastnn.autograd_table(model, x, y, loss=nn.CrossEntropyLoss(), mode="forward")
+    assert again.value == table.value
+
+
+def test_a_module_of_any_layers_is_recorded(rng):
+    model = nn.Sequential(
+        nn.Linear(2, 3, bias=False), nn.BatchNorm1d(3), nn.ReLU(), nn.Dropout(0.5),
+        nn.Residual(nn.Linear(3, 3), nn.SiLU()), nn.Linear(3, 1), seed=1,
+    )  # fmt: skip
+    model[0].weight.requires_grad = False
+    table = fastnn.autograd_table(model, rng.normal(size=(4, 2)), np.ones((4, 1)), nn.MSELoss())
+    assert "0.weight" not in table.gradients and {"1.weight", "4.0.weight", "5.bias"} <= set(table.gradients)
+    assert {"4.0.out", "4.1.out", "4.out"} <= set(by_name(table))
+    plain = fastnn.autograd_table(nn.Sequential(nn.Linear(2, 1)), rng.normal(size=(1, 2)))
+    assert set(plain.gradients) == {"x", "0.weight", "0.bias"}
+    with pytest.raises(TypeError, match="loss= is for modules"):
+        fastnn.autograd_table(lambda x: x, 1.0, loss=nn.MSELoss())
+    with pytest.raises(ValueError, match="needs inputs and a target"):
+        fastnn.autograd_table(model, np.ones((1, 2)), loss=nn.MSELoss())

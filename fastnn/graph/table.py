@@ -32,6 +32,7 @@ _TEXTS = {
     "maximum": ("max({0}, {1})", "[{0} >= {1}]", "[{0} < {1}]"),
     "minimum": ("min({0}, {1})", "[{0} <= {1}]", "[{0} > {1}]"),
     "matmul": ("{0} @ {1}", ". @ {1}^T", "{0}^T @ ."),
+    "linear": ("{0} @ {1}^T + {2}", ". @ {1}", ".^T @ {0}", "sum(.)"),
     "negative": ("-{0}", "-1"),
     "absolute": ("|{0}|", "sign({0})"),
     "square": ("{0}^2", "2 {0}"),
@@ -136,15 +137,21 @@ def _number(value):
     return " ".join(np.array2string(value, precision=6, separator=", ").split())
 
 
-def autograd_table(fn, *x, mode="reverse", tangents=None):
+def autograd_table(fn, *x, loss=None, mode="reverse", tangents=None):
     """The table of automatic differentiation of a small function: every step of the chain rule, with its numbers.
 
     Parameters
     ----------
-    fn : callable
-        A function over ``fastnn.functional`` that returns one number (forward mode: any shape).
+    fn : callable, or Module
+        A function over ``fastnn.functional`` that returns one number (forward mode: any shape). Of a module the
+        parameters are differentiated too, and the variables are called by the layer that computes them.
     *x : numbers or arrays
-        The point, computed in float64. Every argument is differentiated, but not arrays of integers (labels).
+        The point, computed in float64 (a module's parameters as well, whatever its dtype). Every argument is
+        differentiated, but not arrays of integers (labels). Of a module and its loss: inputs, then the target, which
+        is not differentiated.
+    loss : callable (output, target) -> one number, optional
+        For a module; may also stand last among the arguments: ``autograd_table(model, x, y, nn.MSELoss())``. Layers
+        are in training mode, dropout with the mask of step 0.
     mode : {"reverse", "forward"}
         ``"forward"`` carries d variable / d argument from the arguments to the result, one column per argument;
         ``"reverse"`` carries d result / d variable back, one column for all arguments.
@@ -168,20 +175,30 @@ def autograd_table(fn, *x, mode="reverse", tangents=None):
         raise ValueError(f'mode must be "forward" or "reverse", not {mode!r}')
     if tangents is not None and mode == "reverse":
         raise ValueError('tangents= are the directions of mode="forward"')
+    if loss is None and len(x) > 2 and callable(x[-1]):
+        *x, loss = x
+    if hasattr(fn, "named_parameters"):
+        return _ModuleRecording(fn, tuple(x), loss).table(mode, tangents)
+    if loss is not None:
+        raise TypeError("loss= is for modules; compose the function with its loss instead")
     return _Recording(fn, x).table(mode, tangents)
 
 
 class _Recording:
     """One trace of the function, and names for its variables."""
 
-    def __init__(self, fn, x):
-        self.graph = graph = Graph(np.float64)
+    def __init__(self, fn, x, names=None, fixed=None, training=False):
+        """names: of the arguments; fixed: which of them is not differentiated."""
+        self.graph = graph = Graph(np.float64, training=training)
         self.inputs, self.arrays, self.points, self.names = [], [], [], {}
         arguments = []
-        for name, value in zip(_argument_names(fn, len(x)), x, strict=True):
+        names = _argument_names(fn, len(x)) if names is None else names
+        for k, (name, value) in enumerate(zip(names, x, strict=True)):
             leaves, structure = flatten(value)
-            made = [self._leaf(f"{name}[{i}]" if structure else name, leaf) for i, leaf in enumerate(leaves)]
+            called = [f"{name}[{i}]" if structure else name for i in range(len(leaves))]
+            made = [self._leaf(own, leaf, k == fixed) for own, leaf in zip(called, leaves, strict=True)]
             arguments.append(unflatten(structure, made))
+        self._add_parameters()
         if not self.points:
             raise ValueError("there is nothing to differentiate: give numbers or floating arrays")
         with tracing(graph):
@@ -192,11 +209,15 @@ class _Recording:
         self.nodes = [node for node in needed([self.result]) if node.op not in _LEAVES]
         self._name_all()
 
-    def _leaf(self, name, value):
+    def _add_parameters(self):
+        """Make points of parameters; a function has none."""
+
+    def _leaf(self, name, value, fixed=False):
         array = np.asarray(value)
-        active = array.dtype.kind == "f" or not array.ndim
-        tensor = self.graph.input(array.shape, "real" if active else "int", name)
-        self.arrays.append(np.array(array, np.float64 if active else np.int64, order="C"))
+        real = array.dtype.kind == "f" or not array.ndim
+        active = real and not fixed
+        tensor = self.graph.input(array.shape, "real" if real else "int", name)
+        self.arrays.append(np.array(array, np.float64 if real else np.int64, order="C"))
         self.inputs.append(tensor)
         if active:
             self.points.append(tensor)
@@ -210,9 +231,13 @@ class _Recording:
             for y in node.outputs:
                 if id(y) in read and id(y) not in self.names:
                     self.variables.append(y)
-                    self.names[id(y)] = f"x{len(self.variables)}"
+        self._name_variables()
         if any(y is self.result for y in self.variables):
             self.names[id(self.result)] = "L"
+
+    def _name_variables(self):
+        for i, y in enumerate(self.variables):
+            self.names[id(y)] = f"x{i + 1}"
 
     def name(self, tensor):
         """How a tensor is called in expressions."""
@@ -323,6 +348,38 @@ class _Recording:
             (found,) = [seed] if t is self.result else gradients([self.result], [seed], [t])
             column.append(full_like(t, 0.0) if found is None else found)
         return column
+
+
+class _ModuleRecording(_Recording):
+    """One trace of a module and its loss: its parameters are points, its variables bear the names of the layers."""
+
+    def __init__(self, module, x, loss):
+        self.module = module
+        if loss is not None and len(x) < 2:
+            raise ValueError("a module with a loss needs inputs and a target")
+        count = len(x) if loss is None else len(x) - 1
+        names = ["x"] if count == 1 else [f"input {i}" for i in range(count)]
+
+        def objective(*arguments):
+            output = module(*arguments[:count])
+            return output if loss is None else loss(output, arguments[-1])
+
+        super().__init__(objective, x, names + ["target"] * (len(x) - count), count, training=True)
+
+    def _add_parameters(self):
+        self.graph.values_only = True  # running statistics too, whatever the module's dtype
+        for name, parameter in self.module.named_parameters():
+            if parameter.requires_grad:
+                self.graph.stand_ins[id(parameter)] = self._leaf(name, np.array(parameter.numpy(), np.float64))
+
+    def _name_variables(self):
+        scopes = {}
+        for y in self.variables:
+            scopes.setdefault(y.node.scope or "", []).append(y)
+        for scope, members in scopes.items():
+            for i, y in enumerate(members):
+                own = "out" if scope and i + 1 == len(members) else f"x{i + 1}"
+                self.names[id(y)] = f"{scope}.{own}" if scope else own
 
 
 class _Partials:

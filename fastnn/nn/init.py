@@ -42,6 +42,9 @@ def calculate_gain(nonlinearity, param=None):
     return _GAINS[nonlinearity]
 
 
+_SPARSE_INPUTS = 15  # non-zero weights per unit of the sparse draw (Martens 2010, section 5)
+
+
 # ---- draws: (shape, rng, options) -> float64 array ------------------------------------------------------------------
 
 
@@ -110,8 +113,10 @@ def _orthogonal(shape, rng, gain=1.0):
 
 def _sparse(shape, rng, sparsity=None, std=None, k=None):
     fan_in, fan_out = _fans(shape)
-    if (sparsity is None) == (k is None):
+    if sparsity is not None and k is not None:
         raise ValueError("sparse: give either k= (non-zero weights per unit) or sparsity= (share of zeros, PyTorch)")
+    if sparsity is None and k is None:
+        k = min(_SPARSE_INPUTS, fan_in)
     if k is not None:
         if not 1 <= k <= fan_in:
             raise ValueError(f"sparse: k must be between 1 and {fan_in} inputs, got {k}")

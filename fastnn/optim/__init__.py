@@ -17,6 +17,7 @@ _NAMES = {
     "LARS": "layerwise",
     "LAMB": "layerwise",
     "LBFGS": "lbfgs",
+    "minimize": "minimizer",
     "EWMA": "ewma",
     "l1": "penalties",
     "l2": "penalties",

@@ -29,6 +29,7 @@ class EWMA:
     >>> average = EWMA(0.98)
     >>> average.update(40.0)
     40.0
+    >>> EWMA(0.9).smooth(history["loss"])  # a series
     """
 
     def __init__(self, beta, bias_correction=True):
@@ -56,6 +57,26 @@ class EWMA:
         raw = self.beta * self.raw + (1.0 - self.beta) * x
         self.raw = raw if raw.ndim else float(raw)
         return self.value
+
+    def smooth(self, values):
+        """The average after each of a series of values, as a new average of this kind would give it.
+
+        Parameters
+        ----------
+        values : array (n, ...)
+
+        Returns
+        -------
+        float64 array (n, ...)
+            The average itself stays as it is.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        if not values.ndim:
+            raise ValueError("EWMA: smooth takes a series of values, update takes one")
+        fresh, smoothed = EWMA(self.beta, self.bias_correction), np.empty(values.shape)
+        for i, value in enumerate(values):
+            smoothed[i] = fresh.update(value)
+        return smoothed
 
     @property
     def value(self):

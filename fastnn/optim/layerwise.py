@@ -30,7 +30,8 @@ class LARS(_Layerwise, Optimizer):
     Parameters
     ----------
     lr : float, default 0.1
-        The global rate; the layer's is `trust_coefficient` times its ratio of norms below it.
+        The global rate; the layer's is ``r`` times it, with the default coefficient about a thousandth of the ratio of
+        norms. Descriptions of LARS without the coefficient (``trust_coefficient=1``) take steps 1,000 times as long.
     momentum : float, default 0.9
     weight_decay : float, default 0
         Not on biases and norm parameters unless ``decay_bias=True``.
