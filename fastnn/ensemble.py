@@ -290,12 +290,16 @@ class Bagging:
         return np.stack([np.asarray(member.output(x, self.average), np.float64) for member in self._fitted()])
 
     def _averaged(self, x):
-        x, _ = _as_data(x)
-        first, *others = self._fitted()
-        total = np.array(first.output(x, self.average), np.float64)
-        for member in others:
-            total += member.output(x, self.average)
-        total /= len(self.members)
+        x, rows = _as_data(x)
+        members, total = self._fitted(), None
+        for start in range(0, max(rows, 1), _PART_ROWS):  # outputs of a part stay in cache until they are added
+            part, into = _take(x, slice(start, start + _PART_ROWS)), slice(start, start + _PART_ROWS)
+            for member in members:
+                output = np.asarray(member.output(part, self.average))
+                if total is None:
+                    total = np.zeros((rows, *output.shape[1:]))
+                total[into] += output
+        total /= len(members)
         return total
 
     def predict(self, x):
@@ -307,8 +311,7 @@ class Bagging:
         first = self.members[0]
         if not first.is_trainer:
             return first.model.classes_[averaged.argmax(axis=1)] if self._are_classifiers else averaged
-        meaning = first.meaning
-        return meaning.decision(self._outputs(averaged)) if meaning.decides_classes else self._said(averaged)
+        return first.meaning.decision(averaged, linked=self.average == "probability")
 
     def predict_proba(self, x):
         """Probabilities of the average, float64, of the shape of the models' outputs.

@@ -145,7 +145,16 @@ def test_any_callable_has_a_meaning():
     assert declared.row_weights(np.array([0, 1, 0])).tolist() == [1, 0, 1]
     focal.row_weights = lambda target, sample_weight=None: np.full(len(target), 2.0)
     assert meaning_of(focal).row_weights(np.array([0, 1])).tolist() == [2, 2]
+    focal.decision = lambda output: (output[:, 0] > 1).astype(int)
+    assert meaning_of(focal).decision(np.array([[2.0, 5.0]])).tolist() == [1]
     assert meaning_of(loss := nn.MSELoss()) is loss
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), nn.BCEWithLogitsLoss(), nn.BCELoss(), nn.PoissonNLLLoss()])
+def test_a_decision_from_averaged_values_is_that_of_the_outputs(loss, rng):
+    output = rng.normal(size=(50, 3)) + (0.5 if type(loss) is nn.BCELoss else 0.0)
+    said = loss.values(output)
+    np.testing.assert_array_equal(loss.decision(said, linked=True), loss.decision(output))
 
 
 @pytest.mark.parametrize(("name", "value"), [("target", "classes"), ("link", "softplus")])

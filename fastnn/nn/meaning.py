@@ -160,8 +160,14 @@ class Meaning:
         """Whether decisions are labels, as opposed to values."""
         return self.target != "same"
 
-    def decision(self, output):
+    def decision(self, output, *, linked=False):
         """What outputs decide, in the targets' terms.
+
+        Parameters
+        ----------
+        output : array (rows, ...)
+        linked : bool, default False
+            It holds what outputs say (`values`), such as an average of probabilities.
 
         Returns
         -------
@@ -170,7 +176,7 @@ class Meaning:
             targets are that) for every output, int64; one column gives (rows,). "same": `values`.
         """
         if self.target == "same":
-            return self.values(output)
+            return output if linked else self.values(output)
         output = self._one_array(output)
         if self.target != "binary":
             if output.ndim != 2:
@@ -179,7 +185,8 @@ class Meaning:
         if self.link is None:
             raise ValueError(self._no_probabilities())
         low, high = self._ends()
-        threshold = self.outputs((low + high) / 2.0)
+        middle = (low + high) / 2.0
+        threshold = middle if linked else self.outputs(middle)
         return _column(np.where(output > threshold, int(high), int(low)))
 
     def truth(self, target):
@@ -224,9 +231,11 @@ class Declared(Meaning):
         self.loss = loss
         self.target = getattr(loss, "target", "same")
         self.link = getattr(loss, "link", "identity" if self.target == "same" else None)
-        for name in ("reduction", "domain", "weight", "ignore_index", "row_weights", "decision"):
+        for name in ("reduction", "domain", "weight", "ignore_index", "row_weights"):
             if getattr(loss, name, None) is not None:
                 setattr(self, name, getattr(loss, name))
+        if hasattr(loss, "decision"):
+            self.decision = lambda output, *, linked=False: loss.decision(self.outputs(output) if linked else output)
         if self.target not in TARGETS:
             raise ValueError(f"{self.name}: target must be one of {', '.join(TARGETS)}, got {self.target!r}")
         if self.link is not None and self.link not in LINKS:
