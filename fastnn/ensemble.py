@@ -14,6 +14,7 @@ import numpy as np
 
 from .jobs import run_jobs
 from .nn.losses import MSELoss, meaning_of
+from .training.progress import make_counter
 
 __all__ = ["Bagging"]
 
@@ -213,7 +214,7 @@ class Bagging:
             unseen[drawn] = False
             yield k, seed, drawn, np.flatnonzero(unseen)
 
-    def fit(self, x, y, *, validation_data=None, **options):
+    def fit(self, x, y, *, validation_data=None, progress=True, **options):
         """Train all models.
 
         Parameters
@@ -225,6 +226,8 @@ class Bagging:
             What each model measures its ``val_loss`` on, for early stopping: data of your own, or the rows that its
             sample has left out (those of each model are copied while it trains; scores that early stopping has chosen
             by are then a little too good).
+        progress : bool, default True
+            One bar over the models, with the time that remains; without a terminal now and then a line.
         **options
             Of `Trainer.fit`: epochs, batch_size, sample_weight, max_time, ... ``callbacks`` must be a function without
             arguments that returns new callbacks, because each model needs its own:
@@ -246,15 +249,18 @@ class Bagging:
         if options.get("callbacks") is not None and not callable(options["callbacks"]):
             raise TypeError("callbacks must be a function that returns new ones, such as lambda: [EarlyStopping()]: "
                             "each model needs its own")  # fmt: skip
-        for refused in ("rows", "validation_split", "progress"):
+        for refused in ("rows", "validation_split"):
             if refused in options:
                 raise TypeError(f"Bagging.fit takes no {refused}")
         total = count = None
         members = [None] * self.n_models
-        for k, (member, unseen) in run_jobs(
-            _FitMember(self, x, y, validation_data, options), list(self._jobs(rows)), self.n_jobs
-        ):
-            members[k] = member, unseen
+        counter = make_counter(progress, self.n_models, "model")
+        try:
+            job = _FitMember(self, x, y, validation_data, options)
+            for k, (member, unseen) in run_jobs(job, list(self._jobs(rows)), self.n_jobs, counter):
+                members[k] = member, unseen
+        finally:
+            counter.close()
         for member, unseen in members:  # in their order: a sum that never depends on who was first
             if unseen is None:
                 continue

@@ -174,7 +174,7 @@ def count_workers(n_jobs, jobs):
     return max(1, min(int(n_jobs), jobs))
 
 
-def run_jobs(function, jobs, n_jobs=None):
+def run_jobs(function, jobs, n_jobs=None, counter=None):
     """Run ``function(job, slot)`` for every job, many at once; yield (number, result) in the order in which they end.
 
     Parameters
@@ -184,12 +184,20 @@ def run_jobs(function, jobs, n_jobs=None):
     jobs : sequence
     n_jobs : int, optional
         Jobs at once. Default: joblib's configuration if there is one, else the threads that fastnn may use.
+    counter : optional
+        Told of every job that is done, by ``counter.count()`` (see `training.progress.make_counter`).
 
     Raises
     ------
     Whatever a job raises first; the others are then stopped at their next step.
     """
-    jobs = list(jobs)
+    for number, result in _run(function, list(jobs), n_jobs):
+        if counter is not None:
+            counter.count()
+        yield number, result
+
+
+def _run(function, jobs, n_jobs):
     configured = _joblib_config() if n_jobs is None else None
     if configured is not None:
         yield from _run_joblib(*configured, function, jobs)

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..jobs import run_jobs
 from ..training.batches import split_rows
+from ..training.progress import make_counter
 from .space import check_space, coarse_to_fine, sample
 from .study import Study, fingerprint
 from .trial import Job, RunTrial, larger_is_better
@@ -139,7 +140,7 @@ class RandomSearch:
 
     # ---- the search ------------------------------------------------------------------------------------------------
 
-    def fit(self, x, y, *, validation_data=None, validation_split=0.2, epochs=None, **options):
+    def fit(self, x, y, *, validation_data=None, validation_split=0.2, epochs=None, progress=True, **options):
         """Run the trials.
 
         Parameters
@@ -152,6 +153,8 @@ class RandomSearch:
             seed, stratified for integer labels.
         epochs : int
             Of a trial (with halving: of those that reach the end). Not for estimators.
+        progress : bool, default True
+            One bar over the trials, with the time that remains; without a terminal now and then a line.
         **options
             Of `Trainer.fit`: batch_size, sample_weight, ...; ``callbacks`` must be a function without arguments that
             returns new callbacks, because each trial needs its own.
@@ -164,9 +167,8 @@ class RandomSearch:
         if options.get("callbacks") is not None and not callable(options["callbacks"]):
             raise TypeError("callbacks must be a function that returns new ones, such as lambda: [HealthMonitor()]: "
                             "each trial needs its own")  # fmt: skip
-        for name in ("rows", "progress"):
-            if name in options:
-                raise TypeError(f"RandomSearch.fit takes no {name}")
+        if "rows" in options:
+            raise TypeError("RandomSearch.fit takes no rows")
         epochs = 0 if epochs is None else _whole("epochs", epochs)
         x = x if isinstance(x, (tuple, dict)) else np.asanyarray(x)
         y = np.asanyarray(y)
@@ -177,12 +179,19 @@ class RandomSearch:
                        seed=self.seed, deadline=deadline)  # fmt: skip
         self.trials, self.spaces, self.best_model = [], [], None
         self._models = {}
+        self._counter = make_counter(progress, self._count_jobs(epochs), "trial")
         try:
             self._run_rounds(run, epochs)
         finally:
+            self._counter.close()
             self._order()
         self._keep_best(run)
         return self
+
+    def _count_jobs(self, epochs):
+        """How many jobs there will be: with halving a trial is one at every rung that it reaches."""
+        cuts = np.diff(np.linspace(0, self.n_trials, self.rounds + 1).round().astype(int))
+        return sum(max(1, n // (self.halving or 1) ** k) for n in cuts for k in range(len(self._rungs(n, epochs))))
 
     def _split(self, x, y, validation_data, share):
         if validation_data is not None:
@@ -244,7 +253,7 @@ class RandomSearch:
                 job.epochs = rung
                 pending.append(job)
             finished = True
-            for place, result in run_jobs(run, pending, self.n_jobs):
+            for place, result in run_jobs(run, pending, self.n_jobs, self._counter):
                 if result is None:
                     finished = False
                     continue
