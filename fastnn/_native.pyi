@@ -140,8 +140,20 @@ class Program:
         repeats: int = 10,
     ) -> list[float]: ...
 
-def graph_version() -> int: ...
-def bump_graph_version() -> None: ...
+class Revised:
+    @property
+    def _revision(self) -> int: ...
+    def _touch(self) -> None: ...
+
+class Revisions:
+    @property
+    def sources(self) -> tuple[tuple[Revised, int], ...]: ...
+    @property
+    def watched(self) -> tuple[tuple[Any, Any, Any], ...]: ...
+    def __init__(
+        self, sources: tuple[tuple[Revised, int], ...], watched: tuple[tuple[Any, Any, Any], ...] = ()
+    ) -> None: ...
+    def are_current(self) -> bool: ...
 
 class Hold:
     def __enter__(self) -> tuple[Versioned, ...]: ...
@@ -166,8 +178,8 @@ class Forward:
         tail: tuple[int, ...],
         dtype_code: int,
         guard: Guard,
+        revisions: Revisions,
     ) -> None: ...
-    def allow(self, version: int) -> None: ...
     def run(self, x: Any, out: Any) -> NDArray[Any] | None: ...
 
 class Call:
@@ -178,10 +190,10 @@ class Call:
         result_structure: Any,
         inputs: Sequence[tuple[int, tuple[int, ...], np.dtype[Any], type | None, tuple[int, int] | None]],
         outputs: Sequence[tuple[int, tuple[int, ...]]],
-        cells: Sequence[tuple[Any, Any]],
         dtype: np.dtype[Any],
         guard: Guard,
         writes: bool,
+        revisions: Revisions,
     ) -> None: ...
     def run(self, args: tuple[Any, ...]) -> Any: ...
 
@@ -202,7 +214,7 @@ def run_steps(
     check_nan: bool,
 ) -> int: ...
 
-class Versioned:
+class Versioned(Revised):
     version: int
 
 class Stepped:
@@ -223,6 +235,7 @@ class Step:
         labels: tuple[int, int] | None,
         domain: tuple[float, float, bool] | None,
         guard: Guard,
+        revisions: Revisions,
         micro_step_column: int,
     ) -> None: ...
     def follow(

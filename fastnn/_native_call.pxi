@@ -1,9 +1,5 @@
 # A compiled function called again: its program, with whatever the calls of one signature have in common settled once.
 
-cdef extern from "Python.h":
-    PyObject *PyCell_GET(PyObject *cell)
-
-
 cdef enum:
     CALL_AXES = 8
 
@@ -30,31 +26,29 @@ cdef class Call:
         One per leaf. A leaf of which a type is given is a Python or NumPy number of exactly that type.
     outputs : sequence of (buffer, shape)
         One per leaf of the result; all of them differ.
-    cells : sequence of (closure cell, content)
-        The program holds while these cells hold these objects.
     dtype : numpy.dtype
     guard : Guard
         Of the parameters that the program reads, or (`writes`) changes.
+    revisions : Revisions
+        Of what the program was traced from.
     """
 
     cdef Program program
     cdef Guard guard
+    cdef Revisions revisions
     cdef bint writes
     cdef object structure, result_structure
-    cdef tuple cells, number_types
+    cdef tuple number_types
     cdef Place *inputs
     cdef Place *outputs
     cdef Py_ssize_t input_count, output_count
-    cdef int64_t version
-    cdef const char *isa
 
-    def __cinit__(self, Program program not None, structure, result_structure, inputs, outputs, cells, dtype,
-                  Guard guard not None, bint writes):
+    def __cinit__(self, Program program not None, structure, result_structure, inputs, outputs, dtype,
+                  Guard guard not None, bint writes, Revisions revisions not None):
         if program.program.slot_count > 2 or any(len(item[1]) > CALL_AXES for item in (*inputs, *outputs)):
             raise ValueError("Call takes a program of at most 2 scalars and arrays of at most 8 axes")
-        self.program, self.guard, self.writes = program, guard, writes
+        self.program, self.guard, self.writes, self.revisions = program, guard, writes, revisions
         self.structure, self.result_structure = structure, result_structure
-        self.cells = tuple(cells)
         self.number_types = tuple([item[3] for item in inputs])
         self.input_count, self.output_count = len(inputs), len(outputs)
         self.inputs = <Place *> calloc(<size_t> self.input_count + 1, sizeof(Place))
@@ -69,8 +63,6 @@ cdef class Call:
                 self.inputs[i].classes, self.inputs[i].ignore = inputs[i][4]
         for i in range(self.output_count):
             self.place(&self.outputs[i], outputs[i][0], outputs[i][1], real)
-        self.version = current_graph_version
-        self.isa = _c.fnn_get_isa()
 
     def __dealloc__(self):
         free(self.inputs)
@@ -84,17 +76,6 @@ cdef class Call:
         for i in range(place.axes):
             place.shape[i] = shape[i]
         return 0
-
-    cdef bint is_current(self) noexcept:
-        cdef Py_ssize_t i
-        cdef tuple pair
-        if self.version != current_graph_version or self.isa != _c.fnn_get_isa():
-            return False
-        for i in range(len(self.cells)):
-            pair = <tuple> self.cells[i]
-            if PyCell_GET(<PyObject *> pair[0]) != <PyObject *> pair[1]:
-                return False
-        return True
 
     cdef bint flatten(self, structure, value, list leaves) except -1:
         """Append the leaves of a value of exactly this structure; False if it has another."""
@@ -157,7 +138,7 @@ cdef class Call:
         RuntimeError
             If another thread is training what the program reads.
         """
-        if not self.is_current():
+        if not self.revisions.hold():
             return None
         if self.writes:
             self.guard.start_writing()

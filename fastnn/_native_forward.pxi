@@ -1,19 +1,5 @@
 # A model called again and again: whether its program still is what the model says, and the call.
 
-cdef int64_t current_graph_version = 0
-
-
-def graph_version():
-    """A number that changes whenever any model changes in a way that its compiled programs must follow."""
-    return current_graph_version
-
-
-def bump_graph_version():
-    """Make every program compiled so far stale."""
-    global current_graph_version
-    current_graph_version += 1
-
-
 cdef enum:
     FORWARD_AXES = 8
     FORWARD_ROWS = 8192  # more rows of another dtype or order are converted in parts, by the careful path
@@ -46,22 +32,23 @@ cdef class Forward:
         0 float32, 1 float64.
     guard : Guard
         Of the parameters that the program reads.
+    revisions : Revisions
+        Of what the program was traced from.
     """
 
     cdef Program program
     cdef readonly Guard guard
+    cdef Revisions revisions
     cdef int feed, result, kind, in_axes, out_axes
     cdef cnp.npy_intp features[FORWARD_AXES]
     cdef cnp.npy_intp tail[FORWARD_AXES]
-    cdef int64_t version  # of the graphs, -1: any
-    cdef const char *isa
 
     def __init__(self, Program program not None, int feed, int result, tuple features, tuple tail, int dtype_code,
-                 Guard guard not None):
+                 Guard guard not None, Revisions revisions not None):
         cdef Py_ssize_t i
         if len(features) >= FORWARD_AXES or len(tail) >= FORWARD_AXES or program.program.slot_count:
             raise ValueError("Forward takes a program without scalars and rows of at most 7 axes")
-        self.program, self.guard = program, guard
+        self.program, self.guard, self.revisions = program, guard, revisions
         self.feed, self.result = feed, result
         self.kind = cnp.NPY_FLOAT if dtype_code == 0 else cnp.NPY_DOUBLE
         self.in_axes, self.out_axes = len(features), len(tail)
@@ -69,12 +56,6 @@ cdef class Forward:
             self.features[i] = features[i]
         for i in range(self.out_axes):
             self.tail[i] = tail[i]
-        self.version = -1
-
-    def allow(self, int64_t version):
-        """From now on run only while the graphs have this version and the instruction set stays."""
-        self.version = version
-        self.isa = _c.fnn_get_isa()
 
     cdef bint fits(self, cnp.ndarray array, int axes, const cnp.npy_intp *shape) noexcept:
         """Whether an array has rows of this shape, and at least one."""
@@ -94,7 +75,7 @@ cdef class Forward:
         RuntimeError
             If another thread is training the model now.
         """
-        if self.version != -1 and (self.version != current_graph_version or self.isa != _c.fnn_get_isa()):
+        if not self.revisions.hold():
             return None
         self.guard.start_reading()  # before x is converted, which can let another thread run
         try:

@@ -2,7 +2,7 @@
 
 
 @cython.auto_pickle(False)
-cdef class Versioned:
+cdef class Versioned(Revised):
     """Base of what owns an array: counts its writes, and who is at work on it."""
 
     cdef public int64_t version

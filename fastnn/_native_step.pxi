@@ -4,10 +4,6 @@ cdef enum:
     STEP_AXES = 8
 
 
-cdef extern from "Python.h":
-    PyObject *PyDict_GetItem(object mapping, object key)
-
-
 @cython.auto_pickle(False)
 cdef class Stepped:
     """Base of what counts the steps it has had."""
@@ -82,12 +78,15 @@ cdef class Step:
     domain : (low, high, ends), optional
         What else y must lie in.
     guard : Guard
+    revisions : Revisions
+        Of what the gradient program was traced from.
     micro_step_column : int
         Of the gradient programs' scalars.
     """
 
     cdef Program gradient, update
     cdef Guard guard
+    cdef Revisions revisions
     cdef cnp.ndarray index, rows, table
     cdef tuple tensors, counters, settings
     cdef object optimizer, state, schedule
@@ -97,17 +96,16 @@ cdef class Step:
     cdef bint labels, bounded, ends
     cdef int64_t classes, ignored
     cdef double low, high
-    cdef int64_t version, changes, schedule_changes, generation
+    cdef int64_t changes, schedule_changes, generation
     cdef readonly int64_t clock
     cdef long long next_step, epoch
     cdef readonly Py_ssize_t at, count  # in the table
     cdef Py_ssize_t slots, width
     cdef int threads  # 0: as the calling thread has them
-    cdef const char *isa
 
     def __init__(self, cnp.ndarray x not None, cnp.ndarray y not None, cnp.ndarray index not None, labels, domain,
-                 Guard guard not None, int micro_step_column):
-        self.guard, self.index, self.micro_step_column = guard, index, micro_step_column
+                 Guard guard not None, Revisions revisions not None, int micro_step_column):
+        self.guard, self.revisions, self.index, self.micro_step_column = guard, revisions, index, micro_step_column
         form_of(&self.x, x)
         form_of(&self.y, y)
         self.offsets[0], self.offsets[1] = 0, index.shape[0]
@@ -117,7 +115,6 @@ cdef class Step:
         self.bounded = domain is not None
         if self.bounded:
             self.low, self.high, self.ends = domain
-        self.version = -1
 
     def follow(self, Program gradient not None, tuple buffers, rows, Program update not None, table, tuple tensors,
                tuple counters, tuple settings, optimizer, state, schedule, long long step, long long epoch,
@@ -163,8 +160,6 @@ cdef class Step:
             <Versioned?> tensor
         for counter in counters:
             <Stepped?> counter
-        self.version = current_graph_version
-        self.isa = _c.fnn_get_isa()
 
     def renew(self, trainer):
         """Call `follow` for the trainer as it is now; False if this plan does not fit it any more."""
@@ -175,7 +170,7 @@ cdef class Step:
         cdef tuple pair
         cdef Py_ssize_t i
         cdef PyObject *now
-        if self.version != current_graph_version or self.isa != _c.fnn_get_isa() or self.at >= self.count:
+        if self.at >= self.count or not self.revisions.hold():
             return False
         for i in range(len(self.settings)):
             pair = <tuple> self.settings[i]

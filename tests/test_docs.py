@@ -42,7 +42,7 @@ def test_pages_list_what_there_is():
     assert {row["cls"] for row in _native.list_rows("activations")} <= layers
     assert all(hasattr(nn, name) for name in layers)
     public = {name for name in nn.__all__ if isinstance(getattr(nn, name), type)}
-    base = {"Module", "ModuleList", "Loss", "PointwiseLoss", "CrossEntropyLoss", "Parameter"}
+    base = {"Module", "ModuleList", "ModuleDict", "Loss", "PointwiseLoss", "CrossEntropyLoss", "Parameter"}
     assert public - base <= layers
     known = set(optim.lr_scheduler.__all__) - {"Schedule"}
     assert known - {"ReduceLROnPlateau"} <= named("schedules")

@@ -70,7 +70,7 @@ def trained(make, optimizer, *, off=False, rows=ROWS, dtype="float32", **options
 
 def ops_of(trainer):
     (entry,) = trainer._engines.values()
-    pair = entry[2].pair()
+    pair = entry.pair()
     names = [op["name"] for op in pair.training.program.op_report(1)]
     return names + [op["name"] for op in pair.update.op_report(0)]
 

@@ -35,7 +35,7 @@ def trained(make, off=(), *, dtype="float32", rows=ROWS, clip=None):
     with passes.disabled(*off):
         trainer.fit(x, y, epochs=2, batch_size=rows, progress=False)
     (entry,) = trainer._engines.values()
-    ops = [op["name"] for op in entry[2].training.program.op_report(rows)]
+    ops = [op["name"] for op in entry.training.program.op_report(rows)]
     return [*(p.numpy().copy() for p in model.parameters()), np.array(trainer.history["loss"])], ops
 
 

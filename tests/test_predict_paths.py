@@ -30,7 +30,7 @@ def careful(monkeypatch):
 
     def make(model, *inputs):
         with monkeypatch.context() as patch:
-            patch.setattr(CompiledModel, "forward", lambda self: None)
+            patch.setattr(CompiledModel, "_make_forward", lambda self: None)
             model(*inputs)
         assert model._forward is None
         return model
@@ -66,7 +66,7 @@ def test_forms_of_the_input_and_of_out(name, dtype, rng, careful, monkeypatch):
         taken += short._forward.run(disguise(x.copy()), offer()) is not None
         first = outcome(calls(short)[name], make)
         with monkeypatch.context() as patch:
-            patch.setattr(CompiledModel, "forward", lambda self: None)
+            patch.setattr(CompiledModel, "_make_forward", lambda self: None)
             second = outcome(calls(slow)[name], make)
         assert first == second, form
         refused += isinstance(first[0], tuple)
@@ -239,10 +239,10 @@ def test_an_array_bound_again_is_read_from_its_new_place():
         for rows in (9, 3, 9):
             program.run(rows, {x: data[:rows], y: out[:rows]})
             assert (out[:rows] == 1 + value).all()
-    forward = _native.Forward(program, x, y, (6,), (6,), 0, _native.Guard(()))
+    forward = _native.Forward(program, x, y, (6,), (6,), 0, _native.Guard(()), _native.Revisions(()))
     assert (forward.run(data, None) == 3).all()
     with pytest.raises(ValueError, match="at most 7 axes"):
-        _native.Forward(program, x, y, (1,) * 8, (6,), 0, _native.Guard(()))
+        _native.Forward(program, x, y, (1,) * 8, (6,), 0, _native.Guard(()), _native.Revisions(()))
 
 
 def test_long_batches_by_pieces_of_rows_give_the_bits_of_one_thread(isa, dtype, rng):

@@ -56,7 +56,7 @@ def test_steps_that_try_one_thread_and_two_give_the_bits_of_one():
         single = [trainer.train_step(x[:64], y[:64]) for _ in range(20)]
         assert trainer.step == 80
         results.append((trainer.history["loss"], single, model.state_dict()))
-    (engine,) = {id(entry[2]): entry[2] for entry in trainer._engines.values()}.values()
+    (engine,) = {id(entry): entry for entry in trainer._engines.values()}.values()
     with fastnn.num_threads(2):
         assert any(row["threads"] == 2 for row in engine.training.program.op_report(64))  # else nothing was tried
     assert results[0][:2] == results[1][:2]
@@ -68,10 +68,10 @@ def test_batches_of_1_32_33_and_100000_rows_use_one_program():
     net = model()
     x, _ = data(100_000)
     whole = net(x)
-    compiled = {id(entry[2]) for entry in net._compiled.values()}
+    compiled = {id(entry) for entry in net._compiled.values()}
     for rows in (1, 32, 33):
         np.testing.assert_array_equal(net(x[:rows]), whole[:rows])
-    assert {id(entry[2]) for entry in net._compiled.values()} == compiled
+    assert {id(entry) for entry in net._compiled.values()} == compiled
     assert len(compiled) == 1
 
 
@@ -91,7 +91,7 @@ def test_frozen_layer_has_no_gradient_ops():
         with passes.disabled("fuse_bias_gradient", "fuse_input_gradient"):  # each gradient an op of its own, to count
             trainer.train_step(x, y)
         (entry,) = trainer._engines.values()
-        training = entry[2].training
+        training = entry.training
         names = [row["name"] for row in training.program.op_report(32)]
         return names, {id(parameter) for parameter, _ in training.gradients}
 
@@ -370,7 +370,7 @@ def test_other_models_do_not_make_a_program_stale():
     net = model()
     x, _ = data(5)
     net(x)
-    (compiled,) = [entry[2] for entry in net._compiled.values()]
+    (compiled,) = list(net._compiled.values())
     nn.Linear(3, 3)
     net(x)
-    assert [entry[2] for entry in net._compiled.values()] == [compiled]
+    assert list(net._compiled.values()) == [compiled]

@@ -8,8 +8,6 @@ from .._lazy import attach
 
 _NAMES = {
     "Parameter": "parameter",
-    "graph_version": "parameter",
-    "bump_graph_version": "parameter",
     "Graph": "trace",
     "current": "trace",
     "is_tracing": "trace",

@@ -40,11 +40,12 @@ class CompiledModel:
         self._inputs = inputs
         self._outputs = outputs
         self._lock = threading.Lock()
+        self.revisions = graph.watch.revisions()
         self._plan = Plan(graph.dtype, inputs, outputs)
         self._plan.finish(256)
-        self._forward = self.forward()
+        self.forward = self._make_forward()
 
-    def forward(self):
+    def _make_forward(self):
         """A `_native.Forward` of the usual model (one input, one output, one program, row by row), else None."""
         plan = self._plan
         if not plan.simple or len(self._inputs) != 1 or len(self._outputs) != 1 or self._structure is not None:
@@ -57,7 +58,7 @@ class CompiledModel:
             return None
         (feed,), (result,) = feeds.values(), results.values()
         code = 0 if self.dtype == np.float32 else 1
-        return plan.native.Forward(program, feed, result, features, shape[1:], code, plan.guard)
+        return plan.native.Forward(program, feed, result, features, shape[1:], code, plan.guard, self.revisions)
 
     @property
     def chunk_rows(self):
@@ -86,8 +87,8 @@ class CompiledModel:
         step : int
             Numbers the random masks of a training-mode program.
         """
-        if self._forward is not None and len(arrays) == 1:
-            y = self._forward.run(arrays[0], out)
+        if self.forward is not None and len(arrays) == 1:
+            y = self.forward.run(arrays[0], out)
             if y is not None:
                 return y
         return self._run(arrays, out, step)
@@ -206,6 +207,8 @@ class TrainingProgram:
         What integer targets must satisfy; checked by whoever owns the data, once.
     needs_two_rows : bool
         The model takes batch statistics: no batch may have one row.
+    revisions : _native.Revisions
+        Of the model and the loss that it was traced from.
     updated : set of int
         id of the parameters that it updates itself; their gradients are nowhere.
     """
@@ -223,6 +226,7 @@ class TrainingProgram:
         self.needs_two_rows = graph.needs_two_rows
         self.label_checks = label_checks
         self.dtype = graph.dtype
+        self.revisions = graph.watch.revisions()
         self._loss_segment, self.loss_id = plan.kept[id(loss)]
         self.segmented = not plan.simple
         self.program = None if self.segmented else plan.segments[0].program
@@ -358,6 +362,7 @@ def build_training(
     if sample_weight:
         options["sample_weight"] = graph.input((ROWS,), name="w")
         specs[id(options["sample_weight"])] = ("w", (), graph.dtype, None)
+    graph.watch.callable(loss, f"the loss {getattr(loss, '__name__', type(loss).__name__)}")
     with tracing(graph), graph.module("loss"):
         value = graph.real(graph.tensor(loss(output, target, **options)))
     if value.shape != () and any(isinstance(size, Dim) or size != 1 for size in value.shape):

@@ -22,6 +22,7 @@ class Executable:
 
     def __init__(self, graph, inputs, outputs, disabled=(), effects=()):
         self.dtype = graph.dtype
+        self.revisions = graph.watch.revisions()
         self.inputs = inputs
         tensors = run_passes(graph, [*(graph.real(t) for t in outputs), *effects], disabled)
         self.outputs = tensors[: len(outputs)]
@@ -43,7 +44,7 @@ class Executable:
         self._keys = [id(t) for t in inputs]
         self._shapes = {id(t): t.shape for t in self.outputs}
 
-    def call(self, structure, result_structure, number_types, cells):
+    def call(self, structure, result_structure, number_types):
         """A `_native.Call` for arguments of these structures and kinds, None if only `__call__` can run this.
 
         number_types: per leaf the type of a plain number, or None for an array.
@@ -66,8 +67,8 @@ class Executable:
         results = [(segment.results[id(t)], t.shape) for t in self.outputs]
         native = self.plan.native
         return native.Call(
-            segment.program, structure, result_structure, inputs, results, cells, self.dtype, self.plan.guard,
-            self.plan.writes,
+            segment.program, structure, result_structure, inputs, results, self.dtype, self.plan.guard,
+            self.plan.writes, self.revisions,
         )  # fmt: skip
 
     def check_targets(self, arrays):

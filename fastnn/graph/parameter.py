@@ -2,7 +2,7 @@
 
 Storage (decision 2). A weight of logical shape (out, in) lies in memory row-major as (in, ld), ld = out padded, the
 same for every ISA: the layout that the forward product reads without packing. The padding is zero and is never data.
-Every write bumps the version; whatever changes the graph (dtype, requires_grad) bumps the global graph version.
+Every write bumps the version; whatever changes a program (dtype, requires_grad) bumps the revision.
 """
 
 import threading
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from .._native import Guard, Versioned, bump_graph_version, graph_version  # noqa: F401 (read by every native call)
+from .._native import Guard, Versioned
 
 _LINE = 64  # bytes of a cache line: the alignment of every owned array
 
@@ -22,6 +22,17 @@ def aligned_zeros(shape, dtype):
     raw = np.zeros(count * dtype.itemsize + _LINE, dtype=np.uint8)
     start = -raw.ctypes.data % _LINE
     return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+
+
+def as_array(value):
+    """Values for a parameter as an array: anything NumPy takes, or a tensor of PyTorch (which is not imported)."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"a parameter holds real numbers, not {array.dtype}")
+    return array
 
 
 _local = threading.local()
@@ -197,7 +208,7 @@ class Parameter(_Arithmetic, Versioned):
             raise ValueError(f"buffer {self.name or self.shape} is not trainable")
         if value != self._requires_grad:
             self._requires_grad = value
-            bump_graph_version()
+            self._touch()
 
     def guard(self):
         """Who may read or write this array alone; see `_native.Guard`."""
@@ -259,7 +270,7 @@ class Parameter(_Arithmetic, Versioned):
                     fresh[...] = self.storage
                 self.storage = fresh
                 self.version += 1
-                bump_graph_version()
+                self._touch()
         return self
 
     def allocate(self):

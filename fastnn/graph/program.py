@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from .parameter import graph_version
-
 
 class Program:
     """What `fastnn.compile` returns."""
@@ -16,7 +14,6 @@ class Program:
         self._forward = None
         self._function = None
         self._rows = 1
-        self._version = None
         if not self._is_module:
             from .transforms import Compiled
 
@@ -35,12 +32,16 @@ class Program:
 
         specs = [(a.shape[1:], a.dtype) for a in arrays]
         self._rows = len(arrays[0])
-        self._version = graph_version()
         self._specs = [shape for shape, _ in specs]
         self._model = build_inference(self._fn, specs, self._fn.dtype, disabled=self._disabled)
-        self._forward = self._model.forward()
-        if self._forward is not None:
-            self._forward.allow(self._version)
+        self._forward = self._model.forward
+
+    def watch_for(self, watch):
+        """Tell what a program that this one becomes a part of depends on."""
+        if self._is_module:
+            watch.tree(self._fn)
+        else:
+            self._function.watch_for(watch)
 
     def __call__(self, *inputs, out=None):
         """Run on arrays.
@@ -59,7 +60,7 @@ class Program:
                 raise TypeError("out= is for compiled modules")
             return self._function(*inputs)
         shapes = [np.shape(x)[1:] for x in inputs]
-        if self._model is None or self._version != graph_version() or shapes != self._specs:
+        if self._model is None or not self._model.revisions.are_current() or shapes != self._specs:
             self._prepare(inputs)
         arrays = tuple(np.asarray(x) for x in inputs)
         if out is not None:  # as if the inputs had been copied beforehand

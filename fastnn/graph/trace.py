@@ -15,6 +15,7 @@ from .errors import shapes_text
 from .parameter import Parameter
 from .symbols import Dim
 from .tensor import Node, Tensor
+from .watch import Watch
 
 _local = threading.local()
 
@@ -85,6 +86,7 @@ class Graph:
         self.derived = None  # while differentiating: the scope of the node whose rule is at work
         self._scope = []
         self._constants = {}
+        self.watch = Watch()
         self.label_checks = []  # (input node, classes, ignore_index): to check before each run
         self.target_checks = []  # (input node, views of it, Domain): the same for float targets
 
@@ -136,6 +138,7 @@ class Graph:
     def parameter(self, parameter):
         """The tensor of a parameter: its latest state if an op has changed it."""
         key = id(parameter)
+        self.watch.on(parameter)
         if key in self.states:
             return self.states[key][1]
         if key in self.stand_ins:

@@ -3,7 +3,8 @@
 A function is written with fastnn.functional and operators. It is traced with symbolic tensors the first time that it
 meets a tuple of shapes and dtypes, and its program is kept in a small least-recently-used table (decision 3).
 Everything that is not an argument is a constant of the trace: arrays that the function closes over are copied then.
-The function is traced again if a variable that it closes over is bound to another object; globals are not watched.
+The function is traced again if a variable that it closes over is bound to another object, or if a module, a number or
+a tuple among the globals that it names is; other globals are not watched.
 Parameters are referenced: programs see their new values. Transforms nest, so that a Hessian-vector product is
 ``jvp(grad(f), (x,), (v,))``, which `hvp` is short for.
 
@@ -19,7 +20,6 @@ import numpy as np
 
 from .differentiate import gradients, tangents_of
 from .executable import Executable
-from .parameter import graph_version
 from .rules.base import full_like
 from .structure import describe, flatten, unflatten
 from .trace import Graph, current, tracing
@@ -93,15 +93,14 @@ class Compiled:
         for i, arg in enumerate(args):
             real += [self.real_args is None or i in self.real_args] * len(flatten(arg)[0])
         arrays, kinds, dtype = _arrays(leaves, real)
-        cells = _closed_over(self.watch)
-        closed_over = [content for _, content in cells]
+        closed_over = _closed_over(self.watch)
         key = (
             describe(structure), tuple(a.shape for a in arrays), tuple(kinds), dtype, _native.get_isa(),
-            graph_version(), tuple(map(id, closed_over)),
+            tuple(map(id, closed_over)),
         )  # fmt: skip
         with self._lock:
             entry = self._cache.get(key)
-            if entry is None:
+            if entry is None or not entry.executable.revisions.are_current():
                 # the closure's values are kept with the program: their ids in the key stay theirs
                 entry = _Entry(*self._trace(arrays, kinds, dtype, structure), closed_over)
                 self._cache[key] = entry
@@ -110,7 +109,7 @@ class Compiled:
             else:
                 self._cache.move_to_end(key)
             self.last = entry.executable
-            self._remember(entry.call(leaves, structure, cells))
+            self._remember(entry.call(leaves, structure))
         return entry.executable, arrays, entry.structure
 
     def _remember(self, call):
@@ -122,12 +121,21 @@ class Compiled:
         graph = Graph(dtype)
         named = enumerate(zip(arrays, kinds, strict=True))
         inputs = [graph.input(array.shape, kind, f"argument {i}") for i, (array, kind) in named]
+        self.watch_for(graph.watch)
         with tracing(graph):
             result = self.fn(*unflatten(structure, inputs))
         leaves, result_structure = flatten(result)
         outputs = [graph.tensor(_not_none(leaf)) for leaf in leaves]
         effects = [t for _, t in graph.states.values()] if self.effects else []
         return Executable(graph, inputs, outputs, self.disabled, effects), result_structure
+
+    def watch_for(self, watch):
+        """Tell what a program of this function depends on."""
+        fn = self.watch
+        if isinstance(fn, Compiled):
+            fn.watch_for(watch)
+        else:
+            watch.callable(fn, getattr(fn, "__name__", type(fn).__name__))
 
     def __call__(self, *args):
         for call in self._fast:
@@ -150,22 +158,19 @@ class _Entry:
         self.executable, self.structure, self.closed_over = executable, structure, closed_over
         self.calls = {}
 
-    def call(self, leaves, structure, cells):
+    def call(self, leaves, structure):
         """The `_native.Call` for leaves of these types, None for those that need converting."""
         numbers = tuple(None if type(leaf) is np.ndarray else type(leaf) for leaf in leaves)
         if any(number is not None and number not in _NUMBERS for number in numbers):
             return None
         if (describe(structure), numbers) not in self.calls:
-            made = self.executable.call(structure, self.structure, numbers, cells)
+            made = self.executable.call(structure, self.structure, numbers)
             self.calls[describe(structure), numbers] = made
         return self.calls[describe(structure), numbers]
 
 
 def _closed_over(fn):
-    """[(cell, content)] of what a function, and functions that it closes over, close over now.
-
-    Another object in a cell means another trace.
-    """
+    """What a function, and functions that it closes over, close over now: other objects, another program."""
     found, functions = [], [fn]
     for fn in functions:  # grows
         while isinstance(fn, Compiled):
@@ -175,7 +180,7 @@ def _closed_over(fn):
                 value = cell.cell_contents
             except ValueError:  # not assigned yet
                 value = None
-            found.append((cell, value))
+            found.append(value)
             if (isinstance(value, Compiled) or hasattr(value, "__closure__")) and value not in functions:
                 functions.append(value)
     return found

@@ -4,7 +4,8 @@ from .._lazy import attach
 
 _NAMES = {
     "Module": "module",
-    "ModuleList": "module",
+    "ModuleList": "lists",
+    "ModuleDict": "lists",
     "Sequential": "sequential",
     "Residual": "sequential",
     "Concat": "sequential",

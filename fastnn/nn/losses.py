@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import _native
 from .. import functional as F
-from ..graph.parameter import bump_graph_version
+from ..graph.watch import Watched
 from ..kernels._labels import DOMAINS
 from ..kernels._losses import PointwiseRow
 from .meaning import Declared, Meaning
@@ -12,17 +12,13 @@ from .meaning import Declared, Meaning
 __all__ = ["CLASSES", "CrossEntropyLoss", "Loss", "PointwiseLoss", "meaning_of"]
 
 
-class Loss(Meaning):
+class Loss(Watched, Meaning):
     """Base of the losses: a callable that declares its ``target``, ``link`` and ``reduction`` (see `Meaning`).
 
     Any function ``loss(output, target)`` of symbolic tensors that returns a scalar is a loss for `Trainer` too; it may
     declare the same attributes (``f.target = "class"``), is taken as "same" otherwise, and needs a third argument
     ``sample_weight`` if sample weights are to be used.
     """
-
-    def __setattr__(self, name, value):
-        object.__setattr__(self, name, value)
-        bump_graph_version()  # a program that was traced with the old value is stale
 
     def __call__(self, output, target, sample_weight=None):
         raise NotImplementedError
@@ -33,7 +29,7 @@ class Loss(Meaning):
 
     def to_config(self):
         """Return {"class": name, options} for JSON."""
-        return {"class": type(self).__name__, **{k: _plain(v) for k, v in self.__dict__.items()}}
+        return {"class": type(self).__name__, **{k: _plain(v) for k, v in self._options().items()}}
 
 
 def _plain(value):

@@ -12,7 +12,9 @@ import numpy as np
 
 from .._native import Guard
 from ..graph import trace
-from ..graph.parameter import Parameter, bump_graph_version
+from ..graph.parameter import Parameter, as_array
+from ..graph.watch import Watched
+from .lists import cells, is_owned, members, own
 
 _trace_state = threading.local()
 _COMPILED_LIMIT = 16  # programs kept per module (least recently used goes first)
@@ -43,36 +45,14 @@ def _located(error, path, module):
     return located
 
 
-class ModuleList(list):
-    """A list of modules that tells its owner's graph when it changes. Made from any list assigned to a Module."""
-
-    _version = 0  # bumped by every change; an item's id alone may be used again for another module
-
-    def _changed(name):
-        method = getattr(list, name)
-
-        def call(self, *args, **kwargs):
-            self._version += 1
-            bump_graph_version()
-            return method(self, *args, **kwargs)
-
-        call.__name__ = name
-        call.__doc__ = method.__doc__
-        return call
-
-    for _name in ("append", "extend", "insert", "pop", "remove", "clear", "reverse", "sort"):
-        locals()[_name] = _changed(_name)
-    for _name in ("__setitem__", "__delitem__", "__iadd__", "__imul__"):
-        locals()[_name] = _changed(_name)
-    del _name, _changed
-
-
-class Module:
+class Module(Watched):
     """Base class of layers and models: define ``__init__`` and ``forward``.
 
-    Parameters, modules and lists of modules that are assigned to attributes belong to the module; every other
-    attribute is plain configuration. ``forward`` is ordinary Python over ``fastnn.functional`` and other modules. It
-    runs once per mode and dtype, on symbolic tensors: branch on Python values, not on the values of tensors.
+    Parameters and modules that are assigned to attributes belong to the module, and so do lists, tuples and dicts of
+    them, nested at will; every other attribute is plain configuration: arrays are kept as read-only copies, and lists,
+    dicts and sets of other values cannot be read by ``forward`` (tuples can). ``forward`` is ordinary Python over
+    ``fastnn.functional`` and other modules. It runs once per mode and dtype, on symbolic tensors: branch on Python
+    values, not on the values of tensors.
 
     * ``model(x)`` runs inference on arrays of any number of rows; ``model.predict(x, out=None)`` is the same.
     * ``model(x, training=True)`` is the Monte-Carlo path: dropout is live (a new mask per call) and batch norm uses
@@ -92,7 +72,6 @@ class Module:
     ...         return self.out(F.relu(self.hidden(x)))
     """
 
-    _version = 0  # bumped by every change of structure; part of the key of compiled programs
     _compiled = None
     _forward = None  # of the latest prediction: a call on plain arrays tries it first
     _mc_calls = 0
@@ -100,40 +79,52 @@ class Module:
     # ---- registration ------------------------------------------------------------------------------------------
 
     def __setattr__(self, name, value):
-        if name[:1] != "_":
-            old = self.__dict__.get(name)
-            if isinstance(old, Parameter) and isinstance(value, np.ndarray):
-                old.assign(value)  # new values, the same parameter
-                return
-            if type(value) in (list, tuple) and value and all(isinstance(item, Module) for item in value):
-                value = ModuleList(value)
-            if isinstance(value, Module):
-                draw_untouched(value, 0, name)
-            elif isinstance(value, ModuleList):
-                for i, item in enumerate(value):
-                    draw_untouched(item, 0, f"{name}.{i}")
-            elif isinstance(value, Parameter) and not value.name:
-                value.name = name
-            self._changed()
+        old = self.__dict__.get(name)
+        if isinstance(old, Parameter) and value is not None and not is_owned(value):
+            old.assign(self._values_for(name, value))  # new values, the same parameter
+            return
+        value = own(value)
+        if not is_owned(value):
+            super().__setattr__(name, value)
+            return
+        for path, item in members(value, name):
+            if not isinstance(item, Parameter):
+                draw_untouched(item, 0, path)
+            elif not item.name:
+                item.name = path
+        if self._apart is not None:
+            self._apart.pop(name, None)
         object.__setattr__(self, name, value)
+        self._touch()
 
-    def __delattr__(self, name):
-        self._changed()
-        object.__delattr__(self, name)
+    def _values_for(self, name, value):
+        try:
+            return as_array(value)
+        except (TypeError, ValueError):
+            wrong, owner = type(value).__name__, type(self).__name__
+            raise TypeError(
+                f"{owner}.{name} is a parameter: assign an array of its shape, a Parameter or None, not {wrong}"
+            ) from None
 
-    def _changed(self):
-        object.__setattr__(self, "_version", self._version + 1)
-        bump_graph_version()
+    def _sources(self):
+        found = {}
+        for _, module in self.named_modules():
+            found[id(module)] = module
+            for value in module.__dict__.values():
+                for cell in cells(value):
+                    found[id(cell)] = cell
+        found.update((id(tensor), tensor) for _, tensor in self._all_named_tensors())
+        return list(found.values())
 
     def __deepcopy__(self, memo):
         copied = type(self).__new__(type(self))
         memo[id(self)] = copied
         with self._guard.reading():  # a copy has the weights of one step
-            copied.__dict__.update(deepcopy(self.__getstate__(), memo))
+            copied.__setstate__(deepcopy(self.__getstate__(), memo))
         return copied
 
     def __getstate__(self):
-        state = self.__dict__.copy()
+        state = super().__getstate__()
         for name in ("_compiled", "_forward"):
             state.pop(name, None)
         return state
@@ -141,13 +132,11 @@ class Module:
     # ---- walking -----------------------------------------------------------------------------------------------
 
     def named_children(self):
-        """Yield (name, module) of the direct sub-modules, in order of assignment; list items are ``list.0``, ..."""
+        """Yield (name, module) of the direct sub-modules in order of assignment; items: ``list.0``, ``dict.key``."""
         for name, value in self.__dict__.items():
-            if isinstance(value, Module):
-                yield name, value
-            elif isinstance(value, ModuleList):
-                for i, item in enumerate(value):
-                    yield f"{name}.{i}", item
+            for path, item in members(value, name):
+                if not isinstance(item, Parameter):
+                    yield path, item
 
     def named_modules(self, prefix=""):
         """Yield (path, module) of this module ("" is its path) and of all inside it; a shared one once per place."""
@@ -165,8 +154,9 @@ class Module:
             dot = path + "." if path else ""
             for wanted in (False, True):
                 for name, value in module.__dict__.items():
-                    if isinstance(value, Parameter) and value.buffer == wanted:
-                        yield dot + name, value
+                    for place, item in members(value, name):
+                        if isinstance(item, Parameter) and item.buffer == wanted:
+                            yield dot + place, item
 
     def _named_tensors(self, buffers):
         seen = set()
@@ -214,8 +204,11 @@ class Module:
         graph = trace.current()
         outer = getattr(_trace_state, "graph", None), getattr(_trace_state, "paths", None)
         if outer[0] is not graph:  # the whole model: its sub-modules are known by their paths from here
+            graph.watch.tree(self)
             _trace_state.graph = graph
             _trace_state.paths = {id(module): path for path, module in self.named_modules()}
+        elif id(self) not in _trace_state.paths:
+            self._check_hidden(graph)
         path, scope = _trace_state.paths.get(id(self), ""), graph.scope
         inner = path[len(scope) + 1 :] if scope and path.startswith(scope + ".") else path
         tap = getattr(_trace_state, "tap", None)
@@ -231,22 +224,24 @@ class Module:
         finally:
             _trace_state.graph, _trace_state.paths = outer
 
+    def _check_hidden(self, graph):
+        """A forward calls a module that its model does not own."""
+        if next(self._all_named_tensors(), None) is not None:
+            raise ValueError(
+                f"{self._describe()} has weights that the model does not own, so that they would be trained but not "
+                "saved: assign it, or a list or dict of modules only, to an attribute"
+            )
+        graph.watch.tree(self)
+
     def _describe(self):
         return repr(self) if not any(True for _ in self.named_children()) else type(self).__name__
-
-    def _signature(self):
-        """What a compiled program of this module depends on, besides shapes and dtype."""
-        modules = []
-        for _, module in self.named_modules():
-            lists = [value._version for value in module.__dict__.values() if isinstance(value, ModuleList)]
-            modules.append((id(module), module._version, *lists))
-        return modules, tuple((id(t), t.requires_grad) for _, t in self._all_named_tensors())
 
     # ---- running -----------------------------------------------------------------------------------------------
 
     def __call__(self, *inputs, training=False, out=None):
-        if self._forward is not None and len(inputs) == 1 and not training:
-            y = self._forward.run(inputs[0], out)
+        forward = self._forward
+        if forward is not None and len(inputs) == 1 and not training:
+            y = forward.run(inputs[0], out)
             if y is not None:
                 return y
         first = inputs[0] if inputs else None
@@ -275,8 +270,9 @@ class Module:
         RuntimeError
             If another thread is training this model now.
         """
-        if self._forward is not None:
-            y = self._forward.run(x, out)
+        forward = self._forward
+        if forward is not None:
+            y = forward.run(x, out)
             if y is not None:
                 return y
         from .predict import run_model

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import _native, graph
-from ..graph.parameter import graph_version
 from .arrays import split_inputs
 from .module import _COMPILED_LIMIT
 
@@ -39,34 +38,29 @@ def with_names(module, names):
 
 
 def _find_compiled(module, names, arrays, training, seed=0):
-    """(compiled program for these specs, graph version it holds for): from the module's cache, or planned now."""
+    """The compiled program for these specs: from the module's cache, or planned now."""
     cache = module._compiled
     if cache is None:
         cache = module.__dict__.setdefault("_compiled", {})
-    version = graph_version()
     key = (training, seed, names, _native.get_isa(), *[array.shape[1:] for array in arrays])
-    entry = cache.get(key)
-    if entry is not None and entry[0] == version:
-        return entry[2], version
-    dtype = module.dtype
-    signature = (module._signature(), dtype)
-    if entry is not None and entry[1] == signature:  # some other model changed
-        compiled = entry[2]
-    else:
+    compiled = cache.get(key)
+    if compiled is None or not compiled.revisions.are_current():
         specs = tuple((array.shape[1:], array.dtype) for array in arrays)
         try:
             with module._guard.reading():
-                compiled = graph.build_inference(with_names(module, names), specs, dtype, training=training, seed=seed)
+                compiled = graph.build_inference(
+                    with_names(module, names), specs, module.dtype, training=training, seed=seed
+                )
         except ValueError as error:
             if any(array.ndim == 1 for array in arrays):
                 hint = "the input has one dimension; models take (rows, features), x.reshape(1, -1) is one row"
                 raise ValueError(f"{error} ({hint})") from None
             raise
     cache.pop(key, None)
-    cache[key] = (version, signature, compiled)
+    cache[key] = compiled
     while len(cache) > _COMPILED_LIMIT:
         cache.pop(next(iter(cache)), None)
-    return compiled, version
+    return compiled
 
 
 def _check_out(out, dtype):
@@ -90,14 +84,6 @@ def _convert_in_parts(compiled, arrays, out):
         out = np.empty((rows, *first.shape[1:]), first.dtype)
         out[:_PART_ROWS] = first
     return out
-
-
-def _remember(module, compiled, version):
-    """Let the next call on plain arrays of this kind go straight to the program; see `Module.predict`."""
-    forward = compiled.forward()
-    if forward is not None:
-        forward.allow(version)
-        object.__setattr__(module, "_forward", forward)
 
 
 class Samples(NamedTuple):
@@ -138,7 +124,7 @@ def predict_mc(module, x, n=100, *, function=None, keep=False, seed=0):
     if isinstance(seed, bool) or int(seed) != seed or not 0 <= seed < 2**63:
         raise ValueError(f"predict_mc: seed must be an integer from 0 to 2**63 - 1, got {seed!r}")
     names, arrays = split_inputs(x)
-    compiled, _ = _find_compiled(module, names, arrays, "sampling", int(seed))
+    compiled = _find_compiled(module, names, arrays, "sampling", int(seed))
     samples, mean, squares = [], 0.0, 0.0
     with compiled.guard.reading():
         for i in range(int(n)):
@@ -158,9 +144,9 @@ def predict_mc(module, x, n=100, *, function=None, keep=False, seed=0):
 def run_model(module, x, training, out):
     """Run `module` on arrays; see `Module.predict`."""
     names, arrays = split_inputs(x)
-    compiled, version = _find_compiled(module, names, arrays, bool(training))
+    compiled = _find_compiled(module, names, arrays, bool(training))
     if names is None and not training:
-        _remember(module, compiled, version)
+        module.__dict__["_forward"] = compiled.forward  # the next call on plain arrays tries it first
     if out is not None and not isinstance(out, tuple):
         _check_out(out, compiled.dtype)
         if any(np.may_share_memory(out, array) for array in arrays):

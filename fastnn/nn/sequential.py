@@ -1,7 +1,8 @@
 """Modules made of a list of layers: Sequential, Residual, Concat."""
 
 from .. import functional as F
-from .module import Module, ModuleList, draw_untouched
+from .lists import ModuleList
+from .module import Module, draw_untouched
 
 
 class Container(Module):
@@ -12,7 +13,7 @@ class Container(Module):
     def __init__(self, *layers, seed=None):
         for i, layer in enumerate(layers):
             self._check_layer(f"item {i}", layer)
-        self._layers = ModuleList(layers)
+        object.__setattr__(self, "_layers", ModuleList(layers))  # named "0", "1", ..., not "_layers.0"
         self._seed = seed
         self._settle()
 
@@ -30,7 +31,6 @@ class Container(Module):
         if seed is not None:
             for module in self.modules():
                 module._keep_weights()
-        self._changed()
 
     def named_children(self):
         for i, layer in enumerate(self._layers):

@@ -2,11 +2,7 @@
 
 import numpy as np
 
-
-def _as_array(value):
-    if hasattr(value, "detach"):  # a PyTorch tensor, without importing torch
-        value = value.detach().cpu().numpy()
-    return np.asarray(value)
+from ..graph.parameter import as_array
 
 
 def _listed(names):
@@ -44,7 +40,7 @@ def checked_writes(module, state, strict):
         tensor = places.get(name)
         if tensor is None:
             continue
-        array = _as_array(value)
+        array = as_array(value)
         if array.shape != tuple(tensor.shape):
             raise ValueError(f"load_state_dict: {name} has shape {array.shape}, the model needs {tuple(tensor.shape)}")
         if array.dtype.kind not in "fiub":
@@ -67,7 +63,6 @@ def convert(module, dtype):
             tensor.to(dtype)
         for inner in untouched:
             inner._mark_drawn()
-        module._changed()
     return module
 
 

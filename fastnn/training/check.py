@@ -8,7 +8,7 @@ import numpy as np
 from .. import functional as F
 from ..graph.gradient_check import compare
 from ..graph.objective import Objective
-from ..graph.parameter import aligned_zeros, bump_graph_version
+from ..graph.parameter import aligned_zeros
 from ..nn.arrays import split_inputs
 from ..nn.predict import with_names
 from .targets import prepare_target, prepare_weight
@@ -32,13 +32,13 @@ def in_float64(model):
                 fresh = aligned_zeros(tensor.storage.shape, np.float64)
                 fresh[...] = tensor.storage
                 tensor.storage = fresh
-            bump_graph_version()
+                tensor._touch()
             yield
         finally:
             for tensor, storage in zip(tensors, before, strict=True):
                 tensor.storage = storage
                 tensor.version += 1
-            bump_graph_version()
+                tensor._touch()
 
 
 def penalties(trainer):

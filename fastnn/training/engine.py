@@ -7,9 +7,7 @@ steps. Python does nothing per batch here: `run` is one native call for many ste
 import numpy as np
 
 from .. import _native, graph
-from ..graph.parameter import graph_version
 from ..nn.arrays import spec_of
-from ..nn.losses import Loss
 from ..nn.predict import with_names
 from ..nn.symmetry import warn_of_equal_units
 from ..optim.update import Limits, Update
@@ -135,12 +133,6 @@ class Engine:
             tensor.version += 1
 
 
-def _signature(trainer):
-    """What a gradient program depends on, besides the form of the data."""
-    loss = trainer.loss
-    return trainer.model._signature(), trainer.model.dtype, repr(loss) if isinstance(loss, Loss) else loss
-
-
 def _refuse_averaged(trainer):
     if trainer._holds_average:
         raise RuntimeError("the model holds its averaged weights: train after the with trainer.averaged() block")
@@ -153,18 +145,10 @@ def find_engine(trainer, names, arrays, target, target_spec, weighted, rows):
     specs = tuple(spec_of(array) for array in arrays)
     isa = _native.get_isa()
     key = (names, specs, target_spec, weighted, isa, trainer.seed)
-    entry = cache.get(key)
-    version = graph_version()
-    if entry is not None and entry[2].training.capacity >= rows:
-        if entry[0] != version:  # something changed somewhere: this model?
-            if entry[1] == _signature(trainer):
-                entry[0] = version
-            else:
-                entry = None
-        if entry is not None:
-            entry[2].refresh()
-            return entry[2]
-    signature = _signature(trainer)
+    engine = cache.get(key)
+    if engine is not None and engine.training.capacity >= rows and engine.training.revisions.are_current():
+        engine.refresh()
+        return engine
     trainer._optimizer_state.start(trainer.optimizer)
     training = graph.build_training(
         with_names(model, names),
@@ -182,7 +166,7 @@ def find_engine(trainer, names, arrays, target, target_spec, weighted, rows):
     if trainer.step == 0:
         warn_of_equal_units(model)
     cache.pop(key, None)
-    cache[key] = [version, signature, engine]
+    cache[key] = engine
     while len(cache) > _CACHE_LIMIT:
         cache.pop(next(iter(cache)))
     return engine

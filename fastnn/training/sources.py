@@ -4,7 +4,6 @@ import time
 
 import numpy as np
 
-from ..graph.parameter import graph_version
 from ..nn.arrays import spec_of, split_inputs
 from .ahead import Ahead
 from .augmented import Window, change, check_augment, epoch_seed
@@ -106,10 +105,9 @@ class ArraySource:
         self.epoch, self.order = epoch, self._order(epoch)
         if self.window is not None:
             self.window.begin(self.order, self.trainer.seed, epoch)
-        form = len(self.order), graph_version()
+        form = len(self.order), self._engine().training.needs_two_rows
         if form != self.cut:
-            merge = self._engine().training.needs_two_rows
-            self.offsets = batch_offsets(len(self.order), self.batch_size, merge)
+            self.offsets = batch_offsets(len(self.order), self.batch_size, form[1])
             self.steps, self.cut, self.weights = len(self.offsets) - 1, form, None
         if self.weights is None or self.data.weight is not None:
             self.weights = self.data.weights_of(self.order, self.offsets)

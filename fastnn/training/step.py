@@ -3,7 +3,6 @@
 import numpy as np
 
 from .. import _native
-from ..graph.parameter import graph_version
 from ..nn.arrays import split_inputs
 from ..optim.lr_scheduler.base import Schedule
 from ..threads import checked_count
@@ -16,7 +15,7 @@ _MOST_PLANS = 16
 _MOST_AHEAD = 64  # steps whose scalars are computed at once
 #: attributes of a trainer that its steps follow: new objects make the plan look at them
 _SETTINGS = (
-    "model", "seed", "optimizer", "scheduler", "clip_grad_norm", "clip_grad_value", "ema", "accumulate",
+    "model", "loss", "seed", "optimizer", "scheduler", "clip_grad_norm", "clip_grad_value", "ema", "accumulate",
     "gradient_hook", "num_threads", "_holds_average", "_optimizer_state", "_average",
 )  # fmt: skip
 
@@ -39,6 +38,7 @@ class StepPlan(_native.Step):
             None if classes is None else (classes, 0 if ignored is None else ignored),
             None if domain is None else (domain.low, domain.high, bool(domain.ends)),
             trainer.model._guard,
+            engine.training.revisions,
             engine.micro_step_column,
         )
         self.engine = engine
@@ -47,11 +47,12 @@ class StepPlan(_native.Step):
     @staticmethod
     def _circumstances(trainer):
         """What the gradient program depends on."""
-        return graph_version(), _native.get_isa(), trainer.seed, id(trainer.model)
+        return trainer.seed, id(trainer.model), id(trainer.loss)
 
     def fits(self, trainer):
         """Whether such a step may be made by this plan at all."""
-        return self.made_for == self._circumstances(trainer) and not is_visible(trainer)
+        current = self.made_for == self._circumstances(trainer) and self.engine.training.revisions.are_current()
+        return current and not is_visible(trainer)
 
     def renew(self, trainer):
         """Follow the optimizer, the schedule and the limits of the trainer as they are now. False: make another plan.

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from ..graph.parameter import bump_graph_version
 from ..nn.arrays import split_inputs
 from ..nn.losses import meaning_of
 from ..nn.module import Module
@@ -116,9 +115,12 @@ class Trainer:
         self._stop_flag = np.zeros(1, np.int32)
 
     def __setattr__(self, name, value):
-        if name in ("loss", "model"):
-            bump_graph_version()
+        changed = name in ("loss", "model") and self.__dict__.get(name, value) is not value
         object.__setattr__(self, name, value)
+        if changed:
+            self._forget_programs()
+            if name == "model":  # the moments and averages are those of the other one's parameters
+                self._optimizer_state, self._average = OptimizerState(), WeightAverage()
 
     def __getstate__(self):
         # programs are compiled again where they are needed; a copy made by a callback is not inside the fit
