@@ -131,7 +131,6 @@ def test_summary_has_the_shapes():
     assert "(rows, 7)" in text
     assert "(rows, 3)" in text
     assert text.splitlines()[-1] == "66 trainable parameters"
-    assert "rows" not in model.summary()
 
 
 # ---- Monte-Carlo prediction ----------------------------------------------------------------------------------------

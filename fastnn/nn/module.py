@@ -368,16 +368,33 @@ class Module(Watched):
         return f"{type(self).__name__}(\n" + "\n".join(lines) + "\n)"
 
     def summary(self, x=None):
-        """Return a table of the layers: name, layer, weight shapes, number of parameters (trainable and not).
+        """Return a table of the layers: name, layer, output and weight shapes, number of parameters (trainable or not).
 
         Parameters
         ----------
         x : array (rows, ...), or a tuple or dict of arrays, optional
-            Inputs, one row is enough; with them the table has the shape of each layer's output.
+            Inputs, one row is enough, for the shapes of the outputs. Default: what the first layer takes; where no
+            layer says so, or the model takes several inputs, the column is left out.
         """
         from .summary import summary
 
         return summary(self, x)
+
+    def diagram(self, x=None, *, direction="TD"):
+        """Return the model as the text of a Mermaid flowchart: layers as boxes, tensors with their shapes as arrows.
+
+        GitHub, GitLab, Jupyter and https://mermaid.live draw it.
+
+        Parameters
+        ----------
+        x : array (rows, ...), or a tuple or dict of arrays, optional
+            Inputs, one row is enough. Default: what the first layer takes.
+        direction : {"TD", "LR"}
+            From the top down, or from left to right.
+        """
+        from .diagram import diagram
+
+        return diagram(self, x, direction)
 
     def to_config(self):
         """Return the architecture as a dict for JSON, without weights; `nn.from_config` builds it again.

@@ -9,11 +9,7 @@ def _own_weights(module):
 
 def summary(module, x=None):
     """See `Module.summary`."""
-    shapes = None
-    if x is not None:
-        from .probing import output_shapes
-
-        shapes = output_shapes(module, x)
+    shapes = _output_shapes(module, x)
     rows, counted, totals = [], set(), {True: 0, False: 0}
     for path, inner in module.named_modules():
         own = _own_weights(inner)
@@ -37,6 +33,20 @@ def summary(module, x=None):
     frozen = f", {totals[False]:,} frozen" if totals[False] else ""
     lines.append(f"{totals[True]:,} trainable parameters{frozen}")
     return "\n".join(lines)
+
+
+def _output_shapes(module, x):
+    """{path: shape}; None if nobody says what the module takes."""
+    from .diagram import example_input
+    from .probing import output_shapes
+
+    if x is not None:
+        return output_shapes(module, x)
+    x = example_input(module)
+    try:
+        return None if x is None else output_shapes(module, x)
+    except (ValueError, TypeError):  # it takes something else than one array of so many features
+        return None
 
 
 def _shape_text(shape):

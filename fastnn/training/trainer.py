@@ -180,7 +180,7 @@ class Trainer:
             A new order per epoch, one order for all epochs, the order given.
         callbacks : sequence of Callback
         progress : bool
-            One bar, if standard error is a terminal or a notebook; else now and then a line through the logger "fastnn".
+            A bar on a terminal or in a notebook; elsewhere now and then a line through the logger "fastnn".
         max_time : float, optional
             Seconds after which the fit ends, at a step boundary.
         eval_train : bool
