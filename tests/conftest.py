@@ -44,3 +44,31 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def both_readers_agree():
+    """Every text table of a test is read by the csv module and by pyarrow: the same cells, or the same error."""
+    from importlib.util import find_spec
+
+    from fastnn.data.text_source import TextSource
+
+    if find_spec("pyarrow") is None:
+        yield
+        return
+    opened, original = [], TextSource.__init__
+
+    def recording(self, path, **form):
+        if form.get("reader", "auto") == "auto":
+            opened.append((os.path.abspath(path), form))
+        original(self, path, **form)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TextSource, "__init__", recording)
+        yield
+    if opened:
+        from helpers.tables import assert_readers_agree
+
+        for path, form in dict(opened).items():
+            if os.path.isfile(path) and os.path.getsize(path) < 1_000_000:
+                assert_readers_agree(path, form)

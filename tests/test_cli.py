@@ -104,7 +104,7 @@ def test_table_of_classes(folder, capsys):
     )
     (folder / "new.csv").write_text(new)
     assert main(["predict", "flowers.safetensors", "new.csv", "-o", "out.csv", "--probabilities"]) == 0
-    assert "'colour': 1 rows hold a text the model has not seen: green" in capsys.readouterr().err
+    assert "'colour': 1 rows hold a category that the model has not seen: 'green'" in capsys.readouterr().err
     with open("out.csv", newline="") as file:
         table = list(csv.DictReader(file))
     assert list(table[0]) == ["prediction", "p(iris)", "p(rose)", "p(tulip)"]
@@ -136,7 +136,7 @@ def test_missing_values(folder, capsys):
     text, _ = flowers()
     lines = text.split("\n")
     lines[3] = ",9.0,red,iris"
-    lines[7] = "4.1,9.0,?,iris"
+    lines[7] = "4.1,9.0,,iris"
     (folder / "flowers.csv").write_text("\n".join(lines))
     command = ["train", "flowers.csv", "--target", "kind", *QUICK]
     assert main([*command, "--missing", "drop"]) == 0

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from fastnn import Trainer, nn, optim
-from fastnn.data import StandardScale, compare_parts, read_csv, read_npy, stream_csv, train_dev_test_split
+from fastnn.data import (
+    StandardScale,
+    compare_parts,
+    iterate_batches,
+    open_dataset,
+    read_csv,
+    read_npy,
+    stream_table,
+    train_dev_test_split,
+)
 
 
 @pytest.fixture
@@ -29,7 +38,7 @@ def test_blocks_hold_what_reading_at_once_gives(table, compress):
         path = table.with_suffix(".csv.gz")
         path.write_bytes(gzip.compress(table.read_bytes()))
     whole = read_csv(path, "y")
-    stream = stream_csv(path, "y", batch_size=37, block_rows=101, shuffle=False)
+    stream = stream_table(path, "y", batch_size=37, block_rows=101, shuffle=False)
     assert stream.class_names == whole.class_names and stream.feature_names == whole.feature_names
     batches = list(stream)
     assert [len(x) for x, _ in batches] == [37] * 27 + [1]
@@ -39,24 +48,24 @@ def test_blocks_hold_what_reading_at_once_gives(table, compress):
 
 
 def test_another_order_in_every_epoch_with_the_same_rows(table):
-    stream = stream_csv(table, "y", batch_size=64, block_rows=300, seed=3)
+    stream = stream_table(table, "y", batch_size=64, block_rows=300, seed=3)
     first, second = ([np.column_stack([x, y]) for x, y in stream] for _ in range(2))
     first, second = np.concatenate(first), np.concatenate(second)
     assert not np.array_equal(first, second)
     np.testing.assert_array_equal(np.sort(first, axis=0), np.sort(second, axis=0))
-    same = stream_csv(table, "y", batch_size=64, block_rows=300, seed=3)
+    same = stream_table(table, "y", batch_size=64, block_rows=300, seed=3)
     again = np.concatenate([np.column_stack([x, y]) for x, y in same])
     np.testing.assert_array_equal(first, again)
 
 
 def test_training_from_a_stream_with_its_scale(table):
-    raw = stream_csv(table, "y", block_rows=128)
+    raw = stream_table(table, "y", block_rows=128)
     scale = StandardScale().fit_blocks(raw.blocks())
     at_once = StandardScale().fit(read_csv(table, "y").x)
     np.testing.assert_allclose(scale.mean, at_once.mean, rtol=1e-12)
     np.testing.assert_allclose(scale.std, at_once.std, rtol=1e-12)
-    stream = stream_csv(table, "y", encoder=raw.encoder, scale=scale, batch_size=50)
-    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2), seed=0)
+    stream = stream_table(table, "y", schema=raw.schema, scale=scale, batch_size=50)
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2), seed=0)
     trainer = Trainer(model, nn.CrossEntropyLoss(), optim.Adam(lr=0.01))
     history = trainer.fit(stream, epochs=2, progress=False)
     assert trainer.step == 40 and history["loss"][-1] < history["loss"][0]
@@ -66,26 +75,65 @@ def test_missing_values_and_errors_of_streams(tmp_path):
     path = tmp_path / "m.csv"
     path.write_text("a,b,y\n" + "1,2,0\n?,3,1\n4,,0\n5,6,1\n" * 3)
     with pytest.raises(ValueError, match="missing values in 2 columns"):
-        list(stream_csv(path, "y"))
-    assert sum(len(x) for x, _ in stream_csv(path, "y", missing="drop", block_rows=2)) == 6
-    raw = stream_csv(path, "y", missing="keep", block_rows=5)
+        list(stream_table(path, "y"))
+    assert sum(len(x) for x, _ in stream_table(path, "y", missing="drop", block_rows=2)) == 6
+    raw = stream_table(path, "y", missing="keep", block_rows=5)
     scale = StandardScale(missing="mean").fit_blocks(raw.blocks())
     whole = StandardScale(missing="mean").fit(read_csv(path, "y", missing="keep").x)
     np.testing.assert_allclose(scale.mean, whole.mean)
     np.testing.assert_allclose(scale.std, whole.std)
-    for x, _ in stream_csv(path, "y", missing="mean", scale=scale):
+    for x, _ in stream_table(path, "y", missing="mean", scale=scale, batch_size=5):
         assert np.isfinite(x).all()
     with pytest.raises(ValueError, match="block_rows must be an integer >= 1"):
-        stream_csv(path, "y", block_rows=0)
+        stream_table(path, "y", block_rows=0)
     with pytest.raises(ValueError, match='needs a scale with missing="mean"'):
-        stream_csv(path, "y", missing="mean", scale=StandardScale())
+        stream_table(path, "y", missing="mean", scale=StandardScale())
     path.write_text("a,y\n1,0\n2,1\n3\n")
     with pytest.raises(ValueError, match="line 4: 1 cells, but 2 were expected"):
-        list(stream_csv(path, "y", block_rows=2))
+        stream_table(path, "y", block_rows=2)
     with pytest.raises(FileNotFoundError, match="there is no file"):
-        stream_csv(tmp_path / "none.csv", "y")
-    x, y = next(iter(stream_csv(path, "y", block_rows=2, batch_size=2)))  # the error comes where the line does
-    assert len(x) == 2
+        stream_table(tmp_path / "none.csv", "y")
+
+
+def test_a_class_sorted_table_streams_with_all_its_classes_and_categories(tmp_path):
+    path = tmp_path / "sorted.csv"
+    path.write_text("k,y\n" + "".join(f"{'abc'[i // 100]},{'pq'[i // 150]}\n" for i in range(300)))
+    stream = stream_table(path, "y", block_rows=50, batch_size=25, shuffle=False)
+    assert stream.class_names == ["p", "q"] and stream.feature_names == ["k=a", "k=b", "k=c", "k=<unseen>"]
+    assert [int(y[0]) for _, y in stream] == [0] * 6 + [1] * 6
+
+
+@pytest.mark.parametrize("reader", ["csv", "pyarrow"])
+def test_a_dataset_holds_what_reading_at_once_gives(table, reader):
+    if reader == "pyarrow":
+        pytest.importorskip("pyarrow")
+    whole, dataset = read_csv(table, "y"), open_dataset(table, "y", block_rows=77, reader=reader)
+    blocks = list(dataset.blocks())
+    assert [len(x) for x, _ in blocks] == [77] * 12 + [76]  # whatever blocks the reader cuts
+    for x, y in ((np.concatenate([x for x, _ in blocks]), np.concatenate([y for _, y in blocks])),
+                 (dataset.load().x, dataset.load().y)):  # fmt: skip
+        np.testing.assert_array_equal(x, whole.x)
+        np.testing.assert_array_equal(y, whole.y)
+    assert dataset.schema == whole.schema and dataset.rows == 1000
+
+
+def test_batches_are_a_function_of_the_epochs_number(table):
+    """Reading a batch before, in between or twice changes nothing."""
+    stream = stream_table(table, "y", batch_size=64, block_rows=300, seed=3)
+    expected = [x for x, _ in stream.epoch(2)]
+    next(iter(stream))
+    list(stream)
+    for start in (0, 3, 15, 99):
+        again = [x for x, _ in stream.epoch(2, start)]
+        assert len(again) == max(0, 16 - start)
+        for a, b in zip(again, expected[start:]):
+            np.testing.assert_array_equal(a, b)
+    arrays = np.arange(20), np.arange(20)
+    batches = iterate_batches(*arrays, batch_size=6, seed=1)
+    expected = [x.tolist() for x, _ in batches.epoch(1)]
+    next(iter(batches))
+    assert [x.tolist() for x, _ in batches.epoch(1)] == expected
+    assert [x.tolist() for x, _ in batches.epoch(1, 2)] == expected[2:]
 
 
 def test_a_stream_needs_the_memory_of_a_block(tmp_path):
@@ -94,7 +142,7 @@ def test_a_stream_needs_the_memory_of_a_block(tmp_path):
         file.write("a,b,y\n")
         for i in range(20_000):
             file.write(f"{i},{i % 7},{i % 2}\n")
-    stream = stream_csv(path, "y", block_rows=500)
+    stream = stream_table(path, "y", block_rows=500, reader="csv")
     tracemalloc.start()
     rows = sum(len(x) for x, _ in stream)
     _, peak = tracemalloc.get_traced_memory()

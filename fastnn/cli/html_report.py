@@ -88,7 +88,7 @@ def training_page(path, *, name, options, data, results, trainer, history, array
     rows = [(part, f"{len(data.parts[part][0]):,}") for part in PARTS]
     rows += [("features", f"{made.scale.features:,}"), ("task", made.task), ("training", f"{seconds:.2f} s")]
     sections.append(section("Data", table(rows), *(f"<p>{html.escape(note)}</p>" for note in data.notes)))
-    untold = ("command", "data", "given", "report", "force", *(READING if made.kind != "table" else ()))
+    untold = ("command", "data", "given", "words", "report", "force", *(READING if made.kind != "table" else ()))
     told = {name: value for name, value in vars(options).items() if name not in untold}
     settings = [(n.replace("_", "-"), _shown(v)) for n, v in sorted(told.items()) if v not in (None, False, "", [])]
     sections.append(section("Settings", table(settings)))

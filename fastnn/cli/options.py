@@ -57,7 +57,7 @@ _not_negative = _real("a number of at least 0", lambda v: 0.0 <= v < float("inf"
 _share = _real("from 0 to below 1", lambda v: 0.0 <= v < 1.0)
 
 # How a text table is read: of no concern to images.
-READING = ("task", "max_categories", "decimal", "header", "delimiter", "encoding")
+READING = ("task", "max_categories", "decimal", "no_header", "delimiter", "encoding", "na", "type")
 
 SCHEDULES = ("constant", "cosine", "onecycle", "exponential", "step", "inverse", "triangular", "plateau")
 
@@ -109,20 +109,25 @@ def _names(text):
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _header(text):
-    values = {"auto": "auto", "yes": True, "no": False}
-    if text not in values:
-        raise argparse.ArgumentTypeError(f"must be one of auto, yes, no; not {text!r}")
-    return values[text]
+def _column_type(text):
+    from fastnn.data.schema import KINDS
+
+    kinds = [kind for kind in KINDS if kind not in ("target", "text")]
+    name, _, kind = text.rpartition("=")
+    if not name or kind not in kinds:
+        raise argparse.ArgumentTypeError(f"must be COL=KIND, the kind one of {', '.join(kinds)}; not {text!r}")
+    return name, kind
 
 
 def _add_table_options(group):
     group.add_argument("--missing", choices=("error", "drop", "mean"),
-                       help="missing values: refuse (default), drop the rows, or put the training part's means"
+                       help="missing values: refuse, drop the rows, or put the training part's means (default)"
                        )  # fmt: skip
-    group.add_argument("--header", type=_header, default="auto", metavar="auto|yes|no", help="first row holds names")
+    group.add_argument("--na", action="append", default=[], metavar="WORD",
+                       help="a word that stands for a missing cell; can be repeated")  # fmt: skip
+    group.add_argument("--no-header", action="store_true", help="the first row holds data, not names")
     group.add_argument("--delimiter", default="auto", metavar="CHAR", help="default: found out")
-    group.add_argument("--encoding", default="utf-8-sig", metavar="NAME", help="text encoding (default: UTF-8)")
+    group.add_argument("--encoding", default="utf-8", metavar="NAME", help="text encoding (default: UTF-8)")
 
 
 def _add_run_options(parser):
@@ -161,8 +166,8 @@ def _add_train(commands):
     table.add_argument("--task", choices=("auto", "classification", "regression"), default="auto",
                        help="default: from the target")  # fmt: skip
     table.add_argument("--ignore", type=_names, default=[], metavar="COL,…", help="columns to leave out")
-    table.add_argument("--categorical", type=_names, default=[], metavar="COL,…",
-                       help="columns of numbers that stand for categories")  # fmt: skip
+    table.add_argument("--type", type=_column_type, action="append", default=[], metavar="COL=KIND",
+                       help="numeric, categorical, boolean, date, identifier or ignored; can be repeated")  # fmt: skip
     table.add_argument("--max-categories", type=_whole(2), default=100, metavar="N",
                        help="refuse columns of more different texts (default 100)")  # fmt: skip
     table.add_argument("--decimal", default=".", choices=(".", ","), metavar=".|,", help="decimal sign (default .)")
@@ -270,8 +275,12 @@ def _unknown(parser, words):
 
 def parse(argv=None):
     """Options as a namespace; SystemExit with code 2 after a line on standard error, 0 after --help."""
+    import sys
+
     parser, commands = make_parser()
-    options, rest = parser.parse_known_args(argv)
+    typed = sys.argv[1:] if argv is None else list(argv)
+    options, rest = parser.parse_known_args(typed)
+    options.words = ["fastnn", *typed]
     if options.command is None:
         if rest:
             _unknown(parser, rest)

@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 
+from fastnn.cli.new_data import load_new
 from fastnn.cli.outputs import text_path
-from fastnn.cli.sources import load_new
 from fastnn.io.atomic import write_atomic
 
 
@@ -27,13 +27,13 @@ def _text(made, output, data, probabilities):
         if made.task != "classification":
             raise ValueError("--probabilities is for classes; this model predicts a number")
         names += [f"p({name})" for name in made.class_names]
-    cells = [[""] * len(names) for _ in range(data.file_rows)]
+    cells = [[""] * len(names) for _ in range(data.rows_read)]
     answers = made.answers(output)
-    chances = made.probabilities(output) if probabilities else None
+    probabilities_ = made.probabilities(output) if probabilities else None
     for i, row in enumerate(data.rows):
         cells[row][0] = answers[i] if isinstance(answers[i], str) else f"{answers[i]:.9g}"
         if probabilities:
-            cells[row][1:] = [f"{p:.6f}" for p in chances[i]]
+            cells[row][1:] = [f"{p:.6f}" for p in probabilities_[i]]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)

@@ -108,6 +108,16 @@ class KeepBetterAverage(Callback):
         self.kept = best is not raw
 
 
+def forget_unseen(model, made):
+    """Weights 0 for categories that no training row has: an unseen one shall change nothing, not draw a lot."""
+    if made.schema is None:
+        return
+    first = next(module for module in model.modules() if hasattr(module, "in_features"))
+    weight = first.weight.numpy().copy()
+    weight[:, [name.endswith("=<unseen>") for name in made.schema.feature_names]] = 0.0
+    first.weight.assign(weight)
+
+
 def make_trainer(options, made, rows, seed=None):
     """A trainer as the options say.
 
@@ -126,6 +136,7 @@ def make_trainer(options, made, rows, seed=None):
     seed = options.seed if seed is None else seed
     optimizer = make_optimizer(options)
     model = make_model(argparse.Namespace(**{**vars(options), "seed": seed}), made.scale.features, made.outputs)
+    forget_unseen(model, made)
     score = "accuracy" if made.task == "classification" else "rmse"
     return Trainer(model, make_loss(made.task), optimizer, scheduler=make_schedule(options, optimizer.lr, rows),
                    metrics=(score,), ema=options.ema, seed=seed)  # fmt: skip

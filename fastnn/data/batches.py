@@ -1,5 +1,7 @@
 """Batches of rows, for loops written by hand (Trainer.fit cuts its own, natively)."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 
@@ -12,25 +14,32 @@ class _Batches:
         self._shuffle = shuffle
         self._seed = seed
         self._drop_last = drop_last
-        self._epoch = 0
+        self._loops = 0
 
     def __len__(self):
         rows = len(self._arrays[0])
         return rows // self._batch_size if self._drop_last else -(-rows // self._batch_size)
 
     def __iter__(self):
+        """The batches of the next loop, counted from 0; `Trainer.fit` asks for epochs by number instead."""
+        number, self._loops = self._loops, self._loops + 1
+        return self.epoch(number)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator:
+        """The batches of an epoch from batch `start` on: a function of the seed and these two numbers."""
         rows, size = len(self._arrays[0]), self._batch_size
         order = None
         if self._shuffle:
-            order = np.random.Generator(np.random.PCG64([self._seed, self._epoch])).permutation(rows)
-        self._epoch += 1
-        for step in range(len(self)):
+            order = np.random.Generator(np.random.PCG64([self._seed, number])).permutation(rows)
+        for step in range(start, len(self)):
             part = slice(step * size, (step + 1) * size)
             batch = tuple(a[part if order is None else order[part]] for a in self._arrays)
             yield batch if len(batch) > 1 else batch[0]
 
 
-def iterate_batches(*arrays, batch_size=128, shuffle=True, seed=0, drop_last=False):
+def iterate_batches(
+    *arrays, batch_size: int = 128, shuffle: bool = True, seed: int = 0, drop_last: bool = False
+) -> _Batches:
     """Cut arrays into batches of rows.
 
     Parameters
@@ -48,7 +57,8 @@ def iterate_batches(*arrays, batch_size=128, shuffle=True, seed=0, drop_last=Fal
     Returns
     -------
     iterable with ``len``
-        Yields a tuple with one part of each array (or the part itself, for one array). Each loop over it is one epoch.
+        Yields a tuple with one part of each array (or the part itself, for one array). Each loop over it is one epoch;
+        ``batches.epoch(n)`` is epoch n, whatever was read before.
 
     Raises
     ------

@@ -22,11 +22,11 @@ FOLDER_NAMES = {
 
 
 def _read_header(file, path):
-    head = read_at_most(file, 4, path)
+    head = read_at_most(file, 4)
     if len(head) < 4 or head[0] or head[1] or head[2] not in TYPES or head[3] == 0:
         raise ValueError(f"{path} is not an IDX file (it does not start with 0, 0, a type code and a number of axes)")
     axes = head[3]
-    sizes = read_at_most(file, 4 * axes, path)
+    sizes = read_at_most(file, 4 * axes)
     if len(sizes) < 4 * axes:
         raise ValueError(f"{path} is truncated: the file ends inside its IDX header")
     shape = tuple(int.from_bytes(sizes[4 * i : 4 * i + 4], "big") for i in range(axes))
@@ -63,10 +63,10 @@ def read_idx(path):
             held = os.path.getsize(path) - file.tell()
             if held < wanted:
                 raise _truncated(path, shape, held, wanted)
-        data = read_at_most(file, wanted, path)
+        data = read_at_most(file, wanted)
         if len(data) < wanted:
             raise _truncated(path, shape, len(data), wanted)
-        if read_at_most(file, 1, path):
+        if read_at_most(file, 1):
             raise ValueError(f"{path}: there are bytes after the {wanted:,} that its header announces {shape}")
     if len(shape) > 64:
         raise ValueError(f"{path}: {len(shape)} axes are more than the 64 that NumPy can hold")

@@ -1,9 +1,9 @@
-"""What happens to data before and after a model, kept in the model file: scale, table encoder, names of classes."""
+"""What happens to data before and after a model, kept in the model file: scale, schema, names of classes."""
 
 import numpy as np
 
-from fastnn.data.encoder import TableEncoder
 from fastnn.data.scale import StandardScale
+from fastnn.data.schema import TableSchema
 
 KINDS = ("table", "images", "digits")
 
@@ -26,19 +26,19 @@ class Preprocessing:
     scale : StandardScale
         Fitted on the training part.
     feature_names, class_names : list of str, optional
-    encoder : TableEncoder, optional
+    schema : TableSchema, optional
         For tables.
     target_scale : StandardScale, optional
         For regressions: the model predicts (y - mean) / std.
     """
 
-    def __init__(self, kind, task, scale, *, feature_names=None, class_names=None, encoder=None, target_scale=None):
+    def __init__(self, kind, task, scale, *, feature_names=None, class_names=None, schema=None, target_scale=None):
         self.kind = kind
         self.task = task
         self.scale = scale
         self.feature_names = feature_names
         self.class_names = class_names
-        self.encoder = encoder
+        self.schema = schema
         self.target_scale = target_scale
 
     @property
@@ -74,7 +74,7 @@ class Preprocessing:
             "scale": self.scale.to_dict(),
             "feature_names": self.feature_names,
             "class_names": self.class_names,
-            "encoder": self.encoder.to_dict() if self.encoder else None,
+            "schema": self.schema.to_dict() if self.schema else None,
             "target_scale": self.target_scale.to_dict() if self.target_scale else None,
         }
 
@@ -88,7 +88,7 @@ class Preprocessing:
                 StandardScale.from_dict(values["scale"]),
                 feature_names=values["feature_names"],
                 class_names=values["class_names"],
-                encoder=TableEncoder.from_dict(values["encoder"]) if values["encoder"] else None,
+                schema=TableSchema.from_dict(values["schema"]) if values["schema"] else None,
                 target_scale=StandardScale.from_dict(values["target_scale"]) if values["target_scale"] else None,
             )
         except (KeyError, TypeError) as error:
@@ -99,6 +99,6 @@ class Preprocessing:
             raise ValueError("the preprocessing of the model is incomplete: no class names")
         if made.task == "regression" and made.target_scale is None:
             raise ValueError("the preprocessing of the model is incomplete: no scale of the target")
-        if made.task not in ("classification", "regression") or (made.kind == "table" and made.encoder is None):
-            raise ValueError("the preprocessing of the model is incomplete: no task or no encoder")
+        if made.task not in ("classification", "regression") or (made.kind == "table" and made.schema is None):
+            raise ValueError("the preprocessing of the model is incomplete: no task or no schema")
         return made

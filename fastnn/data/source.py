@@ -1,0 +1,90 @@
+"""What every source of a table offers, whatever it reads from: names of columns and blocks of typed columns."""
+
+from collections.abc import Iterator
+
+from .column import Block
+
+NUMBER, TEXT = "number", "text"
+
+
+class Retype(Exception):
+    """Columns that were to be read as numbers hold something else: they have to be read again, as text."""
+
+    def __init__(self, positions):
+        super().__init__(f"columns {sorted(positions)} are not numbers")
+        self.positions = set(positions)
+
+
+class Source:
+    """A table that can be read as often as needed.
+
+    Attributes
+    ----------
+    label : str
+        What messages call it: the file's name, "the DataFrame", ….
+    names : list of str
+        Of the columns; different from each other.
+    has_header : bool
+        Whether the names come from the table (True) or are positions: c0, c1, ….
+    notes : list of str
+        What was noticed on opening it, one line each.
+    cheap : bool
+        Whether reading it twice costs less than keeping its columns (frames and arrays in memory).
+    """
+
+    label: str = "the table"
+    names: list[str]
+    has_header: bool = True
+    cheap: bool = True
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def guess_kinds(self) -> list[str]:
+        """`NUMBER` or `TEXT` for each column: how to read it at first. Sources that know their types ignore it."""
+        return [TEXT] * len(self.names)
+
+    def blocks(self, kinds: list[str | None]) -> Iterator[Block]:
+        """Yield the table in blocks; columns of kind None are left out. `Retype` asks for other kinds."""
+        raise NotImplementedError
+
+    def place(self, record: int) -> str:
+        """Where a record is, for a message: "line 7" of a file, "row 5" of a frame (both as their editors count)."""
+        return f"row {record}"
+
+    def set_names(self, names: list[str]) -> None:
+        """Take over names; empty and repeated ones become unique as pandas makes them, and are noted."""
+        unique, seen, changed = [], set(), []
+        counts: dict[str, int] = {}
+        taken = set(names)
+        for position, name in enumerate(names):
+            new = name or f"Unnamed: {position}"
+            if new in seen or (not name and new in taken):
+                count = counts.get(new, 0)
+                while (candidate := f"{new}.{count + 1}") in seen or candidate in taken:
+                    count += 1
+                counts[new] = count + 1
+                changed.append(candidate)
+                new = candidate
+            seen.add(new)
+            unique.append(new)
+        self.names = unique
+        if changed:
+            self.notes.append(f"names that occur twice were numbered: {', '.join(map(repr, changed[:5]))}"
+                              + (f" and {len(changed) - 5} more" if len(changed) > 5 else ""))  # fmt: skip
+
+    def find(self, name) -> int:
+        """Position of the column called `name`, else of the column at integer position `name`."""
+        text = str(name)
+        if text in self.names:
+            return self.names.index(text)
+        try:
+            position = int(text)
+        except ValueError:
+            position = None
+        if position is not None and -len(self.names) <= position < len(self.names):
+            return position % len(self.names)
+        from .cells import shorten
+
+        hint = "" if self.has_header else " (the table is read without a header)"
+        raise ValueError(f"{self.label} has no column {text!r}{hint}; its columns are: {shorten(self.names)}")
