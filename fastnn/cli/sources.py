@@ -119,7 +119,7 @@ def _table(options):
     source = open_table(options)
     if options.target is None:
         raise ValueError(
-            f"say with --target which column of {options.data} to predict: {shorten(map(repr, source.names))}"
+            f"say with --target which column of {options.data} to predict: {shorten(source.names)}"
         )
     policy = options.missing or "mean"
     learning = {"types": dict(options.type), "ignore": options.ignore, "task": options.task,

@@ -37,9 +37,11 @@ def _codec(encoding: str, path) -> str:
     except LookupError:
         raise ValueError(f"unknown text encoding {encoding!r}") from None
     with open_binary(path) as file:
-        head = file.read(2)
-    if name == "utf-8" and head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        head = file.read(4096)
+    if name == "utf-8" and head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
+    if b"\0" in head and not name.startswith(("utf-16", "utf-32")):
+        raise ValueError(f"{path} is not a text table: it holds zero bytes")
     return "utf-8-sig" if name == "utf-8" else name
 
 
@@ -77,8 +79,6 @@ class TextSource(Source):
                 return lines, False
             lines.append(line)
             size += len(line)
-        if any("\0" in line for line in lines[:100]):
-            raise ValueError(f"{self.path} is not a text table: it holds zero bytes")
         return lines, True
 
     def _chosen_delimiter(self, delimiter, sample, whole) -> str:
