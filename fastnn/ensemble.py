@@ -292,8 +292,11 @@ class Bagging:
 
     def predict_each(self, x):
         """What is averaged, model by model, float64 (models, rows, ...): probabilities, for a classifier."""
+        return self._each(x, self.average)
+
+    def _each(self, x, average):
         x, _ = _as_data(x)
-        return np.stack([np.asarray(member.output(x, self.average), np.float64) for member in self._fitted()])
+        return np.stack([np.asarray(member.output(x, average), np.float64) for member in self._fitted()])
 
     def _averaged(self, x):
         x, rows = _as_data(x)
@@ -358,6 +361,8 @@ class Bagging:
     def decompose(self, x, y):
         """The error of the average, of its models, and their spread: an exact identity for every example.
 
+        What outputs say is compared with the targets: probabilities, even where `average` is "output".
+
         Parameters
         ----------
         x : array (rows, ...)
@@ -370,7 +375,7 @@ class Bagging:
             ``model_error`` mean_k (t - y_k)^2, ``bagged_error`` (t - y_bag)^2, ``spread`` mean_k (y_k - y_bag)^2, each
             a mean over the outputs; ``model_error - bagged_error == spread`` up to rounding.
         """
-        each = self.predict_each(x)
+        each = self._each(x, "probability")
         target = _as_target(y, each.shape[1:])
         mean = each.mean(axis=0)
 

@@ -134,6 +134,16 @@ def test_list_of_factories_binary_loss_and_no_bootstrap():
     np.testing.assert_allclose(outputs.predict_proba(x), 1 / (1 + np.exp(-mean)), rtol=1e-12)
 
 
+def test_errors_of_classifiers_are_those_of_probabilities_whatever_is_averaged():
+    """An ensemble that averages logits was drawn with a "mean squared error" of 19 at 98 % accuracy."""
+    x, y = blobs()
+    bags = [Bagging(classifier, 4, average=average).fit(x, y, epochs=3) for average in ("probability", "output")]
+    parts = [bag.decompose(x, y) for bag in bags]
+    for name in parts[0]:
+        np.testing.assert_array_equal(parts[0][name], parts[1][name])
+    assert parts[1]["model_error"].max() <= 1.0
+
+
 def test_a_subclass_of_a_loss_averages_probabilities_too():
     """The link was looked up by the class's name: a subclass of CrossEntropyLoss averaged logits."""
 

@@ -72,7 +72,9 @@ class BaggingDisplay:
         left.axhline(self.floor, color=NEUTRAL, linestyle="--", linewidth=1.2, label="infinitely many")
         left.set_xlabel("models averaged, k")
         left.set_ylabel("mean squared error")
-        left.set_ylim(bottom=0)
+        low, high = min(self.floor, self.errors.min()), self.errors.max()
+        room = 0.1 * (high - low) or 0.1 * abs(high) or 1.0  # no point lies on the frame
+        left.set_ylim(low - room if low > room else 0.0, high + room)
         left.xaxis.get_major_locator().set_params(integer=True)
         left.legend(frameon=False)
         edges = np.linspace(0, self.spread.max() or 1.0, 31)
