@@ -42,8 +42,11 @@ def test_pages_list_what_there_is():
     assert {row["cls"] for row in _native.list_rows("activations")} <= layers
     assert all(hasattr(nn, name) for name in layers)
     public = {name for name in nn.__all__ if isinstance(getattr(nn, name), type)}
-    base = {"Module", "ModuleList", "ModuleDict", "Loss", "PointwiseLoss", "CrossEntropyLoss", "Parameter"}
-    assert public - base <= layers
+    losses = named("losses")
+    assert {row["cls"] for row in _native.list_rows("losses")} <= losses
+    base = {"Module", "ModuleList", "ModuleDict", "Loss", "PointwiseLoss", "Parameter"}
+    assert public - base <= layers | losses
+    assert {name for name in public if issubclass(getattr(nn, name), nn.Loss)} - base <= losses
     known = set(optim.lr_scheduler.__all__) - {"Schedule"}
     assert known - {"ReduceLROnPlateau"} <= named("schedules")
     kinds = [getattr(optim, name) for name in optim.__all__]

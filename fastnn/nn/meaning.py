@@ -10,7 +10,8 @@ so means over batches, micro-batches and parts are put together by the sums of t
 
 import numpy as np
 
-TARGETS = ("class", "binary", "rows", "same")
+TARGETS = ("class", "binary", "rows", "same", "any")
+_VALUES = ("same", "any")
 
 
 def _softmax(z):
@@ -44,9 +45,9 @@ class Meaning:
 
     Attributes
     ----------
-    target : {"class", "binary", "rows", "same"}
+    target : {"class", "binary", "rows", "same", "any"}
         What it compares outputs with: one label per row (or rows of probabilities); answers yes or no, one per
-        output; rows of probabilities; values of the output's shape.
+        output; rows of probabilities; values of the output's shape; rows of whatever shape the loss takes.
     link : {"softmax", "sigmoid", "exp", "identity"} or None
         From an output to what it says: probabilities, a rate, the value itself. None: not declared.
     reduction : {"mean", "sum"}
@@ -116,7 +117,7 @@ class Meaning:
     @property
     def has_probabilities(self):
         """Whether outputs stand for probabilities."""
-        if self.target == "same" or self.link is None:
+        if self.target in _VALUES or self.link is None:
             return False
         return self.domain is None or (self.domain.low, self.domain.high) == (0.0, 1.0)
 
@@ -158,7 +159,7 @@ class Meaning:
     @property
     def decides_classes(self):
         """Whether decisions are labels, as opposed to values."""
-        return self.target != "same"
+        return self.target not in _VALUES
 
     def decision(self, output, *, linked=False):
         """What outputs decide, in the targets' terms.
@@ -173,9 +174,9 @@ class Meaning:
         -------
         array
             "class", "rows": the label of the largest output, int64 (rows,). "binary": 0 or 1 (or -1 or 1 where the
-            targets are that) for every output, int64; one column gives (rows,). "same": `values`.
+            targets are that) for every output, int64; one column gives (rows,). Else: `values`.
         """
-        if self.target == "same":
+        if self.target in _VALUES:
             return output if linked else self.values(output)
         output = self._one_array(output)
         if self.target != "binary":
@@ -199,7 +200,7 @@ class Meaning:
             None: all rows count.
         """
         target = np.asarray(target)
-        if self.target == "same":
+        if self.target in _VALUES:
             return target, None
         if self.target == "binary":
             low, high = self._ends()
@@ -230,7 +231,7 @@ class Declared(Meaning):
     def __init__(self, loss):
         self.loss = loss
         self.target = getattr(loss, "target", "same")
-        self.link = getattr(loss, "link", "identity" if self.target == "same" else None)
+        self.link = getattr(loss, "link", "identity" if self.target in _VALUES else None)
         for name in ("reduction", "domain", "weight", "ignore_index", "row_weights"):
             if getattr(loss, name, None) is not None:
                 setattr(self, name, getattr(loss, name))

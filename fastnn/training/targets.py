@@ -23,8 +23,8 @@ def prepare_target(y, loss, output_shape, rows, dtype):
     ----------
     y : array_like of shape (rows,) or (rows, ...)
     output_shape : tuple
-        Of the model, without rows; None if it has several outputs (the loss then takes y as it is; integers (rows,)
-        may be class labels of one of them).
+        Of the model, without rows; None if it has several outputs. The loss then takes y as it is, as one whose target
+        is "any" does; integers (rows,) may be labels.
     dtype : numpy.dtype
         Of the model.
 
@@ -36,8 +36,10 @@ def prepare_target(y, loss, output_shape, rows, dtype):
     y = np.asarray(y)
     if y.ndim == 0 or len(y) != rows:
         raise ValueError(f"y has shape {y.shape}, but x has {rows} rows")
-    if target_kind(loss) == "class":
+    kind = target_kind(loss)
+    if kind == "class":
         return _class_target(y, loss, output_shape)
+    output_shape = None if kind == "any" else output_shape
     y = as_rows(y, "y")
     check_domain(y, loss)
     if output_shape is not None:
@@ -64,7 +66,10 @@ def _match_shape(y, output_shape):
         return y.reshape((len(y), *output_shape))
     wanted = ", ".join(["rows", *map(str, output_shape)])
     hint = "; class labels need CrossEntropyLoss" if y.ndim == 1 and output_shape and y.dtype.kind in "iu" else ""
-    raise ValueError(f"y has shape {y.shape}, the model's output is ({wanted}): targets are never broadcast{hint}")
+    raise ValueError(
+        f"y has shape {y.shape}, the model's output is ({wanted}): targets are never broadcast{hint}; "
+        'a loss that takes other rows says loss.target = "any"'
+    )
 
 
 def _class_target(y, loss, output_shape):
