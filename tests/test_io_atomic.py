@@ -43,6 +43,7 @@ def test_order_fsync_rename_fsync_folder(folder, monkeypatch):
     assert log == ["write", "write", "fsync file", "replace", "fsync folder"]
 
 
+@pytest.mark.filterwarnings("ignore:.*may not outlive a power cut")
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 @pytest.mark.parametrize("persistent", [False, True])
 def test_a_fault_at_every_call_leaves_the_old_or_the_new_file(folder, monkeypatch, code, persistent):
@@ -125,7 +126,7 @@ def test_links_are_followed(folder):
 
 
 def test_a_strangers_temporary_file_is_left_alone(folder):
-    taken = folder / f"file.{os.getpid()}.0.tmp"
+    taken = folder / f".fastnn-{os.getpid()}-0.tmp"
     taken.write_bytes(b"theirs")
     write_atomic(folder / "file", b"new")
     assert taken.read_bytes() == b"theirs" and (folder / "file").read_bytes() == b"new"
@@ -184,7 +185,7 @@ def _strace(folder, *options):
     import subprocess
     import sys
 
-    paths = [word for path in (folder, folder / "file", folder / "file.1.0.tmp") for word in ("-P", str(path))]
+    paths = [word for path in (folder, folder / "file", folder / ".fastnn-1-0.tmp") for word in ("-P", str(path))]
     command = ["strace", "-f", *paths, "-o", str(folder.parent / "trace"), *options]
     return subprocess.run([*command, sys.executable, "-c", _SAVE_ONCE, str(folder / "file")], capture_output=True)
 
@@ -209,7 +210,7 @@ def test_system_calls_come_in_the_right_order(traced):
     assert _strace(traced, "-y", "-e", "trace=fsync,rename,renameat,renameat2").returncode == 0
     trace = (traced.parent / "trace").read_text()
     order = re.findall(r"(fsync)\(\d+<.*/([^/]+)>\)|(rename)\w*\(", trace)
-    assert order == [("fsync", "file.1.0.tmp", ""), ("", "", "rename"), ("fsync", "traced", "")]
+    assert order == [("fsync", ".fastnn-1-0.tmp", ""), ("", "", "rename"), ("fsync", "traced", "")]
 
 
 def test_sigkill_at_every_system_call(traced):
@@ -220,7 +221,7 @@ def test_sigkill_at_every_system_call(traced):
     for call in _CALLS_OF_A_SAVE.split(","):
         for k in range(1, 20):  # strace counts each kind of call by itself
             (traced / "file").write_bytes(b"o" * 10000)
-            (traced / "file.1.0.tmp").unlink(missing_ok=True)
+            (traced / ".fastnn-1-0.tmp").unlink(missing_ok=True)
             inject = f"inject={call}:signal=SIGKILL:when={k}"
             code = _strace(traced, "-e", f"trace={_CALLS_OF_A_SAVE}", "-e", inject).returncode
             assert (traced / "file").read_bytes() in (b"o" * 10000, b"n" * 10000)

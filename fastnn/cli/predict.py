@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnn.cli.new_data import load_new
 from fastnn.cli.outputs import text_path
+from fastnn.data.cells import parse_number
 from fastnn.io.atomic import write_atomic
 
 
@@ -20,18 +21,28 @@ def _load(options):
     return file
 
 
+def harmless(text):
+    """A text that no spreadsheet takes for a formula: a quote in front of =, +, -, @, tab and carriage return.
+
+    Class names and kept cells come from the training file, or from whoever wrote the rows; numbers stay as they are.
+    """
+    if text[:1] in ("=", "+", "-", "@", "\t", "\r") and parse_number(text) is None:
+        return "'" + text
+    return text
+
+
 def _text(made, output, data, probabilities):
     """CSV text, one line for each row of the file; a row that was left out has empty cells."""
     names = ["prediction"]
     if probabilities:
         if made.task != "classification":
             raise ValueError("--probabilities is for classes; this model predicts a number")
-        names += [f"p({name})" for name in made.class_names]
+        names += [harmless(f"p({name})") for name in made.class_names]
     cells = [[""] * len(names) for _ in range(data.rows_read)]
     answers = made.answers(output)
     probabilities_ = made.probabilities(output) if probabilities else None
     for i, row in enumerate(data.rows):
-        cells[row][0] = answers[i] if isinstance(answers[i], str) else f"{answers[i]:.9g}"
+        cells[row][0] = harmless(answers[i]) if isinstance(answers[i], str) else f"{answers[i]:.9g}"
         if probabilities:
             cells[row][1:] = [f"{p:.6f}" for p in probabilities_[i]]
     text = io.StringIO()

@@ -7,6 +7,7 @@ first fsync a rename can reach the disk before the data; without the second the 
 import contextlib
 import os
 import stat
+import warnings
 
 
 def _write_all(descriptor, data):
@@ -19,34 +20,51 @@ def _write_all(descriptor, data):
         view = view[written:]
 
 
-def _fsync_folder(folder):
+def _fsync_folder(folder, path):
+    """The new file is in its place by now: what fails here is a warning, not an error."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:  # Windows cannot open a folder; its rename is durable by itself
         return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        warnings.warn(f"{path} is written, but may not outlive a power cut: {error.strerror}", stacklevel=3)
     finally:
-        os.close(descriptor)
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
 
 
-def _temporary(path):
-    """Create a new file beside `path`, with the rights of the file it will replace."""
+def _mode_of(path):
+    """Rights of an existing file, None if there is none."""
     try:
-        mode = stat.S_IMODE(os.stat(path).st_mode)
+        return stat.S_IMODE(os.stat(path).st_mode)
     except FileNotFoundError:
-        mode = None
+        return None
+
+
+def _temporary(folder, mode):
+    """Create a new file in `folder`, whose name is short however long the target's is.
+
+    It has no rights beyond `mode`; None lets the umask decide.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     for attempt in range(1000):
-        name = f"{path}.{os.getpid()}.{attempt}.tmp"
+        name = os.path.join(folder, f".fastnn-{os.getpid()}-{attempt}.tmp")
         try:
-            # 0o666 lets the umask decide for a new file.
-            descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+            return os.open(name, flags, 0o666 if mode is None else mode | 0o200), name
         except FileExistsError:
             continue
-        if mode is not None and hasattr(os, "fchmod"):
-            os.fchmod(descriptor, mode)
-        return descriptor, name
-    raise FileExistsError(f"no free name for a temporary file beside {path}")
+    raise FileExistsError(f"no free name for a temporary file in {folder}")
+
+
+def _set_mode(descriptor, mode):
+    """Give the new file the rights of the old one; where that cannot be, it must not have more."""
+    try:
+        os.fchmod(descriptor, mode)
+    except OSError:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) & ~mode & 0o077:
+            raise
 
 
 def write_atomic(path, *pieces):
@@ -63,6 +81,11 @@ def write_atomic(path, *pieces):
     ------
     OSError
         If anything fails: the old file is then unchanged, and no temporary file is left.
+
+    Warns
+    -----
+    UserWarning
+        If the file is in its place, but the folder's entry could not be flushed to the disk.
     """
     path = os.path.realpath(path)
     if os.path.isdir(path):
@@ -70,9 +93,12 @@ def write_atomic(path, *pieces):
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"there is no folder {folder}")
-    descriptor, temporary = _temporary(path)
+    mode = _mode_of(path)
+    descriptor, temporary = _temporary(folder, mode)
     try:
         try:
+            if mode is not None and hasattr(os, "fchmod"):
+                _set_mode(descriptor, mode)
             for piece in pieces:
                 _write_all(descriptor, piece)
             os.fsync(descriptor)
@@ -83,4 +109,4 @@ def write_atomic(path, *pieces):
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    _fsync_folder(folder)
+    _fsync_folder(folder, path)

@@ -115,8 +115,9 @@ class ConfusionMatrixDisplay:
                         color="white" if shown[i, j] > dark else "#374151")  # fmt: skip
         # long names stand upright below; beside the rows they have room
         turned = max(map(len, self.display_labels)) * count > 30
-        ax.set_xticks(range(count), self.display_labels, rotation=90 if turned else 0)
-        ax.set_yticks(range(count), self.display_labels)
+        plain = {"parse_math": False}  # names with dollar signs are no formulas
+        ax.set_xticks(range(count), self.display_labels, rotation=90 if turned else 0, **plain)
+        ax.set_yticks(range(count), self.display_labels, **plain)
         ax.set_xlabel("predicted" + ("" if normalize is None else ", %"))
         ax.set_ylabel("true")
         ax.spines[:].set_visible(False)
