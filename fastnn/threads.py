@@ -1,6 +1,7 @@
 """Threads and instruction sets: how many, which one, and what this build is (decision 11)."""
 
 from . import _native
+from .validation import check_threads
 
 __all__ = [
     "available_isas",
@@ -11,19 +12,6 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
-
-def checked_count(n, function):
-    """n as an int from 1 to 1024, or an error that names the function."""
-    import operator
-
-    try:
-        count = operator.index(n)
-    except TypeError:
-        raise TypeError(f"{function}: the number of threads must be an integer, got {n!r}") from None
-    if not 1 <= count <= 1024:
-        raise ValueError(f"{function}: the number of threads must be between 1 and 1024, got {count}")
-    return count
-
 
 def set_num_threads(n):
     """Set the number of threads of all fastnn calls of this process.
@@ -39,7 +27,7 @@ def set_num_threads(n):
     ValueError
         If n is out of range.
     """
-    _native.set_num_threads(0 if n is None else checked_count(n, "set_num_threads"))
+    _native.set_num_threads(0 if n is None else check_threads("set_num_threads", n))
 
 
 def get_num_threads():
@@ -65,7 +53,7 @@ def num_threads(n, *, force=False):
     context manager
         Entered once. Ctrl-C inside the block leaves it in order.
     """
-    return _native.LocalThreads(0 if n is None else checked_count(n, "num_threads"), bool(force))
+    return _native.LocalThreads(0 if n is None else check_threads("num_threads", n), bool(force))
 
 
 def available_isas():

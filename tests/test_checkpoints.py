@@ -274,7 +274,7 @@ def test_csv_log_is_the_history(tmp_path):
     [
         (lambda: ModelCheckpoint("p", what="all"), "what must be 'checkpoint' or 'model', got 'all'"),
         (lambda: ModelCheckpoint("p", every_epochs=0), "every_epochs must be an integer >= 1, got 0"),
-        (lambda: ModelCheckpoint("p", every_seconds=-1), "every_seconds must be a positive number, got -1"),
+        (lambda: ModelCheckpoint("p", every_seconds=-1), "every_seconds must be a positive number or None, got -1"),
         (lambda: ModelCheckpoint("p", monitor="loss", every_steps=3), "give no every_steps"),
         (lambda: ModelCheckpoint("p{", monitor="loss"), "no format of names"),
         (lambda: ReduceLROnPlateau(factor=1), "factor must be between 0 and 1, got 1"),

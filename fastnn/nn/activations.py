@@ -5,7 +5,8 @@ import numpy as np
 from .. import _native
 from .. import functional as F
 from ..graph.parameter import filled
-from .layer import Layer, positive_int
+from ..validation import check_count
+from .layer import Layer
 from .module import Module, Parameter
 
 
@@ -98,7 +99,7 @@ class PReLU(Layer):
     """
 
     def __init__(self, num_parameters=1, init=0.25):
-        self.num_parameters = n = positive_int(num_parameters, "PReLU: num_parameters")
+        self.num_parameters = n = check_count("PReLU", "num_parameters", num_parameters)
         self.init = float(init)
         self.weight = Parameter(filled(n, self.init), name="weight")
 

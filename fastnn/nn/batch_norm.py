@@ -6,7 +6,8 @@ from .. import functional as F
 from .. import kernels
 from ..graph import trace
 from ..graph.parameter import filled
-from .layer import Layer, positive_int
+from ..validation import check_count
+from .layer import Layer
 from .module import Parameter
 
 _CHUNK = 16384  # rows of a data set at a time
@@ -36,7 +37,7 @@ class BatchNorm1d(Layer):
     """
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1, *, unbiased=True):
-        self.num_features = n = positive_int(num_features, "BatchNorm1d: num_features")
+        self.num_features = n = check_count("BatchNorm1d", "num_features", num_features)
         if not eps >= 0:
             raise ValueError(f"BatchNorm1d: eps must not be negative, got {eps}")
         if momentum is not None and not 0 <= momentum <= 1:

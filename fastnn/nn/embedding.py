@@ -4,8 +4,9 @@ import numpy as np
 
 from .. import functional as F
 from ..graph.parameter import filled
+from ..validation import check_count
 from . import init as initialisers
-from .layer import Layer, positive_int
+from .layer import Layer
 from .module import Parameter
 
 
@@ -37,8 +38,8 @@ class Embedding(Layer):
     """
 
     def __init__(self, num_embeddings, embedding_dim, padding_idx=None, *, init="normal", seed=None):
-        self.num_embeddings = n = positive_int(num_embeddings, "Embedding: num_embeddings")
-        self.embedding_dim = positive_int(embedding_dim, "Embedding: embedding_dim")
+        self.num_embeddings = n = check_count("Embedding", "num_embeddings", num_embeddings)
+        self.embedding_dim = check_count("Embedding", "embedding_dim", embedding_dim)
         if padding_idx is not None and not -n <= padding_idx < n:
             raise ValueError(f"Embedding: padding_idx must be between 0 and {n - 1}, got {padding_idx}")
         self.padding_idx = None if padding_idx is None else int(padding_idx) % n

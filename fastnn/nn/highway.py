@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import functional as F
-from .layer import positive_int
+from ..validation import check_count
 from .linear import Linear
 from .module import Module
 from .sequential import Sequential
@@ -45,7 +45,7 @@ class Highway(Module):
     def __init__(self, features, layer=None, *, bias=-2.0):
         from .activations import CLASSES
 
-        self.features = n = positive_int(features, "Highway: features")
+        self.features = n = check_count("Highway", "features", features)
         self.bias = float(bias)
         if layer is not None and not isinstance(layer, Module):
             raise TypeError(f"Highway: layer is {type(layer).__name__}, not a Module; nn.ReLU() needs its ()")

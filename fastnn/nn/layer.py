@@ -29,16 +29,3 @@ class Layer(Module):
 
     def _draw_parameters(self, seed, path):
         raise NotImplementedError
-
-
-def positive_int(value, what):
-    """value as an int >= 1, or an error that names it."""
-    import operator
-
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{what} must be an integer, got {value!r}") from None
-    if number < 1:
-        raise ValueError(f"{what} must be at least 1, got {number}")
-    return number

@@ -4,7 +4,8 @@ import numpy as np
 
 from .. import functional as F
 from ..graph.parameter import filled
-from .layer import Layer, positive_int
+from ..validation import check_count
+from .layer import Layer
 from .module import Parameter
 
 
@@ -25,7 +26,7 @@ class LayerNorm(Layer):
 
     def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True):
         sizes = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
-        self.normalized_shape = tuple(positive_int(size, "LayerNorm: normalized_shape") for size in sizes)
+        self.normalized_shape = tuple(check_count("LayerNorm", "normalized_shape", size) for size in sizes)
         if not sizes:
             raise ValueError("LayerNorm: normalized_shape must name at least one axis")
         if not eps >= 0:

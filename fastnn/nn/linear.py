@@ -3,8 +3,9 @@
 
 from .. import functional as F
 from ..graph.parameter import filled
+from ..validation import check_count
 from . import init as initialisers
-from .layer import Layer, positive_int
+from .layer import Layer
 from .module import Parameter
 
 
@@ -32,8 +33,8 @@ class Linear(Layer):
     """
 
     def __init__(self, in_features, out_features, bias=True, *, init="auto", seed=None):
-        self.in_features = positive_int(in_features, "Linear: in_features")
-        self.out_features = positive_int(out_features, "Linear: out_features")
+        self.in_features = check_count("Linear", "in_features", in_features)
+        self.out_features = check_count("Linear", "out_features", out_features)
         initialisers.check(init)
         self.init = init
         self._following = None

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..graph.parameter import filled
-from .layer import positive_int
+from ..validation import check_count
 from .module import Module, Parameter
 
 
@@ -29,7 +29,7 @@ class Scale(Module):
     """
 
     def __init__(self, num_features, per_feature=True):
-        self.num_features = n = positive_int(num_features, "Scale: num_features")
+        self.num_features = n = check_count("Scale", "num_features", num_features)
         self.per_feature = bool(per_feature)
         self.mean = Parameter(filled(n), name="mean", buffer=True)
         self.std = Parameter(filled(n, 1), name="std", buffer=True)

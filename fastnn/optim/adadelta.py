@@ -1,6 +1,6 @@
 """AdaDelta: steps in the unit of the weights, without a rate to choose (Zeiler 2012, algorithm 1)."""
 
-from .base import Optimizer, check_not_negative, check_share
+from .base import Optimizer
 
 
 class Adadelta(Optimizer):
@@ -29,11 +29,6 @@ class Adadelta(Optimizer):
         self.eps = eps
         self.weight_decay = weight_decay
         self._configure(**common)
-
-    def _check(self, options):
-        super()._check(options)
-        check_share("Adadelta", "rho", options["rho"])
-        check_not_negative("Adadelta", "eps", options["eps"])
 
     def states(self, options):
         return ("square_avg", "acc_delta")

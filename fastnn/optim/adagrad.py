@@ -1,6 +1,6 @@
 """AdaGrad: r += g^2; w -= lr g / (sqrt(r) + eps) (Duchi, Hazan & Singer 2011)."""
 
-from .base import Optimizer, check_not_negative
+from .base import Optimizer
 
 
 class Adagrad(Optimizer):
@@ -33,11 +33,6 @@ class Adagrad(Optimizer):
         self.initial_accumulator_value = initial_accumulator_value
         self.eps = eps
         self._configure(**common)
-
-    def _check(self, options):
-        super()._check(options)
-        for name in ("lr_decay", "initial_accumulator_value", "eps"):
-            check_not_negative("Adagrad", name, options[name])
 
     def states(self, options):
         return ("sum",)

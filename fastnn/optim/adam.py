@@ -3,20 +3,11 @@
 from math import sqrt
 
 from ..kernels._nadam import nadam_shares
-from .base import Optimizer, check_not_negative, check_share
+from .base import Optimizer
 
 
 class _Moments(Optimizer):
     """What has two moments and betas."""
-
-    def _check(self, options):
-        super()._check(options)
-        betas, name = options["betas"], self._name()
-        if isinstance(betas, (str, float, int)) or len(betas) != 2:
-            raise ValueError(f"{name}: betas must be two numbers, got {betas!r}")
-        check_share(name, "betas[0]", betas[0])
-        check_share(name, "betas[1]", betas[1])
-        check_not_negative(name, "eps", options["eps"])
 
     def states(self, options):
         names = ("exp_avg", "exp_avg_sq")
@@ -62,7 +53,7 @@ class Adam(_Moments):
         self.betas = betas
         self.eps = eps
         self.weight_decay = weight_decay
-        self.amsgrad = bool(amsgrad)
+        self.amsgrad = amsgrad
         self._configure(**common)
 
 
@@ -126,10 +117,6 @@ class NAdam(_Moments):
         self.weight_decay = weight_decay
         self.momentum_decay = momentum_decay
         self._configure(**common)
-
-    def _check(self, options):
-        super()._check(options)
-        check_not_negative("NAdam", "momentum_decay", options["momentum_decay"])
 
     def scalars(self, options, first_step, count):
         lr, beta1, beta2, eps, _, root2 = super().scalars(options, first_step, count)

@@ -1,13 +1,35 @@
 """Optimizer: what every optimizer shares: options, groups by glob, the rule for decay, scalars per step."""
 
+from copy import copy
 from fnmatch import fnmatchcase
 
+from ..validation import (
+    Strict,
+    check_flag,
+    check_not_negative,
+    check_number,
+    check_positive,
+    check_share,
+    is_number,
+)
 
-class Optimizer:
+
+def check_betas(owner, name, value):
+    """Two decays in [0, 1), as a tuple."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2 or not all(map(is_number, value)):
+        raise ValueError(f"{owner}: {name} must be two numbers in [0, 1), got {value!r}")
+    for i, beta in enumerate(value):
+        if not 0 <= beta < 1:
+            raise ValueError(f"{owner}: {name}[{i}] must be in [0, 1), got {beta!r}")
+    return tuple(value)
+
+
+class Optimizer(Strict):
     """Base of the optimizers: plain attributes, changed at will between steps (a callback may set ``optimizer.lr``).
 
     A subclass names the row of the native list (``kind``), its options with defaults, and computes the row's scalars
-    for the next steps in double precision. It holds no state of any model: one object may serve several trainers.
+    for the next steps in double precision. It holds no state of any model, and every `Trainer` takes a copy for itself:
+    change ``trainer.optimizer.lr``. Unknown attributes and values out of range are refused.
 
     Parameters
     ----------
@@ -34,8 +56,23 @@ class Optimizer:
     per_layer = False  # a step needs norms of the whole parameter
     changes = 0  # counts assignments, so that a step need not look at every option; groups it looks at
 
+    _checks = {  # an option means the same wherever it occurs
+        **dict.fromkeys(
+            ("lr", "weight_decay", "l1", "eps", "momentum", "lr_decay", "initial_accumulator_value", "momentum_decay",
+             "trust_coefficient"), check_not_negative),
+        **dict.fromkeys(
+            ("decoupled_weight_decay", "maximize", "decay_bias", "nesterov", "amsgrad", "centered"), check_flag),
+        **dict.fromkeys(("rho", "alpha"), check_share),
+        "max_norm": check_positive, "trust_clip": check_positive, "betas": check_betas, "dampening": check_number,
+    }  # fmt: skip
+
     def __setattr__(self, name, value):
-        self.__dict__[name] = value
+        if "_sealed" in self.__dict__:
+            if name == "groups":
+                value = self._checked_groups(value)
+            elif name in (*self.options, *self.common):
+                self._check({**self._own_options(), name: value})
+        super().__setattr__(name, value)
         self.__dict__["changes"] = self.changes + 1
 
     def _configure(
@@ -43,25 +80,33 @@ class Optimizer:
     ):
         self.l1 = l1
         self.max_norm = max_norm
-        self.decoupled_weight_decay = bool(decoupled_weight_decay)
-        self.maximize = bool(maximize)
-        self.decay_bias = bool(decay_bias)
-        self.groups = [dict(group) for group in groups]
-        for group in self.groups:
-            if "params" not in group:
-                raise ValueError(f"{self._name()}: a group needs 'params', a glob on parameter names; got {group}")
-            if isinstance(group["params"], str):
-                group["params"] = [group["params"]]
-            allowed = (*self.options, *self.common)
+        self.decoupled_weight_decay = decoupled_weight_decay
+        self.maximize = maximize
+        self.decay_bias = decay_bias
+        self._check(self._own_options())
+        self.groups = self._checked_groups(groups)
+
+    def _checked_groups(self, groups):
+        """The groups as a list of dicts of their own; ValueError for what no group can be."""
+        name, allowed, checked = self._name(), (*self.options, *self.common), []
+        if isinstance(groups, (str, dict)) or not hasattr(groups, "__iter__"):
+            raise ValueError(f"{name}: groups must be a list of dicts, got {groups!r}")
+        for group in groups:
+            if not isinstance(group, dict) or "params" not in group:
+                raise ValueError(f"{name}: a group needs 'params', a glob on parameter names; got {group}")
+            group = dict(group)
+            patterns = group["params"]
+            patterns = [patterns] if isinstance(patterns, str) else patterns
+            if not isinstance(patterns, (list, tuple)) or not all(isinstance(pattern, str) for pattern in patterns):
+                raise ValueError(f"{name}: a group's 'params' are globs on parameter names, got {patterns!r}")
+            group["params"] = list(patterns)
             unknown = group.keys() - {"params", *allowed}
             if unknown:
-                wrong = sorted(unknown)[0]
-                raise ValueError(
-                    f"{self._name()}: unknown option {wrong!r} in a group; allowed: {', '.join(allowed)}"
-                )
-        self._check(self._own_options())
-        for group in self.groups:
+                wrong = sorted(map(str, unknown))[0]
+                raise ValueError(f"{name}: unknown option {wrong!r} in a group; allowed: {', '.join(allowed)}")
             self._check({**self._own_options(), **{k: v for k, v in group.items() if k != "params"}})
+            checked.append(group)
+        return checked
 
     def _name(self):
         return type(self).__name__
@@ -71,13 +116,10 @@ class Optimizer:
         return {name: own[name] for name in (*self.options, *self.common)}
 
     def _check(self, options):
-        """Raise ValueError for an option out of range. Subclasses extend it."""
-        name = self._name()
-        for option in ("lr", "weight_decay", "l1"):
-            check_not_negative(name, option, options[option])
-        limit = options["max_norm"]
-        if limit is not None and (isinstance(limit, str) or not limit > 0):
-            raise ValueError(f"{name}: max_norm must be positive or None, got {limit!r}")
+        """Raise ValueError for options out of range, or that do not go together (subclasses add those)."""
+        for option, value in options.items():
+            if option in self._checks:
+                self._checks[option](self._name(), option, value)
 
     def group_of(self, name):
         """Index of the first group whose glob matches a parameter's name, or -1."""
@@ -163,14 +205,37 @@ class Optimizer:
         return config
 
     def load_config(self, config):
-        """Take over the options that `to_config` returned (rates that a callback has changed, for example)."""
-        for name, value in {"groups": [], **config}.items():
-            if name == "groups":
-                value = [dict(group) for group in value]
-            elif isinstance(value, list):
-                value = tuple(value)
-            if name != "class" and getattr(self, name) != value:
-                setattr(self, name, value)
+        """Take over the options that `to_config` returned (rates that a callback has changed, for example).
+
+        Raises
+        ------
+        ValueError
+            Unknown options or values out of range. Nothing is changed then.
+        """
+        fresh = self.with_options(config)
+        kept = {**fresh.__dict__, "changes": self.changes}
+        if kept != self.__dict__:
+            self.__dict__.update({**kept, "changes": self.changes + 1})
+
+    def with_options(self, config):
+        """A copy with the options that `to_config` returned."""
+        name, known = self._name(), {*self._own_options(), "maximize", "decay_bias", "groups"}
+        if not isinstance(config, dict):
+            raise ValueError(f"{name}: options must be a dict, got {type(config).__name__}")
+        config = {"groups": [], **{key: value for key, value in config.items() if key != "class"}}
+        if not config.keys() <= known:
+            wrong = sorted(map(str, config.keys() - known))[0]
+            raise ValueError(f"{name}: unknown option {wrong!r}; it has {', '.join(sorted(known))}")
+        fresh = copy(self)
+        fresh.__dict__.pop("_sealed", None)
+        groups = config.pop("groups")
+        for option, value in config.items():
+            if option in self.__dict__:
+                setattr(fresh, option, tuple(value) if isinstance(value, list) else value)
+        fresh._check(fresh._own_options())
+        fresh.groups = fresh._checked_groups(groups)
+        fresh.__dict__.update({key: self.__dict__[key] for key in ("_sealed",) if key in self.__dict__})
+        return fresh
 
     def __repr__(self):
         shown = [f"{name}={getattr(self, name)!r}" for name in (*self.options, "weight_decay")]
@@ -178,15 +243,3 @@ class Optimizer:
         shown += [f"{name}={getattr(self, name)!r}" for name, usual in rest.items() if getattr(self, name) != usual]
         shown += [f"groups={self.groups!r}"] if self.groups else []
         return f"{self._name()}({', '.join(shown)})"
-
-
-def check_not_negative(owner, name, value):
-    """Raise unless 0 <= value < infinity."""
-    if isinstance(value, str) or not value >= 0 or value == float("inf"):
-        raise ValueError(f"{owner}: {name} must be a finite number >= 0, got {value!r}")
-
-
-def check_share(owner, name, value):
-    """Raise unless 0 <= value < 1."""
-    if isinstance(value, str) or not 0 <= value < 1:
-        raise ValueError(f"{owner}: {name} must be in [0, 1), got {value!r}")

@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import _native
 from ..graph.parameter import aligned_zeros, logical_view
-from .base import check_share
+from ..validation import check_share
 
 
 class EWMA:

@@ -3,7 +3,7 @@
 from math import inf
 
 from .adam import _Moments
-from .base import Optimizer, check_not_negative
+from .base import Optimizer
 
 
 class _Layerwise:
@@ -51,11 +51,6 @@ class LARS(_Layerwise, Optimizer):
         self.trust_coefficient = trust_coefficient
         self.eps = eps
         self._configure(**common)
-
-    def _check(self, options):
-        super()._check(options)
-        for name in ("momentum", "trust_coefficient", "eps"):
-            check_not_negative("LARS", name, options[name])
 
     def states(self, options):
         return ("momentum_buffer",)
@@ -105,12 +100,6 @@ class LAMB(_Layerwise, _Moments):
         self.eps_inside_root = bool(eps_inside_root)
         self.trust_clip = trust_clip
         self._configure(**common)
-
-    def _check(self, options):
-        super()._check(options)
-        clip = options["trust_clip"]
-        if clip is not None and (isinstance(clip, str) or not clip > 0):
-            raise ValueError(f"LAMB: trust_clip must be positive or None, got {clip!r}")
 
     def penalties(self, options):
         return 0.0, options["l1"]  # the decay stands behind the moments

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .base import check_not_negative
+from ..validation import check_not_negative, check_whole
 
 
 class LBFGS:
@@ -47,8 +47,7 @@ class LBFGS:
         decay_bias=False,
     ):  # fmt: skip
         for name, value in (("max_iter", max_iter), ("history_size", history_size)):
-            if isinstance(value, (bool, str)) or int(value) != value or value < 1:
-                raise ValueError(f"LBFGS: {name} must be an integer >= 1, got {value!r}")
+            check_whole("LBFGS", name, value, 1)
         for name, value in (
             ("tolerance_grad", tolerance_grad),
             ("tolerance_change", tolerance_change),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .base import check_not_negative
+from ..validation import check_not_negative, check_whole
 
 
 def l2(lam, m=None):
@@ -76,6 +76,4 @@ def _checked(name, lam):
 
 
 def _rows(name, m):
-    if isinstance(m, (bool, str)) or int(m) != m or m < 1:
-        raise ValueError(f"{name}: m is the number of rows, an integer >= 1, got {m!r}")
-    return int(m)
+    return check_whole(name, "m (the number of rows)", m, 1)

@@ -1,6 +1,6 @@
 """RMSProp: r = alpha r + (1 - alpha) g^2; w -= lr g / (sqrt(r) + eps) (Tieleman & Hinton 2012, lecture 6.5)."""
 
-from .base import Optimizer, check_not_negative, check_share
+from .base import Optimizer
 
 
 class RMSprop(Optimizer):
@@ -31,14 +31,8 @@ class RMSprop(Optimizer):
         self.eps = eps
         self.weight_decay = weight_decay
         self.momentum = momentum
-        self.centered = bool(centered)
+        self.centered = centered
         self._configure(**common)
-
-    def _check(self, options):
-        super()._check(options)
-        check_share("RMSprop", "alpha", options["alpha"])
-        check_not_negative("RMSprop", "eps", options["eps"])
-        check_not_negative("RMSprop", "momentum", options["momentum"])
 
     def states(self, options):
         names = ("square_avg", "grad_avg") if options["centered"] else ("square_avg",)

@@ -1,6 +1,6 @@
 """SGD with momentum in its three written forms (Sutskever et al. 2013)."""
 
-from .base import Optimizer, check_not_negative
+from .base import Optimizer
 
 _FORMS = {"torch": 0.0, "classical": 1.0, "averaging": 2.0}  # FNN_SGD_* of the native library
 
@@ -47,13 +47,12 @@ class SGD(Optimizer):
         self.momentum = momentum
         self.dampening = dampening
         self.weight_decay = weight_decay
-        self.nesterov = bool(nesterov)
+        self.nesterov = nesterov
         self.form = form
         self._configure(**common)
 
     def _check(self, options):
         super()._check(options)
-        check_not_negative("SGD", "momentum", options["momentum"])
         if options["form"] not in _FORMS:
             raise ValueError(f"SGD: form must be one of {', '.join(_FORMS)}, got {options['form']!r}")
         plain = options["momentum"] > 0 and options["dampening"] == 0 and options["form"] != "averaging"

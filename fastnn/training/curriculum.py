@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .checks import check_count
+from ..validation import check_count
 
 
 class Curriculum:

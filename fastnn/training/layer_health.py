@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .checks import check_count
+from ..validation import check_count
 from .snapshot import preserved
 from .units import SATURATING, unit_statistics
 

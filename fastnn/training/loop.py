@@ -7,9 +7,9 @@ import numpy as np
 
 from ..optim.penalties import penalty
 from ..threads import num_threads
+from ..validation import check_count, check_positive
 from .batches import check_shuffle
 from .callbacks.base import Callback
-from .checks import check_count, check_positive
 from .position import Position, restore_callbacks, resumed_fit
 from .progress import make_progress
 from .sources import ArraySource, BatchSource

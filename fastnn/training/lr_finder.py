@@ -3,8 +3,8 @@
 import numpy as np
 
 from ..threads import num_threads
+from ..validation import check_count
 from .batches import batch_offsets, check_batch_size, epoch_order
-from .checks import check_count
 from .engine import find_engine
 from .snapshot import preserved
 from .sources import Data, validation_part

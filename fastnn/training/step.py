@@ -5,8 +5,8 @@ import numpy as np
 from .. import _native
 from ..nn.arrays import split_inputs
 from ..optim.lr_scheduler.base import Schedule
-from ..threads import checked_count
 from ..threads import num_threads as thread_limit
+from ..validation import check_threads
 from .engine import find_engine
 from .targets import LABELS, prepare_target, prepare_weight
 from .visible import is_visible, run_visible
@@ -83,7 +83,7 @@ class StepPlan(_native.Step):
             schedule if isinstance(schedule, Schedule) else None,
             trainer.step,
             trainer.epoch,
-            0 if trainer.num_threads is None else checked_count(trainer.num_threads, "num_threads"),
+            0 if trainer.num_threads is None else check_threads("num_threads", trainer.num_threads),
         )
         return True
 

@@ -11,8 +11,8 @@ from ..optim.ewma import WeightAverage
 from ..optim.lr_scheduler.base import StepRates
 from ..optim.state import OptimizerState
 from ..threads import num_threads as thread_limit
+from ..validation import check_count, check_function, check_positive
 from .callbacks.base import Callback
-from .checks import check_count, check_function, check_positive
 from .history import History
 from .metrics import measure, resolve
 from .step import careful_step

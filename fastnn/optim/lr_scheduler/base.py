@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from ...validation import Strict, check_not_negative, check_positive, check_whole
 
-class Schedule:
+
+class Schedule(Strict):
     """Base of the schedules: a pure function of (base rate, step, epoch), without any state of its own.
 
     A trainer asks ``schedule.rate(base, step, epoch)`` for the next steps at once, once per group of the optimizer,
@@ -26,8 +28,14 @@ class Schedule:
     cycles_momentum = False
 
     def __setattr__(self, name, value):
-        object.__setattr__(self, name, value)
+        if "_sealed" in self.__dict__ and name in self.options:  # as if it had been made with this option
+            self.__dict__.update(type(self)(**{**self._options(), name: value}).__dict__)
+        else:
+            super().__setattr__(name, value)
         Schedule.changes += 1
+
+    def _options(self):
+        return {name: getattr(self, name) for name in self.options}
 
     def _count_per(self, per):
         if per not in ("epoch", "step"):
@@ -96,7 +104,7 @@ class Schedule:
 
     def to_config(self):
         """Return {"class": name, options} for JSON."""
-        return {"class": self._name(), **{name: getattr(self, name) for name in self.options}}
+        return {"class": self._name(), **self._options()}
 
     def _name(self):
         return type(self).__name__
@@ -137,19 +145,14 @@ class StepRates:
         return None if function is None else function(base, self._steps(count), self.epoch)
 
 
-def integer(owner, name, value, least=0):
-    """value as an int >= least, or an error that names it."""
-    if isinstance(value, (bool, str)) or int(value) != value or value < least:
-        raise ValueError(f"{owner}: {name} must be an integer >= {least}, got {value!r}")
-    return int(value)
+integer = check_whole
 
 
 def number(owner, name, value, *, positive=False):
     """value as a finite float >= 0 (> 0 if `positive`), or an error that names it."""
-    fits = not isinstance(value, (bool, str)) and 0 <= value < float("inf") and not (positive and value == 0)
-    if not fits:
-        raise ValueError(f"{owner}: {name} must be a finite number {'> 0' if positive else '>= 0'}, got {value!r}")
-    return float(value)
+    if positive and value is None:
+        raise ValueError(f"{owner}: {name} must be a number > 0, got None")
+    return float((check_positive if positive else check_not_negative)(owner, name, value))
 
 
 def rising(owner, name, values):

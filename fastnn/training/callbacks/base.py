@@ -2,10 +2,10 @@
 
 import math
 
-from ..checks import check_count
+from ...validation import Strict, check_not_negative, count, one_of
 
 
-class Callback:
+class Callback(Strict):
     """Base of the callbacks: override what you need. ``self.trainer`` is set during a `fit`.
 
     A callback may change ``trainer.optimizer.lr`` (acts at the next step), change the model, predict, save a
@@ -25,6 +25,7 @@ class Callback:
     every_steps = 1
     runs_behind = False
     saves = False  # True: its on_batch_end comes after that of the others
+    _checks = {"every_steps": count(1)}
 
     def on_fit_begin(self):
         """Before the first step."""
@@ -68,7 +69,7 @@ class LambdaCallback(Callback):
     """
 
     def __init__(self, *, every_steps=1, **hooks):
-        self.every_steps = check_count("LambdaCallback", "every_steps", every_steps, 1)
+        self.every_steps = every_steps
         for name, function in hooks.items():
             if not name.startswith("on_") or not hasattr(Callback, name):
                 known = ", ".join(n for n in vars(Callback) if n.startswith("on_"))
@@ -87,14 +88,20 @@ class TerminateOnNaN(Callback):
         At the first such step; after its epoch; not at all.
     """
 
+    _checks = {"when": one_of("step", "epoch", "never")}
+
     def __init__(self, when="step"):
-        if when not in ("step", "epoch", "never"):
-            raise ValueError(f"TerminateOnNaN: when must be 'step', 'epoch' or 'never', got {when!r}")
         self.when = when
 
     @property
     def stop_on_nan(self):
         return self.when == "step"
+
+
+def _check_monitor(owner, name, value):
+    if not isinstance(value, str):
+        raise TypeError(f"{owner}: {name} must be the name of a column of the history, got {value!r}")
+    return value
 
 
 class Monitored(Callback):
@@ -115,16 +122,16 @@ class Monitored(Callback):
     best_epoch : int or None
     """
 
+    _checks = {
+        **Callback._checks, "monitor": _check_monitor, "min_delta": check_not_negative, "patience": count(0),
+    }  # fmt: skip
+
     def __init__(self, monitor, mode, min_delta):
         name = type(self).__name__
-        if not isinstance(monitor, str):
-            raise TypeError(f"{name}: monitor must be the name of a column of the history, got {monitor!r}")
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"{name}: mode must be 'auto', 'min' or 'max', got {mode!r}")
-        if isinstance(min_delta, str) or not min_delta >= 0:
-            raise ValueError(f"{name}: min_delta must be a number >= 0, got {min_delta!r}")
         self.monitor = monitor
-        self.min_delta = float(min_delta)
+        self.min_delta = min_delta
         self.larger = mode == "max" or (mode == "auto" and is_score(monitor))
         self.forget()
 

@@ -1,6 +1,5 @@
 """EarlyStopping: stop when nothing improves any more, and keep the best weights on every exit."""
 
-from ..checks import check_count
 from .base import Monitored
 
 _WEIGHTS = "weights/"
@@ -29,7 +28,7 @@ class EarlyStopping(Monitored):
 
     def __init__(self, monitor="val_loss", patience=10, min_delta=0.0, mode="auto", restore_best=True):
         super().__init__(monitor, mode, min_delta)
-        self.patience = check_count("EarlyStopping", "patience", patience, 0)
+        self.patience = patience
         self.restore_best = bool(restore_best)
 
     def forget(self):

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from ...nn.arrays import split_inputs
-from ..checks import check_count
+from ...validation import count
 from .base import Callback
 
 
@@ -36,9 +36,11 @@ class HealthMonitor(Callback):
         By epoch.
     """
 
+    _checks = {**Callback._checks, "rows": count(2), "every_epochs": count(1)}
+
     def __init__(self, rows=256, every_epochs=1, warn=True):
-        self.rows = check_count("HealthMonitor", "rows", rows, 2)
-        self.every_epochs = check_count("HealthMonitor", "every_epochs", every_epochs, 1)
+        self.rows = rows
+        self.every_epochs = every_epochs
         self.warn = bool(warn)
         self.on_fit_begin()
 

@@ -3,7 +3,7 @@
 import os
 import time
 
-from ..checks import check_count
+from ...validation import check_positive, count, one_of
 from .base import Monitored
 
 
@@ -33,26 +33,26 @@ class ModelCheckpoint(Monitored):
     """
 
     saves = True
+    _checks = {
+        **Monitored._checks, "what": one_of("checkpoint", "model"), "every_epochs": count(1),
+        "every_seconds": check_positive,
+    }  # fmt: skip
 
     def __init__(
         self, path, monitor=None, mode="auto", every_epochs=1, every_steps=None, every_seconds=None, what="checkpoint"
     ):
         super().__init__("loss" if monitor is None else monitor, mode, 0.0)
-        if what not in ("checkpoint", "model"):
-            raise ValueError(f"ModelCheckpoint: what must be 'checkpoint' or 'model', got {what!r}")
         inside = every_steps is not None or every_seconds is not None
         if monitor is not None and inside:
             raise ValueError("ModelCheckpoint: monitor is measured after epochs; give no every_steps or every_seconds")
-        if every_seconds is not None and (isinstance(every_seconds, str) or not every_seconds > 0):
-            raise ValueError(f"ModelCheckpoint: every_seconds must be a positive number, got {every_seconds!r}")
         self.path = os.fspath(path)
         self._owner = None  # the trainer whose values `best` is of
         self.best_only = monitor is not None
-        self.every_epochs = check_count("ModelCheckpoint", "every_epochs", every_epochs, 1)
+        self.every_epochs = every_epochs
         self.every_seconds = every_seconds
         self.what = what
         if every_steps is not None:
-            self.every_steps = check_count("ModelCheckpoint", "every_steps", every_steps, 1)
+            self.every_steps = every_steps
             self.on_batch_end = self._after_steps  # an instance's own hook, so that others cost nothing per step
         try:
             self._name({"loss": 0.0}, strict=False)

@@ -1,6 +1,6 @@
 """ReduceLROnPlateau: a smaller rate when nothing improves any more."""
 
-from ..checks import check_count
+from ...validation import between, check_not_negative, count
 from .base import Monitored
 
 
@@ -28,18 +28,18 @@ class ReduceLROnPlateau(Monitored):
     the smaller base rate. Reductions are part of a checkpoint.
     """
 
+    _checks = {
+        **Monitored._checks, "factor": between(0, 1), "cooldown": count(0), "min_lr": check_not_negative,
+    }  # fmt: skip
+
     def __init__(
         self, monitor="val_loss", factor=0.1, patience=10, min_delta=1e-4, cooldown=0, min_lr=0.0, mode="auto"
     ):
         super().__init__(monitor, mode, min_delta)
-        if isinstance(factor, str) or not 0 < factor < 1:
-            raise ValueError(f"ReduceLROnPlateau: factor must be between 0 and 1, got {factor!r}")
-        if isinstance(min_lr, str) or not min_lr >= 0:
-            raise ValueError(f"ReduceLROnPlateau: min_lr must be a number >= 0, got {min_lr!r}")
-        self.factor = float(factor)
-        self.patience = check_count("ReduceLROnPlateau", "patience", patience, 0)
-        self.cooldown = check_count("ReduceLROnPlateau", "cooldown", cooldown, 0)
-        self.min_lr = float(min_lr)
+        self.factor = factor
+        self.patience = patience
+        self.cooldown = cooldown
+        self.min_lr = min_lr
 
     def forget(self):
         super().forget()
