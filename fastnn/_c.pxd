@@ -150,7 +150,7 @@ cdef extern from "program/program.h" nogil:
         const double *update_scalars
         int64_t gradient_slots
         int64_t update_slots
-        int64_t update_every
+        const signed char *updates
         int loss_buffer
         double *losses
         const int32_t *stop

@@ -206,19 +206,43 @@ def run_steps(
     offsets: NDArray[np.int64],
     gradient_scalars: NDArray[np.float64] | None,
     update_scalars: NDArray[np.float64] | None,
-    update_every: int,
+    updates: NDArray[np.int8] | None,
     loss_id: int,
     losses: NDArray[np.float64],
     stop: NDArray[np.int32] | None,
     seconds: float,
     check_nan: bool,
+    ledger: Ledger | None = ...,
 ) -> int: ...
+def run_update(update: Program, scalars: Sequence[float], ledger: Ledger) -> None: ...
 
 class Versioned(Revised):
     version: int
 
 class Stepped:
     steps: int
+
+class StepCounts:
+    epoch: int
+    step: int
+    micro_step: int
+    batches: int
+    open_batches: int
+    open_rows: int
+    open_divisor: float
+
+class Clocked:
+    clock: int
+    generation: int
+
+class Ledger:
+    @property
+    def clock(self) -> int: ...
+    def __init__(
+        self, counts: StepCounts, clocked: Clocked, written: tuple[Versioned, ...], stepped: tuple[Stepped, ...]
+    ) -> None: ...
+    def enter_step(self, rows: int, divisor: float, updated: bool) -> int: ...
+    def enter(self, updates: int, open_batches: int, open_rows: int, open_divisor: float) -> int: ...
 
 class Step:
     @property
@@ -245,14 +269,10 @@ class Step:
         rows: NDArray[np.float64],
         update: Program,
         table: NDArray[np.float64],
-        tensors: tuple[Versioned, ...],
-        counters: tuple[Stepped, ...],
+        ledger: Ledger,
         settings: tuple[tuple[str, Any], ...],
         optimizer: Any,
-        state: Any,
         schedule: Any,
-        step: int,
-        epoch: int,
         threads: int,
     ) -> None: ...
     def renew(self, trainer: Any) -> bool: ...

@@ -3,6 +3,7 @@
 
 FLOAT32 = cnp.PyArray_DescrFromType(cnp.NPY_FLOAT)
 FLOAT64 = cnp.PyArray_DescrFromType(cnp.NPY_DOUBLE)
+INT8 = cnp.PyArray_DescrFromType(cnp.NPY_INT8)
 
 
 cdef struct Walk:

@@ -334,12 +334,13 @@ cdef class Program:
 
 def run_steps(Program gradient not None, Program update, dict externals, int index_id, cnp.ndarray index,
               cnp.ndarray offsets not None, cnp.ndarray gradient_scalars, cnp.ndarray update_scalars,
-              int64_t update_every, int loss_id, cnp.ndarray losses not None, cnp.ndarray stop, double seconds,
-              bint check_nan):
+              cnp.ndarray updates, int loss_id, cnp.ndarray losses not None, cnp.ndarray stop, double seconds,
+              bint check_nan, Ledger ledger=None):
     """Many training steps in one native call; returns how many were done.
 
-    index and offsets are int64, the scalars float64 (steps, slots), losses float64 (steps,), stop int32 (1,); all
-    C-contiguous.
+    index and offsets are int64, the scalars float64 (steps, slots), losses float64 (steps,), stop int32 (1,); updates
+    is int8 (steps,), whether the update comes after the step, or None: after each. All C-contiguous. What was done is
+    entered into the ledger.
     """
     cdef _c.fnn_steps steps
     cdef _c.fnn_status status
@@ -368,7 +369,10 @@ def run_steps(Program gradient not None, Program update, dict externals, int ind
     if steps.gradient_slots < gradient.program.slot_count or (
             update is not None and steps.update_slots < update.program.slot_count):
         raise ValueError("a program needs more scalars per step than were given")
-    steps.update_every = update_every
+    if updates is not None:
+        if updates.dtype != INT8 or updates.shape[0] < steps.steps:
+            raise ValueError("updates must be int8, one number per step")
+        steps.updates = <const signed char *> cnp.PyArray_DATA(updates)
     steps.loss_buffer = loss_id
     steps.losses = <double *> cnp.PyArray_DATA(losses)
     if stop is not None:
@@ -383,4 +387,12 @@ def run_steps(Program gradient not None, Program update, dict externals, int ind
     gradient.free_list.append(first)
     if update is not None:
         update.free_list.append(second)
+    if ledger is not None:
+        ledger.enter_steps(&steps)
     return steps.done
+
+
+def run_update(Program update not None, scalars, Ledger ledger not None):
+    """The update alone, of gradients that are there; entered into the ledger as the end of what was open."""
+    update.run(1, {}, scalars)
+    ledger.enter(1, 0, 0, 0)

@@ -4,11 +4,6 @@ cdef enum:
     STEP_AXES = 8
 
 
-@cython.auto_pickle(False)
-cdef class Stepped:
-    """Base of what counts the steps it has had."""
-
-    cdef public int64_t steps
 
 
 cdef struct Form:
@@ -65,7 +60,8 @@ cdef bint within(cnp.ndarray array, double low, double high, bint ends) noexcept
 
 
 cdef class Step:
-    """Steps of one trainer on batches of one form: base of `training.step.StepPlan`, which knows what Python must know.
+    """Steps of one trainer on batches of one form: base of `training.cached_step.CachedStep`, which
+    knows what Python must know.
 
     Parameters
     ----------
@@ -88,17 +84,17 @@ cdef class Step:
     cdef Guard guard
     cdef Revisions revisions
     cdef cnp.ndarray index, rows, table
-    cdef tuple tensors, counters, settings
-    cdef object optimizer, state, schedule
+    cdef tuple settings
+    cdef Ledger ledger
+    cdef object optimizer, schedule
     cdef Form x, y
     cdef int index_id, loss_id, x_id, y_id, micro_step_column
     cdef int64_t offsets[2]
     cdef bint labels, bounded, ends
     cdef int64_t classes, ignored
     cdef double low, high
-    cdef int64_t changes, schedule_changes, generation
+    cdef int64_t changes, schedule_changes, generation, next_step, epoch
     cdef readonly int64_t clock
-    cdef long long next_step, epoch
     cdef readonly Py_ssize_t at, count  # in the table
     cdef Py_ssize_t slots, width
     cdef int threads  # 0: as the calling thread has them
@@ -116,9 +112,8 @@ cdef class Step:
         if self.bounded:
             self.low, self.high, self.ends = domain
 
-    def follow(self, Program gradient not None, tuple buffers, rows, Program update not None, table, tuple tensors,
-               tuple counters, tuple settings, optimizer, state, schedule, long long step, long long epoch,
-               int threads):
+    def follow(self, Program gradient not None, tuple buffers, rows, Program update not None, table,
+               Ledger ledger not None, tuple settings, optimizer, schedule, int threads):
         """Take the next steps from these, until any of them changes.
 
         Parameters
@@ -127,15 +122,13 @@ cdef class Step:
         buffers : (int, int, int, int)
             Of the gradient program: row numbers, loss, x and y.
         rows, table : float64 array (steps, scalars)
-            Of the gradient program and of the update, for the steps from `step` on.
-        tensors : tuple of Versioned
-            What a step writes.
-        counters : tuple of Stepped
-            What counts its steps.
+            Of the gradient program and of the update, for the steps from now on.
+        ledger : Ledger
+            What each step is entered into.
         settings : tuple of (name, object)
             Attributes of the trainer that must stay these objects.
-        optimizer, state
-            Whose `changes`, `groups`, and `clock`, `generation` must stay what they are.
+        optimizer
+            Whose `changes` and `groups` must stay what they are.
         schedule : optional
             Whose `changes` must stay.
         threads : int
@@ -150,16 +143,12 @@ cdef class Step:
             raise ValueError("the gradient program has no such scalar")
         self.gradient, self.rows, self.slots = gradient, rows, rows.shape[1]
         self.index_id, self.loss_id, self.x_id, self.y_id = buffers
-        self.update, self.table, self.tensors, self.counters, self.settings = update, table, tensors, counters, settings
-        self.optimizer, self.state, self.changes = optimizer, state, optimizer.changes
-        self.clock, self.generation = state.clock, state.generation
+        self.update, self.table, self.ledger, self.settings = update, table, ledger, settings
+        self.optimizer, self.changes = optimizer, optimizer.changes
+        self.clock, self.generation = ledger.clocked.clock, ledger.clocked.generation
         self.schedule, self.schedule_changes = schedule, 0 if schedule is None else schedule.changes
-        self.next_step, self.epoch, self.threads = step, epoch, threads
+        self.next_step, self.epoch, self.threads = ledger.counts.step, ledger.counts.epoch, threads
         self.at, self.count, self.width = 0, table.shape[0], table.shape[1]
-        for tensor in tensors:
-            <Versioned?> tensor
-        for counter in counters:
-            <Stepped?> counter
 
     def renew(self, trainer):
         """Call `follow` for the trainer as it is now; False if this plan does not fit it any more."""
@@ -181,12 +170,12 @@ cdef class Step:
             return False
         if self.schedule is not None and <int64_t> self.schedule.changes != self.schedule_changes:
             return False
-        if <int64_t> self.state.clock != self.clock or <int64_t> self.state.generation != self.generation:
+        if self.ledger.clocked.clock != self.clock or self.ledger.clocked.generation != self.generation:
             return False
-        return <long long> trainer["step"] == self.next_step and <long long> trainer["epoch"] == self.epoch
+        return self.ledger.counts.step == self.next_step and self.ledger.counts.epoch == self.epoch
 
     cdef cnp.ndarray target(self, y):
-        """y as the program reads it, or None if it needs the careful path."""
+        """y as the program reads it, or None if it needs the slow path."""
         cdef cnp.ndarray array
         if not self.labels:
             if not has_form(&self.y, y):
@@ -213,14 +202,13 @@ cdef class Step:
         return array
 
     def run(self, trainer, x, y):
-        """Make a step and return its loss; or None (and nothing done) for a batch that needs the careful path.
+        """Make a step and return its loss; or None (and nothing done) for a batch that needs the slow path.
 
         Raises
         ------
         RuntimeError
             If another thread trains the model, or predicts on it.
         """
-        cdef dict state = trainer.__dict__
         cdef cnp.ndarray target
         cdef double loss
         if not has_form(&self.x, x):
@@ -230,29 +218,28 @@ cdef class Step:
             return None
         self.guard.start_writing()
         try:
-            if not self.is_current(state) and not self.renew(trainer):
+            if not self.is_current(trainer.__dict__) and not self.renew(trainer):
                 return None
-            self.compute(state, <cnp.ndarray> x, target, &loss)
+            self.compute(<cnp.ndarray> x, target, &loss)
         finally:
             self.guard.stop_writing()
         return loss
 
-    cdef int compute(self, dict trainer, cnp.ndarray x, cnp.ndarray target, double *loss) except -1:
+    cdef int compute(self, cnp.ndarray x, cnp.ndarray target, double *loss) except -1:
         cdef _c.fnn_steps steps
         cdef _c.fnn_status status
         cdef double *scalars = <double *> cnp.PyArray_DATA(self.rows) + self.at * self.slots
-        cdef long long micro_step = trainer["micro_step"]
         cdef int threads = 0, force = 0
         cdef _Workspace first = self.gradient.take(), second = self.update.take()
         memset(&steps, 0, sizeof(steps))
-        scalars[self.micro_step_column] = <double> micro_step
+        scalars[self.micro_step_column] = <double> self.ledger.counts.micro_step
         first.workspace.pointers[self.x_id] = cnp.PyArray_DATA(x)
         first.workspace.pointers[self.y_id] = cnp.PyArray_DATA(target)
         steps.gradient, steps.update = first.workspace, second.workspace
         steps.index_buffer = self.index_id
         steps.index = <const int64_t *> cnp.PyArray_DATA(self.index)
         steps.offsets = self.offsets
-        steps.steps = steps.update_every = 1
+        steps.steps = 1
         steps.gradient_scalars, steps.gradient_slots = scalars, self.slots
         steps.update_scalars = <const double *> cnp.PyArray_DATA(self.table) + self.at * self.width
         steps.update_slots = self.width
@@ -267,20 +254,8 @@ cdef class Step:
         check(status)
         self.gradient.free_list.append(first)
         self.update.free_list.append(second)
-        self.count_step(trainer, micro_step)
-        return 0
-
-    cdef int count_step(self, dict trainer, long long micro_step) except -1:
-        """What `Engine.made` does."""
-        cdef Py_ssize_t i
+        self.ledger.enter_step(self.offsets[1], 0, True)
         self.at += 1
         self.next_step += 1
-        self.clock += 1
-        self.state.clock = self.clock
-        trainer["step"] = self.next_step
-        trainer["micro_step"] = micro_step + 1
-        for i in range(len(self.tensors)):
-            (<Versioned> self.tensors[i]).version += 1
-        for i in range(len(self.counters)):
-            (<Stepped> self.counters[i]).steps += 1
+        self.clock = self.ledger.clock
         return 0

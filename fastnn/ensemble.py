@@ -14,6 +14,7 @@ import numpy as np
 
 from .jobs import run_jobs
 from .nn.losses import MSELoss, meaning_of
+from .training.feed.options import as_feed
 from .training.progress import make_counter
 
 __all__ = ["Bagging"]
@@ -114,13 +115,14 @@ class _FitMember:
 
     def _train(self, trainer, rows, outside, slot):
         options = dict(self.options)
+        feed = as_feed(options.pop("feed", None)).with_rows(rows)
         callbacks = options.pop("callbacks", None)
         callbacks = () if callbacks is None else callbacks()
         validation = self.validation
         if isinstance(validation, str):  # "oob"
             validation = (_take(self.x, outside), self.y[outside])
         with slot.watch(trainer):
-            trainer.fit(self.x, self.y, rows=rows, validation_data=validation, progress=False,
+            trainer.fit(self.x, self.y, feed=feed, validation_data=validation, progress=False,
                         callbacks=(*callbacks, *slot.callbacks()), **options)  # fmt: skip
 
 

@@ -76,7 +76,7 @@ class _ThreadSlot(Slot):
 class _ShareOut(Callback):
     """Before each epoch: the threads that are this job's by now, or the end of a run that was cancelled."""
 
-    runs_behind = True
+    allows_lookahead = True
 
     def __init__(self, slot):
         self._slot = slot

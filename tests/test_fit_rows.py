@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fastnn import Trainer, nn, optim
+from fastnn.training import Feed
 
 
 def trainer():
@@ -21,7 +22,7 @@ def test_rows_train_like_a_copy_of_them():
     weight = np.random.default_rng(2).uniform(0.5, 2.0, len(x))
     rows = np.random.default_rng(3).integers(0, len(x), len(x))
     by_number, by_copy = trainer(), trainer()
-    by_number.fit(x, y, rows=rows, sample_weight=weight, epochs=3, batch_size=16, progress=False)
+    by_number.fit(x, y, feed=Feed(rows=rows), sample_weight=weight, epochs=3, batch_size=16, progress=False)
     by_copy.fit(x[rows], y[rows], sample_weight=weight[rows], epochs=3, batch_size=16, progress=False)
     assert by_number.step == by_copy.step
     for name, array in by_copy.model.state_dict().items():
@@ -44,10 +45,10 @@ def test_rows_train_like_a_copy_of_them():
 def test_bad_rows_are_refused(rows, options, error, words):
     x, y = data()
     with pytest.raises(error, match=words):
-        trainer().fit(x, y, rows=rows, epochs=1, progress=False, **options)
+        trainer().fit(x, y, feed=Feed(rows=rows), epochs=1, progress=False, **options)
 
 
 def test_an_iterable_has_no_rows():
     x, y = data()
     with pytest.raises(ValueError, match="rows needs arrays"):
-        trainer().fit(iter([(x, y)]), rows=[0], epochs=1, progress=False)
+        trainer().fit(iter([(x, y)]), feed=Feed(rows=[0]), epochs=1, progress=False)

@@ -64,13 +64,13 @@ def trained(make, optimizer, *, off=False, rows=ROWS, dtype="float32", **options
         for _ in range(3):  # the second and third are native calls
             trainer.train_step(x[:rows], y[:rows])
     found = [p.numpy().copy() for p in trainer.model.parameters()]
-    found += [slot.arrays[name].copy() for slot in trainer._optimizer_state.slots.values() for name in slot.arrays]
+    found += [slot.arrays[name].copy() for slot in trainer.state.optimizer_state.slots.values() for name in slot.arrays]
     return [*found, np.array(trainer.history["loss"])], ops_of(trainer)
 
 
 def ops_of(trainer):
-    (entry,) = trainer._engines.values()
-    pair = entry.pair()
+    (entry,) = trainer._runner._programs.values()
+    pair = entry.programs()
     names = [op["name"] for op in pair.training.program.op_report(1)]
     return names + [op["name"] for op in pair.update.op_report(0)]
 

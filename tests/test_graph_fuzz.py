@@ -195,7 +195,7 @@ def test_random_training_programs(seed):
     x, index = rng.normal(size=(50, 3)), rng.permutation(50)[:23]
     losses = np.zeros(1)
     data = {program.inputs["x0"]: x}
-    program.run_steps(None, data, index, np.array([0, 23]), np.zeros((1, 1)), None, 1, losses, None, 0.0, False)
+    program.run_steps(None, data, index, np.array([0, 23]), np.zeros((1, 1)), None, None, losses, None, 0.0, False)
     expected, gradients = fastnn.value_and_grad(lambda w1, b, w2: loss(x[index], w1, b, w2), (0, 1, 2))(*weights)
     np.testing.assert_allclose(losses[0], expected, rtol=1e-12)
     for parameter, view in program.gradients:

@@ -7,7 +7,7 @@ from helpers.training import blobs, trainer, weights
 import fastnn
 import fastnn.cli
 from fastnn import Trainer, nn, optim, training
-from fastnn.training.snapshot import preserved
+from fastnn.training.state import preserved
 
 
 def everything(t):
@@ -53,7 +53,7 @@ def test_the_losses_are_those_of_steps_at_these_rates():
     x, y = blobs(64)
     t, twin = trainer(), trainer()
     test = training.lr_find(t, x, y, steps=20, start=1e-4, end=1.0, batch_size="full", divergence=1e9)
-    order = np.concatenate([training.batches.epoch_order(64, True, 0, epoch) for epoch in range(20)]).reshape(20, 64)
+    order = np.concatenate([training.feed.rows.epoch_order(64, True, 0, epoch) for epoch in range(20)]).reshape(20, 64)
     for i, rows in enumerate(order):
         twin.optimizer.lr = test.lr[i]
         assert twin.train_step(x[rows], y[rows]) == test.loss[i]

@@ -275,7 +275,7 @@ def test_limits_changed_during_training_act_at_the_next_step():
         setattr(trainer, attribute, None)
     trainer.optimizer.momentum = 0.9  # needs a state that was not there
     trainer.train_step(x, y)
-    assert "momentum_buffer" in trainer._optimizer_state.slots["0.weight"].arrays
+    assert "momentum_buffer" in trainer.state.optimizer_state.slots["0.weight"].arrays
 
 
 def test_averaged_weights():
@@ -373,7 +373,7 @@ def test_programs_for_other_data_follow_the_step_counts():
     fresh = copy.deepcopy(trainer)  # has no programs yet
     for t in (trainer, fresh):
         t.train_step(x, y)
-    assert {name: slots.steps for name, slots in trainer._optimizer_state.slots.items()} == {
+    assert {name: slots.steps for name, slots in trainer.state.optimizer_state.slots.items()} == {
         "0.weight": 2, "0.bias": 7, "1.weight": 7, "1.bias": 7,
     }  # fmt: skip
     for name, value in model.state_dict().items():
@@ -418,7 +418,7 @@ def test_an_optimizer_that_comes_back_starts_afresh_in_every_program():
     trainer.train_step(x, y)
     step = np.abs(trainer.model.state_dict()["0.weight"] - before["0.weight"])
     np.testing.assert_allclose(step, 0.01, rtol=1e-4)  # the first step of Adam
-    assert {slots.steps for slots in trainer._optimizer_state.slots.values()} == {1}
+    assert {slots.steps for slots in trainer.state.optimizer_state.slots.values()} == {1}
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def trained(make, off=(), *, dtype="float32", rows=ROWS, clip=None):
     trainer = fastnn.Trainer(model, nn.CrossEntropyLoss(), optim.Adam(lr=0.01), seed=11, clip_grad_norm=clip)
     with passes.disabled(*off):
         trainer.fit(x, y, epochs=2, batch_size=rows, progress=False)
-    (entry,) = trainer._engines.values()
+    (entry,) = trainer._runner._programs.values()
     ops = [op["name"] for op in entry.training.program.op_report(rows)]
     return [*(p.numpy().copy() for p in model.parameters()), np.array(trainer.history["loss"])], ops
 

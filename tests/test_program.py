@@ -139,11 +139,11 @@ class Countdown:
         self.update.bind(parameter, self.parameter)
         self.update.bind(one, np.ones(1))
 
-    def run(self, data, offsets, update_every=1, stop=None, seconds=0.0, check_nan=False):
+    def run(self, data, offsets, updates=None, stop=None, seconds=0.0, check_nan=False):
         losses = np.full(len(offsets) - 1, -1.0)
         done = _native.run_steps(self.gradient, self.update, {self.source: data}, self.index,
                                  np.arange(len(data), dtype=np.int64), np.asarray(offsets, np.int64), None, None,
-                                 update_every, self.loss, losses, stop, seconds, check_nan)
+                                 updates, self.loss, losses, stop, seconds, check_nan)
         return done, losses
 
 
@@ -155,8 +155,18 @@ def test_steps_of_unequal_batches():
 
 def test_update_every_other_step():
     countdown = Countdown()
-    done, _ = countdown.run(np.arange(10.0), [0, 2, 4, 6, 8, 10], update_every=2)
+    done, _ = countdown.run(np.arange(10.0), [0, 2, 4, 6, 8, 10], np.array([0, 1, 0, 1, 0], np.int8))
     assert done == 5 and countdown.parameter[0] == 2
+
+
+def test_steps_that_share_an_update_are_not_parted():
+    countdown = Countdown()
+    data, updates = np.array([1.0, np.nan, 3.0, 4.0, 5.0, 6.0]), np.array([0, 0, 1, 0, 0, 1], np.int8)
+    done, _ = countdown.run(data, list(range(7)), updates, check_nan=True)
+    assert done == 3
+    many = np.tile(np.array([0, 0, 0, 0, 0, 0, 1], np.int8), 300_000)
+    done, _ = countdown.run(np.arange(8.0), np.zeros(len(many) + 1, np.int64) + 1, many, seconds=0.01)
+    assert 0 < done < len(many) and done % 7 == 0
 
 
 def test_a_nan_loss_ends_the_call_at_its_step():

@@ -302,16 +302,17 @@ def test_making_other_objects_makes_nothing_stale():
     other = nn.Sequential(nn.Linear(4, 4))
     for _ in range(5):
         net(X), trainer.train_step(X, Y), function(X[0])
-    engines, plans, calls = list(trainer._engines.values()), list(trainer._step_plans), function._fast
+    runner, calls = trainer._runner, function._fast
+    programs, cached = list(runner._programs.values()), list(runner._cached_steps)
     nn.Linear(3, 3), nn.CrossEntropyLoss(), nn.Parameter(np.ones(3)).to(np.float64)
     other[0].weight.requires_grad = False
     other.append(nn.ReLU())
     other.to("float64")
     Trainer(other, nn.MSELoss(), optim.Adam()).loss = nn.L1Loss()
     assert net._forward.run(X, None) is not None
-    assert plans[0].run(trainer, X, Y) is not None and plans[0].at > 0
+    assert cached[0].run(trainer, X, Y) is not None and cached[0].at > 0
     assert calls[0].run((X[0],)) is not None
-    assert list(trainer._engines.values()) == engines
+    assert list(trainer._runner._programs.values()) == programs
 
 
 def test_a_layer_of_two_models_counts_in_both():

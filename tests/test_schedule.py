@@ -112,7 +112,7 @@ def test_updates_of_different_parameters_do_not_wait():
     trainer = fastnn.Trainer(model, nn.CrossEntropyLoss(), optim.Adam())
     rng = np.random.default_rng(0)
     trainer.train_step(rng.standard_normal((32, 300)).astype(np.float32), rng.integers(0, 10, 32))
-    (entry,) = trainer._engines.values()
+    (entry,) = trainer._runner._programs.values()
     with fastnn.num_threads(2, force=True):
         assert not any(op["barrier"] for op in entry.update.program.op_report(0))
 
@@ -125,7 +125,7 @@ def test_batch_norm_shares_the_rows_of_the_products_where_its_blocks_can_be_shar
     rng = np.random.default_rng(0)
     with fastnn.num_threads(2, force=True):
         trainer.train_step(rng.standard_normal((rows, 64)).astype(np.float32), rng.integers(0, 10, rows))
-        (engine,) = trainer._engines.values()
+        (engine,) = trainer._runner._programs.values()
         report = engine.training.program.op_report(rows)
     places = [i for i, op in enumerate(report) if op["name"] == "batch_norm"]
     assert [report[i]["barrier"] for i in places] == [True]

@@ -8,7 +8,7 @@ from reference.cross_entropy import softmax_cross_entropy
 from fastnn import LambdaCallback, ModelCheckpoint, Trainer, nn, optim
 from fastnn.data.augment import Compose, Flip, Noise, Rotate, Shift
 from fastnn.threads import num_threads
-from fastnn.training import Curriculum
+from fastnn.training import Curriculum, Feed
 
 SHAPE = (5, 4)
 
@@ -46,12 +46,12 @@ class Recording:
 @pytest.mark.parametrize("options", [{}, {"accumulate": 2}])
 def test_augmented_training_is_training_on_the_augmented_rows(options):
     """Row i of an epoch's order is changed as (epoch's seed, i) says, whatever batch it sits in."""
-    from fastnn.training.augmented import epoch_seed
-    from fastnn.training.batches import epoch_order
+    from fastnn.training.feed.augmentation import epoch_seed
+    from fastnn.training.feed.rows import epoch_order
 
     x, y = images()
     auto, by_hand = network(**options), network(**options)
-    auto.fit(x, y, epochs=3, batch_size=32, augment=augmentation(), progress=False)
+    auto.fit(x, y, epochs=3, batch_size=32, feed=Feed(augment=augmentation()), progress=False)
     for epoch in range(3):
         order = epoch_order(90, True, 2, epoch)
         changed = augmentation()(x[order], seed=epoch_seed(2, epoch))
@@ -67,18 +67,18 @@ def test_augmented_bits_depend_on_neither_threads_nor_windows_nor_callbacks(monk
     x, y = images(rows=200)
     results = []
     for threads, window, callbacks in ((1, 1 << 22, ()), (3, 1, ()), (2, 9000, LambdaCallback(on_batch_end=print))):
-        monkeypatch.setattr("fastnn.training.augmented._BYTES", window)
+        monkeypatch.setattr("fastnn.training.feed.augmentation._BYTES", window)
         t = network()
         with num_threads(threads, force=True):
-            t.fit(x, y, epochs=2, batch_size=17, sample_weight=np.linspace(0, 1, 200), augment=augmentation(),
-                  callbacks=callbacks, progress=False)  # fmt: skip
+            t.fit(x, y, epochs=2, batch_size=17, sample_weight=np.linspace(0, 1, 200), callbacks=callbacks,
+                  feed=Feed(augment=augmentation()), progress=False)  # fmt: skip
         results.append((weights(t.model), t.history["loss"]))
     assert results[0] == results[1] == results[2]
 
 
 def test_augmented_training_resumes_inside_an_epoch(tmp_path):
     x, y = images()
-    options = {"batch_size": 16, "augment": augmentation(), "progress": False}
+    options = {"batch_size": 16, "feed": Feed(augment=augmentation()), "progress": False}
     whole, resumed = network(), network()
     whole.fit(x, y, epochs=2, callbacks=ModelCheckpoint(tmp_path / "c{step}", every_steps=1), **options)
     resumed.resume(tmp_path / "c8")
@@ -90,7 +90,7 @@ def test_every_row_is_changed_once_an_epoch_with_its_own_number():
     x, y = images(rows=50, dtype=np.uint8)
     record = Recording()
     t = network()
-    t.fit(x, y, epochs=2, batch_size=16, augment=record, progress=False)
+    t.fit(x, y, epochs=2, batch_size=16, feed=Feed(augment=record), progress=False)
     seeds = list(dict.fromkeys(seed for _, seed, _ in record.calls))
     assert len(seeds) == 2
     for seed in seeds:
@@ -101,7 +101,8 @@ def test_every_row_is_changed_once_an_epoch_with_its_own_number():
 def test_validation_data_are_not_augmented():
     x, y = images()
     t = network()
-    history = t.fit(x, y, epochs=1, validation_data=(x, y), eval_train=True, augment=Recording(), progress=False)
+    feed = Feed(augment=Recording())
+    history = t.fit(x, y, epochs=1, validation_data=(x, y), eval_train=True, feed=feed, progress=False)
     assert history["val_loss"] == history["train_loss"] == [t.evaluate(x, y)["loss"]]
 
 
@@ -113,8 +114,8 @@ def test_iterables_are_augmented_as_arrays_are():
             return iter([(x[i : i + 32], y[i : i + 32]) for i in range(0, 90, 32)])
 
     a, b = network(), network()
-    a.fit(x, y, epochs=2, batch_size=32, shuffle=False, augment=augmentation(), progress=False)
-    b.fit(Batches(), epochs=2, augment=augmentation(), progress=False)
+    a.fit(x, y, epochs=2, batch_size=32, shuffle=False, feed=Feed(augment=augmentation()), progress=False)
+    b.fit(Batches(), epochs=2, feed=Feed(augment=augmentation()), progress=False)
     assert weights(a.model) == weights(b.model)
 
 
@@ -133,7 +134,7 @@ def test_augmentations_that_make_no_sense(augment, error, message):
     t = network()
     before = weights(t.model)
     with pytest.raises(error, match=message) as caught:
-        t.fit(x, y, epochs=1, augment=augment, progress=False)
+        t.fit(x, y, epochs=1, feed=Feed(augment=augment), progress=False)
     assert "\n" not in str(caught.value)
     assert weights(t.model) == before
 
@@ -151,13 +152,14 @@ def test_compose_takes_a_list_and_refuses_classes():
 # ---- curriculum -------------------------------------------------------------------------------------------------
 
 
-def rows_of_epochs(epochs, **options):
+def rows_of_epochs(epochs, curriculum):
     """Which rows each epoch trained on: x holds its own row numbers, and the augmentation sees them."""
     x = np.repeat(np.arange(40, dtype=np.float32)[:, None], 6, axis=1)
     record = Recording()
     t = trainer()
     t.optimizer.lr = 0.0
-    t.fit(x, np.arange(40) % 3, epochs=epochs, batch_size=4, augment=record, progress=False, **options)
+    t.fit(x, np.arange(40) % 3, epochs=epochs, batch_size=4, feed=Feed(augment=record, curriculum=curriculum),
+          progress=False)  # fmt: skip
     seen = {}
     for batch, seed, first in record.calls:
         seen.setdefault(seed, {}).update({first + i: int(row[0]) for i, row in enumerate(batch)})
@@ -167,7 +169,7 @@ def rows_of_epochs(epochs, **options):
 @pytest.mark.parametrize("pace, shares", [("linear", [0.2, 0.6, 1.0]), ("root", [0.2, np.sqrt(0.04 + 0.96 / 2), 1.0])])
 def test_curriculum_grows_to_all_rows(pace, shares):
     difficulty = np.random.default_rng(0).permutation(40)
-    epochs = rows_of_epochs(3, curriculum=Curriculum(difficulty, epochs=2, start=0.2, pace=pace))
+    epochs = rows_of_epochs(3, Curriculum(difficulty, epochs=2, start=0.2, pace=pace))
     for rows, share in zip(epochs, shares, strict=True):
         count = int(np.ceil(share * 40))
         assert sorted(difficulty[rows]) == list(range(count))
@@ -176,16 +178,16 @@ def test_curriculum_grows_to_all_rows(pace, shares):
 
 def test_curriculum_by_order_and_by_function():
     difficulty = np.random.default_rng(0).permutation(40)
-    for rows in rows_of_epochs(2, curriculum=difficulty):
+    for rows in rows_of_epochs(2, difficulty):
         assert list(difficulty[rows]) == list(range(40))
-    chosen = rows_of_epochs(2, curriculum=lambda epoch: np.arange(8)[::-1] + 8 * epoch)
+    chosen = rows_of_epochs(2, lambda epoch: np.arange(8)[::-1] + 8 * epoch)
     assert chosen == [list(range(7, -1, -1)), list(range(15, 7, -1))]
 
 
 def test_curriculum_resumes_inside_an_epoch(tmp_path):
     x, y = blobs(100)
     course = Curriculum(np.abs(x).sum(axis=1), epochs=3)
-    options = {"batch_size": 8, "curriculum": course, "progress": False}
+    options = {"batch_size": 8, "feed": Feed(curriculum=course), "progress": False}
     whole, resumed = trainer(), trainer()
     whole.fit(x, y, epochs=4, callbacks=ModelCheckpoint(tmp_path / "c{step}", every_steps=1), **options)
     assert whole.step < 4 * 13
@@ -210,7 +212,7 @@ def test_curriculum_resumes_inside_an_epoch(tmp_path):
 def test_curricula_that_make_no_sense(make, error, message):
     x, y = blobs(60)
     with pytest.raises(error, match=message):
-        trainer().fit(x, y, epochs=1, curriculum=make(), progress=False)
+        trainer().fit(x, y, epochs=1, feed=Feed(curriculum=make()), progress=False)
 
 
 # ---- class weights of the validation part -------------------------------------------------------------------------

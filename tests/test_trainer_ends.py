@@ -192,7 +192,7 @@ def test_ctrl_c_leaves_a_usable_trainer(interruptible):
     assert ended == [True]
     assert t.history.stop_reason == "interrupted"
     assert model[0].weight.numpy()[0, 0] == t.step > 0
-    assert {slots.steps for slots in t._optimizer_state.slots.values()} == {t.step}
+    assert {slots.steps for slots in t.state.optimizer_state.slots.values()} == {t.step}
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     t.fit(x, y, epochs=1, progress=False)
     assert model[0].weight.numpy()[0, 0] == t.step

@@ -125,7 +125,7 @@ def test_iterable_of_batches():
 
 
 def test_shuffle_modes():
-    from fastnn.training.batches import epoch_order
+    from fastnn.training.feed.rows import epoch_order
 
     orders = [epoch_order(1000, True, 3, epoch) for epoch in (0, 1, 0)]
     assert np.array_equal(orders[0], orders[2])
@@ -139,7 +139,7 @@ def test_shuffle_modes():
 
 
 def test_validation_split_is_stratified_and_disjoint():
-    from fastnn.training.batches import split_rows
+    from fastnn.training.feed.rows import split_rows
 
     labels = np.repeat([0, 1, 2], [700, 200, 100])
     train, held = split_rows(1000, 0.2, 5, labels)

@@ -9,6 +9,7 @@ from reference.cross_entropy import softmax_cross_entropy
 
 import fastnn.functional as F
 from fastnn import EarlyStopping, Trainer, nn, optim
+from fastnn.training import Feed
 
 
 def test_any_function_is_a_loss():
@@ -127,7 +128,7 @@ def test_bad_labels_are_refused_before_the_first_write(target, error, message):
         ({"validation_split": "a"}, ValueError, "share between 0 and 1, got 'a'"),
         ({"callbacks": EarlyStopping}, TypeError, "must be objects such as EarlyStopping"),
         ({"max_time": "a"}, ValueError, "max_time must be a positive number of seconds or None, got 'a'"),
-        ({"curriculum": "easy"}, TypeError, "curriculum must be a Curriculum, an array of difficulties or a function"),
+        ({"feed": Feed(curriculum="easy")}, TypeError, "curriculum must be a Curriculum, an array of difficulties or"),
     ],
 )
 def test_bad_options(options, error, message):
@@ -147,7 +148,7 @@ def test_bad_data():
     broken = x.copy()
     broken[17, 2] = np.nan
     with pytest.raises(ValueError, match="x holds nan in row 17, column 2"):
-        t.fit(broken, y, epochs=1, progress=False, check_finite=True)
+        t.fit(broken, y, epochs=1, progress=False, feed=Feed(check_finite=True))
     with pytest.raises(ValueError, match="5"):
         t.fit(x[:, :5], y, epochs=1, progress=False)
     regression = Trainer(nn.Sequential(nn.Linear(6, 2)), nn.MSELoss(), optim.SGD())

@@ -56,7 +56,7 @@ def test_steps_that_try_one_thread_and_two_give_the_bits_of_one():
         single = [trainer.train_step(x[:64], y[:64]) for _ in range(20)]
         assert trainer.step == 80
         results.append((trainer.history["loss"], single, model.state_dict()))
-    (engine,) = {id(entry): entry for entry in trainer._engines.values()}.values()
+    (engine,) = {id(entry): entry for entry in trainer._runner._programs.values()}.values()
     with fastnn.num_threads(2):
         assert any(row["threads"] == 2 for row in engine.training.program.op_report(64))  # else nothing was tried
     assert results[0][:2] == results[1][:2]
@@ -80,7 +80,7 @@ def test_one_training_program_serves_batches_up_to_its_capacity():
     trainer = Trainer(model(), nn.CrossEntropyLoss(), optim.SGD())
     trainer.fit(x, y, epochs=1, batch_size=64, progress=False)  # 64 and 36 rows
     trainer.train_step(x[:17].copy(), y[:17])
-    assert len(trainer._engines) == 1
+    assert len(trainer._runner._programs) == 1
 
 
 def test_frozen_layer_has_no_gradient_ops():
@@ -90,7 +90,7 @@ def test_frozen_layer_has_no_gradient_ops():
         trainer = Trainer(net, nn.CrossEntropyLoss(), optim.SGD())
         with passes.disabled("fuse_bias_gradient", "fuse_input_gradient"):  # each gradient an op of its own, to count
             trainer.train_step(x, y)
-        (entry,) = trainer._engines.values()
+        (entry,) = trainer._runner._programs.values()
         training = entry.training
         names = [row["name"] for row in training.program.op_report(32)]
         return names, {id(parameter) for parameter, _ in training.gradients}

@@ -19,7 +19,14 @@ class Augment:
         return np.ascontiguousarray(images).reshape(len(rows), -1)
 
 
-def make_augment(options, made):
+def make_feed(options, made):
+    """How the rows of the fit are read and changed."""
+    from fastnn.training import Feed
+
+    return Feed(augment=_make_augment(options, made))
+
+
+def _make_augment(options, made):
     """The augmentation asked for, or None; a ValueError where the data are no square images."""
     if not options.augment:
         return None

@@ -64,7 +64,7 @@ def _fit(trainer, arrays, data, options):
     try:
         trainer.fit(*arrays["training"], epochs=options.epochs, batch_size=options.batch_size,
                     validation_data=arrays.get("validation"), callbacks=callbacks, max_time=options.max_time,
-                    augment=recipe.make_augment(options, data.preprocessing), resume=resume,
+                    feed=recipe.make_feed(options, data.preprocessing), resume=resume,
                     eval_train=not options.no_plot and len(arrays["training"][0]) <= _CURVE_ROWS)  # fmt: skip
         interrupted = trainer.history.stop_reason == "interrupted"
     except KeyboardInterrupt:
@@ -172,7 +172,7 @@ def train(options):
     _set_defaults(options, data)
     recipe.check_together(options, data)
     made = data.preprocessing
-    recipe.make_augment(options, made)
+    recipe.make_feed(options, made)
     _describe(data, options)
 
     arrays = _arrays(data, options.dtype)

@@ -4,7 +4,7 @@ import argparse
 
 import numpy as np
 
-from fastnn.cli.recipe import make_augment, make_callbacks, make_trainer
+from fastnn.cli.recipe import make_callbacks, make_feed, make_trainer
 
 
 def find_rate(options, made, arrays):
@@ -72,7 +72,7 @@ def run_search(options, given, made, arrays):
     print(f"search     {options.search} trials of up to {options.epochs} epochs", flush=True)
     batch = {} if "batch_size" in search.space else {"batch_size": options.batch_size}
     search.fit(*arrays["training"], validation_data=arrays["validation"], epochs=options.epochs,
-               augment=make_augment(options, made), **batch)  # fmt: skip
+               feed=make_feed(options, made), **batch)  # fmt: skip
     if not search.trials or search.trials[0]["score"] is None:
         raise ValueError("--search: no trial has a score; the loss ran away in all of them" if search.trials else
                          "--search: --max-time ended before a trial had one epoch")  # fmt: skip
@@ -103,7 +103,7 @@ def fit_ensemble(options, made, arrays):
     x, y = arrays["training"]
     bag = Bagging(_Factory(options, made, len(x)), options.ensemble, average="output", seed=options.seed)
     bag.fit(x, y, epochs=options.epochs, batch_size=options.batch_size, validation_data=arrays.get("validation"),
-            augment=make_augment(options, made), max_time=options.max_time,
+            feed=make_feed(options, made), max_time=options.max_time,
             callbacks=lambda: make_callbacks(options, arrays))  # fmt: skip
     first = bag.models[0]
     model = average_model([trainer.model for trainer in bag.models], np.dtype(first.model.dtype))

@@ -14,6 +14,8 @@ from .structure import flatten, unflatten
 from .symbols import ROWS, Dim, at, product
 from .trace import Graph, tracing
 
+_SCALARS = ("micro_step", "first_row", "divisor")  # of a step of gradients, by column; the last one if they accumulate
+
 
 def _trace(module, input_specs, dtype, training, seed):
     """(graph, input tensors, outputs as the forward returned them)."""
@@ -215,14 +217,16 @@ class TrainingProgram:
 
     recipe, updated = None, frozenset()
 
-    def __init__(self, plan, arena, gradients, inputs, index_id, loss, graph, capacity, label_checks):
+    def __init__(
+        self, plan, arena, gradients, inputs, index_id, loss, graph, capacity, label_checks, scalar_names
+    ):  # fmt: skip
         self.plan = plan
         self.arena = arena
         self.gradients = gradients
         self.inputs = inputs
         self.index_id = index_id
         self.capacity = capacity
-        self.scalar_names = ("micro_step", "first_row")
+        self.scalar_names = scalar_names
         self.needs_two_rows = graph.needs_two_rows
         self.label_checks = label_checks
         self.dtype = graph.dtype
@@ -232,8 +236,8 @@ class TrainingProgram:
         self.program = None if self.segmented else plan.segments[0].program
 
     def run_steps(
-        self, update, externals, index, offsets, gradient_scalars, update_scalars, update_every, losses, stop, seconds,
-        check_nan,
+        self, update, externals, index, offsets, gradient_scalars, update_scalars, updates, losses, stop, seconds,
+        check_nan, ledger=None,
     ):  # fmt: skip
         """Many steps in one call; the arguments of _native.run_steps without the ids. Returns the steps done."""
         if not self.segmented:
@@ -241,13 +245,13 @@ class TrainingProgram:
 
             return _native.run_steps(
                 self.program, update, externals, self.index_id, index, offsets, gradient_scalars, update_scalars,
-                update_every, self.loss_id, losses, stop, seconds, check_nan,
+                updates, self.loss_id, losses, stop, seconds, check_nan, ledger,
             )  # fmt: skip
         from .segmented import run_steps
 
         return run_steps(
-            self, update, externals, index, offsets, gradient_scalars, update_scalars, update_every, losses, stop,
-            seconds, check_nan,
+            self, update, externals, index, offsets, gradient_scalars, update_scalars, updates, losses, stop,
+            seconds, check_nan, ledger,
         )  # fmt: skip
 
     def with_steps(self, steps):
@@ -344,7 +348,8 @@ def build_training(
     gather : bool
         Rows are picked by an index; False: the externals are the batch itself.
     accumulate : bool
-        Gradients are added to the arena. Whoever applies them clears it afterwards.
+        Gradients are multiplied by the step scalar "divisor" (the batch's own, so that they are those of the sum of
+        its rows) and added to the arena. Whoever applies them clears it afterwards.
     seed : int
         Key of dropout's stream.
 
@@ -373,7 +378,10 @@ def build_training(
 
 def _finish_training(graph, value, specs, capacity, gather, accumulate, disabled):
     trainable = [(p, t) for p, t in graph.parameters.values() if p.requires_grad]
-    found = gradients([value], [graph.constant(1.0)], [t for _, t in trainable])
+    seed = graph.constant(1.0)
+    if accumulate:
+        seed = graph.emit("step_scalar", (), {"column": _SCALARS.index("divisor")}, [((), "real")]).outputs[0]
+    found = gradients([value], [seed], [t for _, t in trainable])
     pairs = [(p, g) for (p, _), g in zip(trainable, found, strict=True) if g is not None]
     effects = [t for _, t in graph.states.values()]
     tensors = run_passes(graph, [value, *(g for _, g in pairs), *effects], disabled)
@@ -423,8 +431,9 @@ class _Recipe:
         ).finish(self.capacity)
         names = {id_: spec[0] for id_, spec in self.specs.items()}
         checks = [(names[id(node.outputs[0])], classes, ignore) for node, classes, ignore in graph.label_checks]
+        scalars = _SCALARS if self.accumulate else _SCALARS[:2]
         return TrainingProgram(
-            plan, self.arena, found, source.buffers, source.index, value, graph, self.capacity, checks
+            plan, self.arena, found, source.buffers, source.index, value, graph, self.capacity, checks, scalars
         )
 
 

@@ -11,8 +11,8 @@ from .symbols import at
 
 
 def run_steps(
-    training, update, externals, index, offsets, gradient_scalars, update_scalars, update_every, losses, stop, seconds,
-    check_nan,
+    training, update, externals, index, offsets, gradient_scalars, update_scalars, updates, losses, stop, seconds,
+    check_nan, ledger,
 ):  # fmt: skip
     """Run steps until the end, the stop flag, a NaN loss (if asked) or the time; returns how many were done."""
     started = time.perf_counter()
@@ -24,9 +24,14 @@ def run_steps(
             given[training.index_id] = index[offsets[step] : offsets[step + 1]]
         scalars = tuple(gradient_scalars[step]) if gradient_scalars is not None else (0.0, 0.0)
         losses[step] = one_step(training, rows, given, scalars)
-        if update is not None and (step + 1) % max(update_every, 1) == 0:
-            update.run(1, {}, tuple(update_scalars[step]) if update_scalars is not None else ())
         done = step + 1
+        ends = updates is None or bool(updates[step])
+        if update is not None and ends:
+            update.run(1, {}, tuple(update_scalars[step]) if update_scalars is not None else ())
+        if ledger is not None:
+            ledger.enter_step(rows, scalars[2] if len(scalars) > 2 else 0.0, update is not None and ends)
+        if not ends:
+            continue
         if (stop is not None and stop[0]) or (check_nan and not np.isfinite(losses[step])):
             break
         if seconds > 0 and time.perf_counter() - started > seconds:

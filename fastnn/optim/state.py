@@ -33,14 +33,15 @@ class Slots(_native.Stepped):
         return Slots, (self.arrays, self.steps)
 
 
-class OptimizerState:
+class OptimizerState(_native.Clocked):
     """{parameter name: Slots} for one kind of optimizer; grows as parameters are first trained."""
 
-    def __init__(self):
-        self.kind = None
-        self.slots = {}
-        self.clock = 0  # counts the advances of all programs together
-        self.generation = 0  # counts the times that slots were forgotten
+    def __init__(self, kind=None, slots=None):
+        self.kind = kind
+        self.slots = {} if slots is None else slots
+
+    def __reduce__(self):
+        return OptimizerState, (self.kind, self.slots)
 
     def start(self, optimizer):
         """Forget the slots if they belong to another kind of optimizer."""

@@ -1,6 +1,6 @@
 """The update program (decision 5): one "optimizer" op per parameter, its scalars taken from the step's scalar row.
 
-    [scale, clip, max norm of the gradient] [one segment per kind of parameter: the row's scalars, what all rows share]
+    [scale, clip, limits of the norm] [one segment per kind of parameter: the row's scalars, what all rows share]
 
 Clipping by global norm is an op before them, over the arena that holds all gradients; max-norm one behind the update
 of its parameter.
@@ -19,8 +19,8 @@ from .state import code_of, row_of
 _DTYPE_CODES = {np.dtype(np.float32): 0, np.dtype(np.float64): 1}
 _ROW_SCALARS = 8  # h0..h7 of the native op
 _STATE_SLOTS = 3
-_SCALE, _CLIP, _CLIP_NORM = 0, 1, 2  # columns that all segments share
-_SHARED_COLUMNS = 3
+_SCALE, _CLIP, _CLIP_NORM, _CLIP_OF_NORM = range(4)  # columns that all segments share
+_SHARED_COLUMNS = 4
 _L1, _DECAY, _DECOUPLED, _SHARE, _MAX_NORM = range(5)  # of a segment, behind the row's own scalars
 _COMMON_COLUMNS = 5
 
@@ -44,12 +44,15 @@ class Update:
     program : native program
     width : int
         Scalars per step.
+    ledger : _native.Ledger
+        What its steps are entered into; set by whoever makes them.
     """
 
-    def __init__(self, optimizer, state, items, dtype, *, arena=None, limits=None, averages=None):
+    def __init__(self, optimizer, state, items, dtype, *, arena=None, limits=None, averages=None, clears=False):
         """items: list of (name, parameter, gradient array in the parameter's storage layout); arena: the array that
-        holds these gradients, for clipping by norm; averages: WeightAverage, for averaged weights."""
-        self.state = state
+        holds these gradients, for clipping by norm; averages: WeightAverage, for averaged weights; clears: the arena
+        is zero after the update, for gradients that are added to it."""
+        self.state, self.clears = state, clears
         self.follow(optimizer, limits or Limits())
         self.signature = self.signature_of(optimizer, self.limits)
         self.averages = averages if averages is not None else WeightAverage()
@@ -64,7 +67,6 @@ class Update:
             self._add_parameter(state, name, parameter, gradient)
         self.width = _SHARED_COLUMNS + self.columns * len(self.segments)
         self.program = self.compile()
-        self._clock = state.clock
         self._generation = state.generation
 
     def compile(self, without=frozenset()):
@@ -76,6 +78,8 @@ class Update:
         for parameter, segment, arrays, limited in self.parts:
             if id(parameter) not in without:
                 self._add_ops(parameter, segment, arrays, limited)
+        if self.clears:
+            self.builder.op("fill", (self._external(self.arena),), (self.arena.size,), (0.0,))
         program = self.builder.finish(1)
         for buffer, array in self.bindings:
             program.bind(buffer, array)
@@ -121,7 +125,7 @@ class Update:
 
     def _add_clip(self, arena):
         self.factor = self.builder.persistent(16, "clip factor")
-        scalars = (_native.Slot(_CLIP_NORM), _native.Slot(_CLIP))
+        scalars = (_native.Slot(_CLIP_NORM), _native.Slot(_CLIP_OF_NORM))
         self.builder.op("clip_norm", (self._external(arena), self.factor), (arena.size,), scalars)
 
     def _add_parameter(self, state, name, parameter, gradient):
@@ -186,7 +190,7 @@ class Update:
         if the slots were forgotten, because the trainer has had another kind of optimizer."""
         if self._generation != self.state.generation:
             return False
-        if self._clock == self.state.clock:
+        if self.ledger.clock == self.state.clock:
             return True
         for slots, average, segment in self.slots:
             first, its_average = self.segments[segment][2:]
@@ -194,13 +198,16 @@ class Update:
                 return False
         return True
 
-    def _shared(self):
-        limits = self.limits
-        return [
-            -1.0 if self.optimizer.maximize else 1.0,
-            inf if limits.clip_value is None else limits.clip_value,
-            inf if limits.clip_norm is None else limits.clip_norm,
-        ]
+    def _shared(self, divisors):
+        """The columns that all segments share. The norm is that of the gradients as they lie in memory: its limits are
+        multiplied by what these are divided by."""
+        limits, sign = self.limits, -1.0 if self.optimizer.maximize else 1.0
+        clip = inf if limits.clip_value is None else limits.clip_value
+        norm = inf if limits.clip_norm is None else limits.clip_norm
+        if divisors is None:
+            return [sign, clip, norm, clip]
+        divisors = np.where(divisors > 0, divisors, 1.0)  # of no rows: their gradients are zero
+        return [sign / divisors, clip, norm * divisors, clip * divisors]
 
     def _values(self, segment, count, rate=None):
         """A segment's columns: a number for all steps, or one for each."""
@@ -221,14 +228,17 @@ class Update:
         decoupled = 1.0 if options["decoupled_weight_decay"] else 0.0
         return values + [options["l1"], options["weight_decay"], decoupled, shares, inf if limit is None else limit]
 
-    def rows(self, count, rate=None):
+    def rows(self, count, rate=None, divisors=None):
         """The scalar rows of the next `count` steps, float64 (count, width).
 
         rate : StepRates, optional
             The schedule: one rate per step for a group's base rate, and one momentum if it moves that too.
+        divisors : float64 array (count,), optional
+            What the gradients in memory are divided by.
         """
         table = np.empty((count, self.width))
-        table[:, :_SHARED_COLUMNS] = self._shared()
+        for column, value in enumerate(self._shared(divisors)):
+            table[:, column] = value
         column = _SHARED_COLUMNS
         for segment in self.segments:
             values = self._values(segment, count, rate)
@@ -240,10 +250,3 @@ class Update:
     def counters(self):
         """Whatever counts the steps of a parameter, as a tuple of _native.Stepped."""
         return tuple([slots for slots, _, _ in self.slots] + [own for _, own, _ in self.slots if own is not None])
-
-    def advance(self, count):
-        """Count steps that have been made."""
-        self.state.clock += 1
-        self._clock = self.state.clock
-        for counter in self.counters():
-            counter.steps += count

@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from ..jobs import run_jobs
-from ..training.batches import split_rows
+from ..training.feed.rows import split_rows
 from ..training.progress import make_counter
 from .space import check_space, coarse_to_fine, sample
 from .study import Study, fingerprint

@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from ..training.callbacks import Callback, EarlyStopping, TerminateOnNaN
+from ..training.feed.options import as_feed
 
 # Parameters of this name go to Trainer.fit, and to the factory too if it takes them.
 _FIT_PARAMETERS = ("batch_size", "class_weight", "shuffle")
@@ -104,6 +105,7 @@ class RunTrial:
         if job.epochs < 1:
             raise ValueError("say how many epochs a trial shall train: search.fit(x, y, epochs=...)")
         own = options.pop("callbacks", None)
+        feed = as_feed(options.pop("feed", None)).with_rows(self.rows)
         callbacks = [TerminateOnNaN(), *(() if own is None else own()), *slot.callbacks()]
         stop = None
         if self.patience is not None:
@@ -115,7 +117,7 @@ class RunTrial:
         watched = stop is not None or own is not None or isinstance(trainer.scheduler, Callback)
         each_epoch = watched or not self.monitor.startswith("val_")
         with slot.watch(trainer):
-            trainer.fit(self.x, self.y, rows=self.rows, validation_data=self.validation if each_epoch else None,
+            trainer.fit(self.x, self.y, feed=feed, validation_data=self.validation if each_epoch else None,
                         epochs=job.epochs - job.done, callbacks=callbacks, progress=False, **options)  # fmt: skip
         history = trainer.history
         job.done = trainer.epoch

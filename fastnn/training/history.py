@@ -66,11 +66,12 @@ class History:
 
     def add(self, epoch, values):
         """Append one epoch; columns that are new or absent are filled with None."""
-        self.epoch.append(epoch)
+        before = len(self.epoch)
         for name in values:
-            self.columns.setdefault(name, [None] * (len(self.epoch) - 1))
+            self.columns.setdefault(name, [None] * before)
         for name, column in self.columns.items():
-            column.append(values.get(name))
+            column[before:] = [values.get(name)]  # whatever an exception has left there
+        self.epoch.append(epoch)
 
     def amend(self, values):
         """Overwrite and extend the row of the last epoch."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..validation import check_count
-from .snapshot import preserved
+from .state import preserved
 from .units import SATURATING, unit_statistics
 
 _GOOD_RATIO = (1e-4, 1e-2)  # of ||update|| / ||w||

@@ -4,11 +4,12 @@ import numpy as np
 
 from ..threads import num_threads
 from ..validation import check_count
-from .batches import batch_offsets, check_batch_size, epoch_order
-from .engine import find_engine
-from .snapshot import preserved
-from .sources import Data, validation_part
-from .visible import is_visible, run_visible
+from .evaluation import evaluation_of
+from .feed.dataset import Data
+from .feed.epoch_steps import mean_loss
+from .feed.rows import batch_offsets, check_batch_size, epoch_order
+from .groups import Batches
+from .state import preserved
 
 _PART = 8  # batches between two looks at the loss
 _VALIDATIONS = 40  # about so many measurements of the validation loss
@@ -176,8 +177,8 @@ def lr_find(
     rates = _rates(start, end, steps)
     if isinstance(divergence, str) or not divergence > 1:
         raise ValueError(f"lr_find: divergence must be a number above 1, got {divergence!r}")
-    data = Data(trainer, x, y, sample_weight, None, False)
-    validation = validation_part(trainer, validation_data, False)
+    data = Data(trainer, x, y, sample_weight)
+    validation = evaluation_of(trainer, validation_data)
     size = check_batch_size(batch_size, data.rows)
     with trainer.model._guard.writing(), preserved(trainer), num_threads(trainer.num_threads):
         return _run(trainer, data, validation, rates, size, divergence)
@@ -210,31 +211,29 @@ def _run(trainer, data, validation, rates, size, divergence):
         return now * (base / own) if own > 0 else now
 
     trainer.scheduler = raised
-    engine = find_engine(
-        trainer, data.names, data.arrays, data.target, data.spec, data.weight is not None, min(size + 1, data.rows)
+    runner, per_step = trainer._runner, trainer.accumulate
+    program = runner.program(
+        data.names, data.arrays, data.target, data.spec, data.weight is not None, min(size + 1, data.rows)
     )
-    engine.check_rows(size)
-    per_step = trainer.accumulate if is_visible(trainer) else 1
-    order, offsets = _order(trainer, data, size, len(rates) * per_step, engine.training.needs_two_rows)
-    externals = engine.externals(data.arrays, data.target, data.weight)
+    program.check_rows(size)
+    order, offsets = _order(trainer, data, size, len(rates) * per_step, program.training.needs_two_rows)
+    divisors = data.divisors(order, offsets)
+    externals = program.externals(data.arrays, data.target, data.weight)
     losses, measured, at, diverged = np.zeros(len(rates)), [], 0, False
     every = max(1, len(rates) // _VALIDATIONS)
     while at < len(rates) and not diverged:
         count = min(_PART if validation is None else every, len(rates) - at)
-        if is_visible(trainer):
-            count, part = 1, np.zeros(per_step)
-            window = offsets[at * per_step : (at + 1) * per_step + 1]
-            run_visible(engine, externals, order, window, part, np.diff(window))
-            losses[at] = part.mean()
-        else:
-            part, stop = slice(at, at + count), trainer._stop_flag
-            done = engine.run(externals, order, offsets[at : at + count + 1], losses[part], 0.0, True, stop=stop)
-            diverged = done < count
-            count = done
-        at += count
+        part = slice(at * per_step, (at + count) * per_step)
+        window, no_ends = offsets[part.start : part.stop + 1], np.zeros(0, np.int64)
+        batches = Batches(order, window, np.zeros(count * per_step), divisors[part], no_ends)
+        made = runner.run(program, externals, batches, check_nan=True, stop=trainer._stop_flag) // per_step
+        for i in range(made):
+            group = slice(i * per_step, (i + 1) * per_step)
+            losses[at + i] = mean_loss(batches.losses[group], batches.divisors[group], program.sums)
+        diverged = made < count
+        at += made
         if validation is not None and at % every == 0:
-            x, target, spec, weight = validation
-            measured.append((rates[at - 1], trainer._measure(x, target, spec, weight)["loss"]))
+            measured.append((rates[at - 1], validation.measure(trainer)["loss"]))
         diverged = diverged or _ran_away(losses[:at], divergence)
     curve = None
     if measured:

@@ -10,10 +10,8 @@ from ..graph.limits import limits
 from ..graph.profile import Profile, profile_plan, profile_program
 from ..nn.arrays import split_inputs
 from ..threads import num_threads as thread_limit
-from .engine import find_engine
-from .pair import Pair
+from .step_program import FusedPrograms
 from .targets import prepare_target, prepare_weight
-from .visible import is_visible
 
 _SPAN = 0.03  # seconds of steps that are timed as one call
 _SPANS = 7
@@ -84,31 +82,33 @@ def profile(trainer, x, y, batch_size, sample_weight, repeats):
         )
     target, spec = prepare_target(y, trainer.loss, trainer._output_shape(names, arrays), total, trainer.model.dtype)
     weight = None if sample_weight is None else prepare_weight(sample_weight, total, trainer.model.dtype, trainer.loss)
-    engine = find_engine(trainer, names, arrays, target, spec, weight is not None, rows)
-    pair = Pair(engine.training, engine.update, fuse=False) if is_visible(trainer) else engine.pair()
-    engine.check_rows(rows)
-    externals = engine.externals(arrays, target, weight)
+    step = trainer._runner.program(names, arrays, target, spec, weight is not None, rows)
+    programs = step.programs()
+    if trainer.gradient_hook is not None:
+        programs = FusedPrograms(step.training, step.update, fuse=False)
+    step.check_rows(rows)
+    externals = step.externals(arrays, target, weight)
     order = np.random.default_rng(trainer.seed).permutation(total)[: total // rows * rows]
-    with trainer.model._guard.writing(), thread_limit(trainer.num_threads), _unchanged(pair):
-        scalars = engine.gradient_rows(1), engine.update.rows(1, trainer._rate())
-        ops = _gradient_ops(pair, externals, order[:rows], scalars, repeats)
-        ops += _update_ops(engine, pair, scalars[1], repeats)
-        wall = _wall(engine, pair, externals, order, rows, repeats)
+    with trainer.model._guard.writing(), thread_limit(trainer.num_threads), _unchanged(programs):
+        scalars = step.gradient_rows(1), step.update.rows(1, trainer._rate())
+        ops = _gradient_ops(programs, externals, order[:rows], scalars, repeats)
+        ops += _update_ops(step, programs, scalars[1], repeats)
+        wall = _wall(step, programs, externals, order, rows, repeats)
         machine = limits(trainer.model.dtype)
     what = f"a training step of {rows} rows with {type(trainer.optimizer).__name__}"
-    return Profile(what, ops, machine, wall, memory_of(trainer, engine, pair))
+    return Profile(what, ops, machine, wall, memory_of(trainer, step, programs))
 
 
-def _programs(pair):
-    gradients = [segment.program for segment in pair.training.plan.segments if segment.program is not None]
-    return [*gradients, pair.update]
+def _natives(programs):
+    gradients = [segment.program for segment in programs.training.plan.segments if segment.program is not None]
+    return [*gradients, programs.update]
 
 
 @contextmanager
-def _unchanged(pair):
+def _unchanged(programs):
     """Whatever the programs write is as before when the block ends."""
     bound = {}
-    for program in _programs(pair):
+    for program in _natives(programs):
         bound.update((id(array), array) for array in program.bound_arrays().values())
     kept = [(array, array.copy()) for array in bound.values() if array.flags.writeable]
     try:
@@ -118,35 +118,35 @@ def _unchanged(pair):
             array[...] = before
 
 
-def _gradient_ops(pair, externals, index, scalars, repeats):
-    given = dict(pair.externals(externals))
-    if pair.training.index_id is not None:
-        given[pair.training.index_id] = np.ascontiguousarray(index, np.int64)
-    return profile_plan(pair.training.plan, len(index), {}, given, tuple(pair.scalars(*scalars)[0]), repeats)
+def _gradient_ops(programs, externals, index, scalars, repeats):
+    given = dict(programs.externals(externals))
+    if programs.training.index_id is not None:
+        given[programs.training.index_id] = np.ascontiguousarray(index, np.int64)
+    return profile_plan(programs.training.plan, len(index), {}, given, tuple(programs.scalars(*scalars)[0]), repeats)
 
 
-def _update_ops(engine, pair, scalars, repeats):
-    program, kind = pair.update, engine.trainer.optimizer.kind
-    names = {id(parameter.storage): (name, parameter.shape) for name, parameter, _ in engine.items}
+def _update_ops(step, programs, scalars, repeats):
+    program, kind = programs.update, step.trainer.optimizer.kind
+    names = {id(parameter.storage): (name, parameter.shape) for name, parameter, _ in step.items}
     arrays = program.bound_arrays()
     described = []
     for entry, used in zip(program.op_report(0), program.op_buffers(0, {}), strict=True):
         name, shape = names.get(id(arrays.get(next(iter(used)))), ("gradients", ()))
         what = kind if entry["name"] == "optimizer" else entry["name"]
         described.append({**entry, "label": f"{name} {what}", "shape": shape_text(shape) if shape else ""})
-    return profile_program(program, described, engine.trainer.model.dtype, 0, {}, tuple(scalars[0]), repeats)
+    return profile_program(program, described, step.trainer.model.dtype, 0, {}, tuple(scalars[0]), repeats)
 
 
-def _wall(engine, pair, externals, order, rows, repeats):
+def _wall(step, programs, externals, order, rows, repeats):
     """Median seconds of a step among several native calls of many steps."""
-    rate = engine.trainer._rate()
+    rate = step.trainer._rate()
 
     def run(count):
         index = np.ascontiguousarray(np.resize(order, count * rows), np.int64)
         offsets = np.arange(count + 1, dtype=np.int64) * rows
-        scalars, losses = engine.gradient_rows(count), np.empty(count)
+        scalars, losses = step.gradient_rows(count), np.empty(count)
         start = time.perf_counter()
-        pair.run_steps(externals, index, offsets, scalars, engine.update.rows(count, rate), losses)
+        programs.run_steps(externals, index, offsets, scalars, step.update.rows(count, rate), losses)
         return (time.perf_counter() - start) / count
 
     run(2)
@@ -154,18 +154,18 @@ def _wall(engine, pair, externals, order, rows, repeats):
     return float(np.median([run(count) for _ in range(max(3, min(_SPANS, repeats)))]))
 
 
-def memory_of(trainer, engine, pair):
-    """The MemoryUse of an engine's step."""
-    programs = _programs(pair)
+def memory_of(trainer, step, programs):
+    """The MemoryUse of a step's step."""
+    natives = _natives(programs)
     tensors = {id(t): t for _, t in trainer.model._all_named_tensors()}
-    slots = trainer._optimizer_state.slots.values()
+    slots = trainer.state.optimizer_state.slots.values()
     state = sum(array.nbytes for slot in slots for array in slot.arrays.values())
-    state += sum(average.array.nbytes for _, average, _ in engine.update.slots if average is not None)
+    state += sum(average.array.nbytes for _, average, _ in step.update.slots if average is not None)
     return MemoryUse(
         weights=sum(t.storage.nbytes for t in tensors.values()),
-        gradients=sum(view.nbytes for _, view in pair.training.gradients),
+        gradients=sum(view.nbytes for _, view in programs.training.gradients),
         state=state,
-        activations=sum(program.workspace_bytes for program in programs),
-        scratch=sum(program.scratch_bytes for program in programs),
-        least_activations=sum(program.lower_bound_bytes for program in programs),
+        activations=sum(program.workspace_bytes for program in natives),
+        scratch=sum(program.scratch_bytes for program in natives),
+        least_activations=sum(program.lower_bound_bytes for program in natives),
     )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .bias import bias_variance
+from .feed.options import as_feed
 
 
 class LearningCurve:
@@ -63,6 +64,7 @@ def learning_curve(factory, x, y, *, validation_data, sizes=(0.1, 0.2, 0.4, 0.7,
     """
     from .trainer import Trainer
 
+    feed = as_feed(options.pop("feed", None))
     total = len(y)
     counts = [_rows(size, total) for size in sizes]
     if not counts:
@@ -74,7 +76,7 @@ def learning_curve(factory, x, y, *, validation_data, sizes=(0.1, 0.2, 0.4, 0.7,
         if not isinstance(trainer, Trainer):
             raise TypeError(f"learning_curve: factory must return a new Trainer, got {type(trainer).__name__}")
         rows = np.sort(order[:count])
-        trainer.fit(x, y, epochs=epochs, rows=rows, progress=False, **options)
+        trainer.fit(x, y, epochs=epochs, feed=feed.with_rows(rows), progress=False, **options)
         train.append(trainer.evaluate(_take(x, rows), np.asarray(y)[rows]))
         weight = validation_data[2] if len(validation_data) == 3 else None
         validation.append(trainer.evaluate(validation_data[0], validation_data[1], sample_weight=weight))

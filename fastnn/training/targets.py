@@ -119,8 +119,9 @@ def _takes_weights(loss):
     return True
 
 
-def prepare_weight(weight, rows, dtype, loss):
-    """Sample weights as a contiguous array of the model's dtype; finite, >= 0 and not all zero."""
+def prepare_weight(weight, rows, dtype, loss, *, zeros=False):
+    """Sample weights as a contiguous array of the model's dtype; finite, >= 0 and not all zero (unless `zeros`: one
+    batch among others)."""
     if not _takes_weights(loss):
         raise TypeError("the loss takes no sample weights: define it as loss(output, target, sample_weight)")
     try:
@@ -133,7 +134,7 @@ def prepare_weight(weight, rows, dtype, loss):
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
         raise ValueError(f"sample_weight {weight[first]} of row {first} is not a finite number >= 0")
-    if rows and not weight.any():
+    if rows and not zeros and not weight.any():
         raise ValueError("all sample weights are zero")
     return weight
 

@@ -2,20 +2,22 @@
 
 import numpy as np
 
-from ..nn.arrays import split_inputs
 from ..nn.losses import meaning_of
 from ..nn.module import Module
 from ..nn.predict import predict_mc
 from ..optim.base import Optimizer
-from ..optim.ewma import WeightAverage
 from ..optim.lr_scheduler.base import StepRates
-from ..optim.state import OptimizerState
 from ..threads import num_threads as thread_limit
 from ..validation import check_count, check_function, check_positive
 from .callbacks.base import Callback
+from .evaluation import ArrayEvaluation, StreamEvaluation
+from .feed.batch import is_batches
+from .feed.dataset import Data
+from .feed.options import Feed
 from .history import History
 from .metrics import measure, resolve
-from .step import careful_step
+from .runner import StepRunner
+from .state import TrainerState
 from .targets import LABELS, prepare_target, prepare_weight
 
 
@@ -37,14 +39,15 @@ class Trainer:
     clip_grad_norm, clip_grad_value : float, optional
         Clip gradients by value to ``[-v, v]``, then by global norm, exactly ``g * u / ||g||`` if ``||g|| > u``.
     accumulate : int, default 1
-        Batches per update; their mean gradients are weighted by their rows (or sample weights). This and
-        `gradient_hook` make gradients visible to Python between the two native programs, which costs some microseconds
-        per batch.
+        Batches per update, in `fit` on arrays and iterables and in `train_step`; fewer at the end of an epoch.
+        Their gradients are added as sums over rows and divided once, before clipping, by the loss's own divisor of all
+        their rows (weights counted, ignored labels not): the step of the one large batch.
     ema : float, optional
         Keep an average of the weights with this decay, such as 0.999: ``v = ema * v + (1 - ema) * w`` after every
         update, divided by ``1 - ema**t`` (see `averaged` and `averaged_state_dict`).
     gradient_hook : callable ({name: gradient array in logical shape}), optional
-        May change the gradients in place before the update.
+        May change the gradients (means, also with `accumulate`) in place before the update. Costs a return to Python
+        per update.
     num_threads : int, optional
         Threads for this trainer's native calls; default: see ``fastnn.set_num_threads``.
     seed : int, default 0
@@ -101,30 +104,43 @@ class Trainer:
         self.gradient_hook = gradient_hook
         self.num_threads = num_threads
         self.seed = int(seed)
-        self.epoch = 0
-        self.step = 0
-        self.micro_step = 0
-        self.history = History()
-        self._optimizer_state = OptimizerState()
-        self._average = WeightAverage()
-        self._holds_average = False
+        self.state = TrainerState()
+        self._runner = StepRunner(self)
         self._fit = None  # the Fit that is running
-        self._position = None  # where inside a fit the checkpoint stood that was loaded
-        self._engines = {}
-        self._step_plans = []
         self._stop_flag = np.zeros(1, np.int32)
 
     def __setattr__(self, name, value):
         changed = name in ("loss", "model") and self.__dict__.get(name, value) is not value
         object.__setattr__(self, name, value)
         if changed:
-            self._forget_programs()
+            self._runner.forget()
             if name == "model":  # the moments and averages are those of the other one's parameters
-                self._optimizer_state, self._average = OptimizerState(), WeightAverage()
+                self.state.forget_moments()
 
     def __getstate__(self):
         # programs are compiled again where they are needed; a copy made by a callback is not inside the fit
-        return {**self.__dict__, "_engines": {}, "_step_plans": [], "_fit": None}
+        return {**self.__dict__, "_runner": None, "_fit": None}
+
+    def __setstate__(self, values):
+        self.__dict__.update(values)
+        self._runner = StepRunner(self)
+
+    # ---- what has been trained ---------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return self.state.epoch
+
+    @property
+    def step(self) -> int:
+        """Updates made."""
+        return self.state.step
+
+    @property
+    def history(self) -> History:
+        """What happened in each epoch."""
+        return self.state.history
 
     # ---- training ----------------------------------------------------------------------------------------------
 
@@ -139,17 +155,16 @@ class Trainer:
         validation_split=None,
         sample_weight=None,
         class_weight=None,
-        rows=None,
         shuffle=True,
         callbacks=(),
         progress=True,
         max_time=None,
+        max_steps=None,
         eval_train=False,
-        check_finite=False,
+        validation_every=1,
         resume=None,
-        augment=None,
-        curriculum=None,
-    ):
+        feed: Feed | None = None,
+    ) -> History:
         """Train for a number of epochs.
 
         Parameters
@@ -173,9 +188,6 @@ class Trainer:
         class_weight : dict, sequence or "balanced", optional
             Multiplies the sample weights by one weight per class; class labels only. The validation loss is weighted by
             class as well, so that both are one quantity; metrics never are.
-        rows : integer array (n,), optional
-            Train on these rows of x and y alone, on each as often as it is named: a bootstrap sample, a fold. Nothing
-            is copied, so that many trainers share one data set. Not together with `validation_split`.
         shuffle : {True, "once", False}
             A new order per epoch, one order for all epochs, the order given.
         callbacks : sequence of Callback
@@ -183,20 +195,19 @@ class Trainer:
             A bar on a terminal or in a notebook; elsewhere now and then a line through the logger "fastnn".
         max_time : float, optional
             Seconds after which the fit ends, at a step boundary.
+        max_steps : int, optional
+            Updates after which the fit ends.
         eval_train : bool
             Add the loss and metrics of the training rows in inference mode (``train_loss``, ...).
-        check_finite : bool
-            Refuse NaN and infinity in x, y before the first step.
+        validation_every : int, default 1
+            Measure on the validation data after every so many epochs, and after the last.
         resume : str or path-like, optional
             Continue from this checkpoint if the file exists, else begin: a script that is run again after a crash goes
             on where it was. If the checkpoint was written inside a fit (by `ModelCheckpoint`), that fit is continued:
             ``epochs`` counts from its beginning.
-        augment : callable (images, seed=, first=) -> images, optional
-            Such as ``data.augment.Compose(...)``: changes every batch before it is trained on, by all threads. What
-            happens to a row depends on the trainer's seed, the epoch, and the row's place in the epoch's order only.
-        curriculum : training.Curriculum, array (rows,), or callable epoch -> row numbers, optional
-            Which rows an epoch trains on: the easiest share, all of them in order of difficulty (array), or what the
-            function says.
+        feed : training.Feed, optional
+            Which rows an epoch trains on, in which order of difficulty, and how they are changed: ``Feed(rows=,
+            augment=, curriculum=, check_finite=)``.
 
         Returns
         -------
@@ -209,7 +220,7 @@ class Trainer:
         ValueError, TypeError, IndexError
             About the data, before the first write.
         """
-        from .loop import fit
+        from .fit import fit
 
         return fit(
             self,
@@ -221,16 +232,15 @@ class Trainer:
             validation_split=validation_split,
             sample_weight=sample_weight,
             class_weight=class_weight,
-            rows=rows,
             shuffle=shuffle,
             callbacks=callbacks,
             progress=progress,
             max_time=max_time,
+            max_steps=max_steps,
             eval_train=eval_train,
-            check_finite=check_finite,
+            validation_every=validation_every,
             resume=resume,
-            augment=augment,
-            curriculum=curriculum,
+            feed=feed,
         )
 
     def stop(self):
@@ -251,12 +261,19 @@ class Trainer:
         float
             The loss of the batch in training mode, before the update.
         """
-        if sample_weight is None:
-            for plan in self._step_plans:
-                loss = plan.run(self, x, y)
-                if loss is not None:
-                    return loss
-        return careful_step(self, x, y, sample_weight)
+        return self._runner.step(x, y, sample_weight)
+
+    def end_epoch(self) -> None:
+        """End an epoch of a loop of `train_step`: what is open is updated, and schedules by the epoch go on.
+
+        Notes
+        -----
+        ``trainer.epoch`` grows by one. With ``accumulate=k`` the batches that wait for others make their update now.
+        """
+        if self._fit is not None:
+            raise RuntimeError("end_epoch is for loops of train_step: fit ends its epochs itself")
+        self._runner.close_update()
+        self.state.epoch += 1
 
     def _output_shape(self, names, arrays):
         """Shape of the model's output without rows, or None for several outputs; one row is predicted to see it."""
@@ -274,11 +291,6 @@ class Trainer:
         step = np.array([max(self.step - 1, 0)], dtype=np.int64)
         return float(np.ravel(schedule(self.optimizer.lr, step, self.epoch))[0])
 
-    def _forget_programs(self):
-        """Drop everything compiled, because the arrays of the optimizer's state are about to be replaced."""
-        self._engines = {}
-        self._step_plans = []
-
     def _rate(self):
         """The schedule from the next step on, or None."""
         schedule = self._schedule()
@@ -290,7 +302,7 @@ class Trainer:
 
     # ---- measuring ---------------------------------------------------------------------------------------------
 
-    def evaluate(self, x, y, *, sample_weight=None):
+    def evaluate(self, x, y=None, *, sample_weight=None) -> dict[str, float]:
         """Return {"loss": float, metric: float, ...} in inference mode.
 
         The loss is the mean per row, weighted by class and sample weights, whatever its reduction. Metrics count every
@@ -299,26 +311,29 @@ class Trainer:
         Parameters
         ----------
         x, y, sample_weight
-            As in `fit`.
+            As in `fit`; x may be an iterable of ``(x, y[, weight])`` batches.
+
         """
-        names, arrays = split_inputs(x)
-        if len(arrays[0]) == 0:
-            raise ValueError("evaluate: x has no rows")
-        shape = self._output_shape(names, arrays)
-        target, spec = prepare_target(y, self.loss, shape, len(arrays[0]), self.model.dtype)
-        weight = (
-            None
-            if sample_weight is None
-            else prepare_weight(sample_weight, len(arrays[0]), self.model.dtype, self.loss)
-        )
-        return self._measure(x, target, spec, weight)
+        if y is None and is_batches(x):
+            return StreamEvaluation(x).measure(self)
+        return ArrayEvaluation.of(Data(self, x, y, sample_weight, what="evaluate: ")).measure(self)
 
     def _measure(self, x, target, spec, weight):
         with thread_limit(self.num_threads):
-            output = self.model.predict(x)
-            if spec != LABELS and isinstance(output, np.ndarray):
-                target = np.ascontiguousarray(target, dtype=output.dtype)
-            loss = self.loss(output, target) if weight is None else self.loss(output, target, sample_weight=weight)
+            return self._measured(self.model.predict(x), target, spec, weight)
+
+    def _measure_outputs(self, output, y, sample_weight):
+        """The same from outputs that are there and a target that was not looked at yet."""
+        rows, dtype = len(output), self.model.dtype
+        target, spec = prepare_target(y, self.loss, output.shape[1:], rows, dtype)
+        weight = None if sample_weight is None else prepare_weight(sample_weight, rows, dtype, self.loss)
+        with thread_limit(self.num_threads):
+            return self._measured(output, target, spec, weight)
+
+    def _measured(self, output, target, spec, weight):
+        if spec != LABELS and isinstance(output, np.ndarray):
+            target = np.ascontiguousarray(target, dtype=output.dtype)
+        loss = self.loss(output, target) if weight is None else self.loss(output, target, sample_weight=weight)
         per_row = meaning_of(self.loss).per_row(float(loss), target, weight)
         return {"loss": per_row, **measure(self.metrics, self.loss, target, output)}
 
@@ -395,13 +410,13 @@ class Trainer:
 
     def state_dict(self):
         """Return (arrays, values): weights and moments in logical shape, and JSON-able counters and history."""
-        from .checkpoint import state_dict
+        from .state import state_dict
 
         return state_dict(self)
 
     def load_state_dict(self, arrays, values):
         """Take over what `state_dict` returned, from any ISA and number of threads."""
-        from .checkpoint import load_state_dict
+        from .state import load_state_dict
 
         load_state_dict(self, arrays, values)
 

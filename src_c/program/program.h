@@ -173,7 +173,7 @@ typedef struct fnn_steps {
     int64_t steps;
     const double *gradient_scalars, *update_scalars; /* [steps, slots] */
     int64_t gradient_slots, update_slots;
-    int64_t update_every;
+    const int8_t *updates; /* [steps]: whether the update comes after the step; NULL: after each */
     int loss_buffer; /* its first real is the step's loss */
     double *losses;  /* [steps] */
     const int32_t *stop;

@@ -1,7 +1,7 @@
 /* steps.c: many training steps in one call and one region (decision 4).
  *
- * Each step: gradients, then (every update_every-th step) the update. Member 0 decides before a barrier whether the
- * step happens at all, so that all members leave at the same boundary. Rates, bias corrections and counters come
+ * Each step: gradients, then the update where the list of steps has one. Member 0 decides before a barrier whether the
+ * step happens at all, so that all members leave at the same boundary; steps that share an update are not parted. Rates, bias corrections and counters come
  * ready-made from Python in double; nothing is computed from the step number here.
  */
 #define _GNU_SOURCE
@@ -33,17 +33,41 @@ static int stop_wanted(const fnn_steps *steps) {
     return steps->stop && __atomic_load_n(steps->stop, __ATOMIC_RELAXED) != 0;
 }
 
+/* Whether the update comes after step `step`. */
+static int updates_after(const fnn_steps *steps, int64_t step) { return !steps->updates || steps->updates[step]; }
+
+/* Whether the list may be left after `done` steps: not while gradients wait for those that share their update. */
+static int is_boundary(const fnn_steps *steps, int64_t done) { return done == 0 || updates_after(steps, done - 1); }
+
+/* How many steps from `first` on share the next update. */
+static int64_t group_from(const fnn_steps *steps, int64_t first) {
+    int64_t end = first + 1;
+    while (end < steps->steps && !is_boundary(steps, end))
+        end++;
+    return end - first;
+}
+
 /* Whether a step may follow the `done` finished ones. */
 static int may_continue(const fnn_steps *steps, int64_t done) {
+    if (!is_boundary(steps, done))
+        return 1;
     if (stop_wanted(steps))
         return 0;
-    return !(done > 0 && steps->check_nan && steps->loss_buffer >= 0 && !isfinite(steps->losses[done - 1]));
+    if (!steps->check_nan || steps->loss_buffer < 0)
+        return 1;
+    for (int64_t step = done; step-- > 0;) {
+        if (!isfinite(steps->losses[step]))
+            return 0;
+        if (is_boundary(steps, step))
+            break;
+    }
+    return 1;
 }
 
 /* Member 0, while the others wait: decide on the next step and set it up. */
 static void advance(step_run *run) {
     fnn_steps *steps = run->steps;
-    int late = run->step > run->first && run->deadline > 0 && now() >= run->deadline;
+    int late = run->step > run->first && run->deadline > 0 && is_boundary(steps, run->step) && now() >= run->deadline;
     run->go_on = run->step < run->end && !late && may_continue(steps, run->step);
     if (!run->go_on)
         return;
@@ -74,7 +98,7 @@ static void run_all(void *context, const fnn_team *team) {
     fnn_steps *steps = run->steps;
     for (int64_t step = run->first + 1;; step++) {
         fnn_workspace_run(steps->gradient, team);
-        if (steps->update && step % steps->update_every == 0) {
+        if (steps->update && updates_after(steps, step - 1)) {
             fnn_team_barrier(team);
             fnn_workspace_run(steps->update, team);
         }
@@ -170,11 +194,11 @@ static int64_t paced_span(fnn_steps *steps, int64_t first, int team_size) {
     double start = now();
     int cold = start - pace->last_step > IDLE && !is_long(pace), trial = pace->probing > 0,
         way = trial ? !pace->way : pace->way;
-    int64_t count = trial || cold ? 1 : steps->steps - first;
+    int64_t count = trial || cold ? group_from(steps, first) : steps->steps - first;
     int64_t done = run_span(steps, first, count, way ? team_size : 1, steps->seconds);
     pace->last_step = now();
     if (done > 0 && !cold && trial)
-        note_probe(pace, pace->last_step - start);
+        note_probe(pace, (pace->last_step - start) / (double)done);
     else if (done > 0 && !cold)
         note_steps(pace, pace->last_step - start, done);
     return done;
@@ -189,7 +213,7 @@ static int64_t run_at_best_pace(fnn_steps *steps, int64_t rows, int team_size) {
     while (done < steps->steps) {
         int64_t more = paced_span(steps, done, team_size);
         done += more;
-        if (more == 0 || now() >= deadline || !may_continue(steps, done))
+        if (more == 0 || (is_boundary(steps, done) && now() >= deadline) || !may_continue(steps, done))
             break;
     }
     return done;
@@ -246,8 +270,6 @@ fnn_status fnn_run_steps(fnn_steps *steps) {
     const fnn_status status = prepare(steps, most_rows, &team_size);
     if (status != FNN_OK)
         return status;
-    if (steps->update_every < 1)
-        steps->update_every = 1;
     if (team_size > 1 && !fnn_threads_forced())
         steps->done = run_at_best_pace(steps, most_rows, team_size);
     else

@@ -29,7 +29,8 @@ def steps(program, data, batches, update=None):
     externals = {program.inputs[name]: array for name, array in data.items()}
     scalars = np.zeros((len(batches), len(program.scalar_names)))
     scalars[:, 0] = np.arange(len(batches))
-    done = program.run_steps(update, externals, index, offsets, scalars, None, 1, losses, None, 0.0, False)
+    scalars[:, 2:] = np.diff(offsets)[:, None]  # divisors, where gradients accumulate
+    done = program.run_steps(update, externals, index, offsets, scalars, None, None, losses, None, 0.0, False)
     assert done == len(batches)
     return losses
 

@@ -122,13 +122,17 @@ class Lowering:
         self.place(after, view)
         return view
 
+    def step_scalar(self, column):
+        """A run-time scalar by its column among the step's."""
+        return self._native.Slot(column)
+
     def micro_step(self):
         """The run-time scalar that random ops are numbered by."""
-        return self._native.Slot(0)
+        return self.step_scalar(0)
 
     def first_row(self):
         """The run-time scalar that says where in the global batch the rows begin."""
-        return self._native.Slot(1)
+        return self.step_scalar(1)
 
     # --- layouts ----------------------------------------------------------------------------------------------
     def contiguous(self, view):

@@ -46,6 +46,16 @@ class Size(Rule):
 
 
 @register
+class StepScalar(Rule):
+    """A number that a step brings along: column `column` of the step's scalars."""
+
+    op = "step_scalar"
+
+    def lower(self, node, low):
+        low.done(node.outputs[0], low.fill((), low.step_scalar(node.attrs["column"])))
+
+
+@register
 class Cast(Leaf):
     """An integer input in arithmetic: the caller gives it once more, converted."""
 

@@ -16,14 +16,14 @@ class Callback(Strict):
     every_steps : int, default 1
         ``on_batch_end`` is called when the trainer's step is a multiple of this. Between two calls the steps run
         natively, many at a time; a callback that does not override ``on_batch_end`` costs nothing per step.
-    runs_behind : bool, default False
+    allows_lookahead : bool, default False
         True: its hooks look neither at the model nor at the data, so steps of the next epochs may already have been
         made when they are called. Short epochs are trained several at a time if no callback minds.
     """
 
     trainer = None
     every_steps = 1
-    runs_behind = False
+    allows_lookahead = False
     saves = False  # True: its on_batch_end comes after that of the others
     _checks = {"every_steps": count(1)}
 
@@ -36,10 +36,10 @@ class Callback(Strict):
     def on_batch_end(self, step, loss):
         """After a training step; ``step`` counts from 1 over the trainer's life."""
 
-    def on_pause(self):
+    def on_poll(self):
         """Whenever training comes back to Python of itself: about every 20 ms, between two steps."""
 
-    def on_cut(self, reason):
+    def on_interrupt(self, reason):
         """When something ends the fit inside an epoch ("interrupted", "max_time", "callback", "nan"), before the
         epoch is closed."""
 
@@ -152,6 +152,8 @@ class Monitored(Callback):
             If the column does not exist.
         """
         value = logs.get(self.monitor)
+        if value is None and self.monitor in logs:  # not measured after this epoch
+            return False
         if value is None:
             raise ValueError(
                 f"{type(self).__name__} monitors {self.monitor!r}, which this fit does not produce; it has "

@@ -55,7 +55,7 @@ class HealthMonitor(Callback):
             return
         from ..layer_health import health
 
-        x, y, weight = self.trainer._fit.source.sample(self.rows)
+        x, y, weight = self.trainer._fit.feed.sample(self.rows)
         self.health = health(self.trainer, x, y, weight, rows=self.rows)
         logs.update(self.health.summary(), unit_drift=self._drift(x))
         self.problems[epoch] = self.health.problems

@@ -79,11 +79,11 @@ class ModelCheckpoint(Monitored):
     def _after_steps(self, step, loss):
         self.save({"loss": loss})
 
-    def on_pause(self):
+    def on_poll(self):
         if self.every_seconds is not None and time.monotonic() - self._last >= self.every_seconds:
             self.save({})
 
-    def on_cut(self, reason):
+    def on_interrupt(self, reason):
         self._cut = reason != "nan" and not self.best_only
         if self._cut:
             self.save({})

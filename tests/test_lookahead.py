@@ -5,8 +5,9 @@ import pytest
 from compare import same_bits
 
 from fastnn import Trainer, nn, optim
+from fastnn.training import Feed
 from fastnn.training.callbacks import Callback, TerminateOnNaN
-from fastnn.training.engine import Engine
+from fastnn.training.step_program import StepProgram
 
 EPOCHS = 40
 
@@ -21,7 +22,7 @@ class Watcher(Callback):
 class StopsBehind(Callback):
     """Asks for the end while later epochs have been trained already."""
 
-    runs_behind = True
+    allows_lookahead = True
 
     def on_epoch_end(self, epoch, logs):
         if epoch == 4:
@@ -33,14 +34,14 @@ def made(x, y, *callbacks, **options):
     model = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 3), seed=1)
     settings = {name: options.pop(name) for name in ("optimizer", "scheduler", "ema") if name in options}
     trainer = Trainer(model, nn.CrossEntropyLoss(), settings.pop("optimizer", None) or optim.Adam(), seed=3, **settings)
-    calls, run = [], Engine.run
+    calls, run = [], StepProgram.run
 
     def counted(self, *args, **kwargs):
         calls.append(1)
         return run(self, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Engine, "run", counted)
+        patch.setattr(StepProgram, "run", counted)
         trainer.fit(x, y, epochs=options.pop("epochs", EPOCHS), callbacks=callbacks, progress=False, **options)
     return trainer, len(calls)
 
@@ -55,7 +56,7 @@ def data(rng):
     [
         {"batch_size": 16},
         {"batch_size": "full", "shuffle": False},
-        {"batch_size": 7, "rows": np.arange(0, 50, 3)},
+        {"batch_size": 7, "feed": Feed(rows=np.arange(0, 50, 3))},
         {"batch_size": 16, "sample_weight": np.linspace(0.1, 2, 50), "ema": 0.9},
     ],
     ids=str,

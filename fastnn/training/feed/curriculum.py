@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ..validation import check_count
+from ...validation import check_count
 
 
 class Curriculum:
@@ -70,9 +70,9 @@ class Chosen:
         if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not len(chosen):
             raise TypeError(f"curriculum({epoch}) must give an array of row numbers, got {chosen.dtype} {chosen.shape}")
         chosen = chosen.astype(np.int64)
-        strange = ~np.isin(chosen, rows)
-        if strange.any():
-            raise ValueError(f"curriculum({epoch}) gives row {chosen[strange][0]}, which is not a row to train on")
+        unknown = ~np.isin(chosen, rows)
+        if unknown.any():
+            raise ValueError(f"curriculum({epoch}) gives row {chosen[unknown][0]}, which is not a row to train on")
         return chosen
 
 

@@ -1,6 +1,6 @@
-"""The short way of `Trainer.train_step`: bit for bit the careful one, and left wherever anything is unusual.
+"""Cached steps of `Trainer.train_step`: bit for bit the uncached ones, and left wherever anything is unusual.
 
-A twin trainer that forgets its plans before each step always takes the careful way.
+A twin trainer that forgets its cached steps before each step never takes one.
 """
 
 import copy
@@ -16,28 +16,28 @@ from reference.cross_entropy import softmax_cross_entropy
 
 import fastnn
 from fastnn import Trainer, nn, optim
-from fastnn.training import step as step_module
+from fastnn.training.runner import StepRunner
 
 
 class Pair:
-    """Two equal trainers: one keeps its plans, the other always takes the careful way."""
+    """Two equal trainers: one caches its steps, the other never does."""
 
     def __init__(self, *middle, **options):
-        self.short, self.careful = trainer(*middle, **options), trainer(*copy.deepcopy(middle), **options)
+        self.cached, self.uncached = trainer(*middle, **options), trainer(*copy.deepcopy(middle), **options)
 
     def both(self, change):
-        change(self.short)
-        change(self.careful)
+        change(self.cached)
+        change(self.uncached)
 
     def step(self, x, y, weight=None):
-        self.careful._step_plans = []
-        expected = self.careful.train_step(x, y, weight)
-        assert self.short.train_step(x, y, weight) == expected
+        self.uncached._runner._cached_steps = []
+        expected = self.uncached.train_step(x, y, weight)
+        assert self.cached.train_step(x, y, weight) == expected
         return expected
 
     def check(self):
-        assert weights(self.short.model) == weights(self.careful.model)
-        ours, theirs = self.short.state_dict(), self.careful.state_dict()
+        assert weights(self.cached.model) == weights(self.uncached.model)
+        ours, theirs = self.cached.state_dict(), self.uncached.state_dict()
         for name in ("seconds", "samples_per_second"):
             ours[1]["history"].pop(name, None), theirs[1]["history"].pop(name, None)
         assert ours[1] == theirs[1]  # counters of steps among them
@@ -45,7 +45,7 @@ class Pair:
 
 
 def warmed(*middle, **options):
-    """(trainer, x, y) behind three steps: the next one goes the short way if nothing stands in it."""
+    """(trainer, x, y) behind three steps: the next one takes the fast path if nothing stands in it."""
     (x, y), t = blobs(32), trainer(*middle, **options)
     for _ in range(3):
         t.train_step(x, y)
@@ -53,29 +53,29 @@ def warmed(*middle, **options):
 
 
 @pytest.fixture
-def careful_steps(monkeypatch):
-    """The list of batches that took the careful way."""
-    taken, careful = [], step_module.careful_step
+def uncached_steps(monkeypatch):
+    """The list of batches that took the slow path."""
+    taken, uncached = [], StepRunner._uncached_step
 
-    def counted(trainer, x, y, sample_weight):
+    def counted(self, x, y, sample_weight):
         taken.append(np.shape(x))
-        return careful(trainer, x, y, sample_weight)
+        return uncached(self, x, y, sample_weight)
 
-    monkeypatch.setattr("fastnn.training.trainer.careful_step", counted)
+    monkeypatch.setattr(StepRunner, "_uncached_step", counted)
     return taken
 
 
-def test_one_step_takes_the_careful_way_and_the_others_the_short_one(careful_steps):
+def test_one_step_takes_the_slow_path_and_the_others_the_fast_one(uncached_steps):
     x, y = blobs(32)
     t = trainer(nn.BatchNorm1d(16), nn.Dropout(0.2))
     for _ in range(200):
         t.train_step(x, y)
-    assert len(careful_steps) == 1
-    assert t.step == t.micro_step == 200
-    assert all(slots.steps == 200 for slots in t._optimizer_state.slots.values())
+    assert len(uncached_steps) == 1
+    assert t.step == t.state.micro_step == 200
+    assert all(slots.steps == 200 for slots in t.state.optimizer_state.slots.values())
 
 
-def test_the_short_way_has_the_bits_of_the_careful_one():
+def test_cached_steps_have_the_bits_of_uncached_ones():
     x, y = blobs(640)
     pair = Pair(nn.BatchNorm1d(16), nn.Dropout(0.2))
     for i in range(150):  # past the end of every table of scalars
@@ -95,14 +95,14 @@ def test_single_steps_have_the_bits_of_fit():
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "int8", "uint8", "uint16", "uint64", "bool", ">i4"])
-def test_labels_of_any_integer_type(dtype, careful_steps):
+def test_labels_of_any_integer_type(dtype, uncached_steps):
     x, y = blobs(32, classes=2)
     pair = Pair()
     y = y.astype(dtype)
     for labels in (y, y, y[:, None], np.repeat(y, 3)[::3], y[::-1][::-1]):
         pair.step(x, labels)
     pair.check()
-    assert len(careful_steps) == 5 + 1
+    assert len(uncached_steps) == 5 + 1
 
 
 BAD_LABELS = [3, -1, 2**40, -(2**63)]
@@ -177,14 +177,14 @@ def test_array_subclasses_and_rows_that_differ():
     pair.check()
 
 
-def test_targets_of_a_regression_are_read_where_they_lie(careful_steps):
+def test_targets_of_a_regression_are_read_where_they_lie(uncached_steps):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(32, 6)).astype("f4"), rng.normal(size=32).astype("f4")
     t = Trainer(nn.Sequential(nn.Linear(6, 1)), nn.MSELoss(), optim.SGD(lr=0.0))
     for target in (y, y, 2 * y, y[:, None], y[:, None], y.astype("f8"), np.repeat(y, 2)[::2], y):
         expected = np.mean((t.model.predict(x)[:, 0] - target.reshape(-1).astype("f4")) ** 2)
         assert t.train_step(x, target) == pytest.approx(expected, rel=1e-5)
-    assert len(careful_steps) == 4
+    assert len(uncached_steps) == 4
     with pytest.raises(ValueError, match="never broadcast"):
         t.train_step(x, np.zeros((32, 2), "f4"))
 
@@ -242,9 +242,9 @@ CHANGES = {
     "assigned weight": lambda t: t.model[0].weight.assign(np.ones((16, 6))),
     "loaded": lambda t: t.load_state_dict(*trainer(nn.Dropout(0.3)).state_dict()),
     "fit": lambda t: t.fit(*blobs(96), epochs=2, batch_size=20, progress=False),
-    "micro-step": lambda t: setattr(t, "micro_step", 50),
+    "micro-step": lambda t: setattr(t.state, "micro_step", 50),
 }
-SAME_BITS = ("one thread", "three threads", "average", "accumulate")
+SAME_BITS = ("one thread", "three threads", "average")
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -259,7 +259,7 @@ def test_changes_act_at_the_next_step(change):
         pair.step(x, y)
         same.step(x, y)
     pair.check()
-    assert (weights(pair.short.model) == weights(same.short.model)) == (change in SAME_BITS)
+    assert (weights(pair.cached.model) == weights(same.cached.model)) == (change in SAME_BITS)
 
 
 def test_another_model_is_the_one_that_is_trained():
@@ -278,13 +278,13 @@ def test_a_schedule_is_followed_step_by_step():
     x, y = blobs(32)
     schedules = [optim.lr_scheduler.StepLR(4, per="step"), optim.lr_scheduler.StepLR(4, per="step")]
     pair = Pair()
-    pair.short.scheduler, pair.careful.scheduler = schedules
+    pair.cached.scheduler, pair.uncached.scheduler = schedules
     for _ in range(20):
         pair.step(x, y)
     for schedule in schedules:
         schedule.gamma = 0.9
     pair.step(x, y)
-    pair.both(lambda t: setattr(t, "epoch", 3))
+    pair.both(lambda t: setattr(t.state, "epoch", 3))
     pair.step(x, y)
     pair.check()
     rate = [0.1]
@@ -305,7 +305,7 @@ def test_batches_of_other_forms_in_between_keep_the_counts():
         pair.step(x[:7], y[:7])
         pair.step((x[:32],), y[:32])
     pair.check()
-    assert pair.short.step == 24
+    assert pair.cached.step == 24
 
 
 def test_several_inputs_take_the_careful_way():
@@ -423,24 +423,24 @@ def test_a_forked_child_goes_on():
     assert t.train_step(x, y) == expected
 
 
-def test_copies_have_plans_of_their_own():
+def test_copies_have_cached_steps_of_their_own():
     x, y = blobs(32)
     t = trainer(nn.Dropout(0.2), ema=0.9)
     for _ in range(5):
         t.train_step(x, y)
     other = copy.deepcopy(t)
-    assert other._step_plans == []
+    assert other._runner._cached_steps == []
     assert [other.train_step(x, y) for _ in range(5)] == [t.train_step(x, y) for _ in range(5)]
     assert weights(other.model) == weights(t.model)
 
 
-def test_a_frozen_or_forgotten_plan_is_dropped():
+def test_a_frozen_or_forgotten_step_is_dropped():
     x, y = blobs(32)
     t = trainer()
     for i in range(40):
         t.train_step(x, y)
         t.model[0].weight.requires_grad = bool(i % 2)
-    assert len(t._step_plans) == 1
+    assert len(t._runner._cached_steps) == 1
     for rows in range(2, 32):
         t.train_step(x[:rows], y[:rows])
-    assert len(t._step_plans) <= 16
+    assert len(t._runner._cached_steps) <= 16

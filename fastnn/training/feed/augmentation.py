@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..data.augment import Compose, Step
+from ...data.augment import Compose, Step
 
 _DRAWN = 16384  # rows that a Compose draws for at once: calls for few take longer than the drawing
 _BYTES = 1 << 22  # of rows changed at once: enough to share among threads, little enough to stay in a cache
@@ -35,7 +35,7 @@ def change(augment, images, seed, first, rows=None, **options):
     return np.ascontiguousarray(result)
 
 
-class Window:
+class AugmentBuffer:
     """The next batches of an epoch, changed: arrays of their own, in which row i is the i-th in the epoch's order.
 
     What happens to a row depends on (seed, epoch, its place in the order), neither on threads nor on which batches are
@@ -46,11 +46,11 @@ class Window:
         if isinstance(augment, Step) and not isinstance(augment, Compose):
             augment = Compose(augment)  # the same results
         self.augment, self.data = augment, data
-        self.buffer = None
+        self.buffer = self.epoch = None
 
     def begin(self, order, seed, epoch):
         """Start an epoch; `x` and `y` then show what is made of them."""
-        self.seed = epoch_seed(seed, epoch)
+        self.epoch, self.seed = epoch, epoch_seed(seed, epoch)
         self.drawn, self.drawn_rows = None, (0, 0)
         self.rows = len(order)
         self.make(order, np.array([0, min(2, len(order))]), 0)

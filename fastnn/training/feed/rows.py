@@ -75,7 +75,7 @@ def split_rows(rows, share, seed, labels):
     """Row numbers (training, validation), each int64 and ascending; stratified by labels if given."""
     if isinstance(share, (bool, str)) or not 0 < share < 1:
         raise ValueError(f"validation_split must be a share between 0 and 1, got {share!r}")
-    from ..data.split import split_indices
+    from ...data.split import split_indices
 
     train, held, _ = split_indices(rows, sizes=(1.0 - share, share, 0.0), seed=seed, stratify=labels)
     if len(train) == 0 or len(held) == 0:

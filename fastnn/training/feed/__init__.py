@@ -1,0 +1,1 @@
+"""What training reads: checked data, the order of its rows, batches, streams, augmentation."""
