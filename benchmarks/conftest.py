@@ -5,4 +5,4 @@ import pytest
 
 def pytest_configure(config):
     if not config.pluginmanager.hasplugin("benchmark"):
-        pytest.exit('benchmarks need pytest-benchmark: pip install "fastnn[test]"', returncode=4)
+        pytest.exit("benchmarks need pytest-benchmark: pip install pytest-benchmark", returncode=4)

@@ -252,6 +252,20 @@ def test_info(capsys):
         assert word in out
 
 
+def test_another_distribution_in_our_folder_is_reported(tmp_path, capsys, monkeypatch):
+    """PyPI's fastnn of 2023 installs fastnn/ as well: whichever came last has overwritten the other."""
+    info = tmp_path / "fastnn-0.2.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fastnn\nVersion: 0.2.1\n")
+    (info / "RECORD").write_text("fastnn/__init__.py,,\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(["info"]) == 0
+    words = "fastnn 0.2.1 installs into the folder fastnn/ too: pip uninstall fastnn, then pip install --force-reinstall"
+    assert words in capsys.readouterr().out
+    assert main(["selftest"]) == 1
+    assert f"FAILED  installation       {words} fastnn-cpu" in capsys.readouterr().out
+
+
 def test_module_and_help():
     run = subprocess.run([sys.executable, "-m", "fastnn", "--version"], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == f"fastnn {fastnn.__version__}"

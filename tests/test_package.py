@@ -129,8 +129,8 @@ def test_compressed_package_is_below_3_mb():
 
 
 def test_version_and_dependencies():
-    assert importlib.metadata.version("fastnn") == fastnn.__version__
-    requires = importlib.metadata.requires("fastnn")
+    assert importlib.metadata.version("fastnn-cpu") == fastnn.__version__
+    requires = importlib.metadata.requires("fastnn-cpu")
     runtime = {re.match(r"[\w.-]+", text)[0].lower() for text in requires if "extra ==" not in text}
     assert runtime == {"numpy", "tqdm", "safetensors"}
     assert not [text for text in requires if text.lower().startswith(("torch", "jax", "tensorflow"))]

@@ -1,21 +1,44 @@
 """``fastnn info``: what this installation is and what this machine offers."""
 
+DISTRIBUTION = "fastnn-cpu"
+
 OPTIONAL = {
     "tqdm": "progress bar",
     "safetensors": "model files",
-    "matplotlib": "learning curves",
-    "sklearn": "estimators",
+    "matplotlib": "pictures",
+    "pyarrow": "Parquet, and text tables faster",
     "joblib": "search and ensembles on other machines",
 }
 
 
-def _version(module):
+def _version(distribution):
     from importlib import metadata
 
     try:
-        return metadata.version({"sklearn": "scikit-learn"}.get(module, module))
+        return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def other_owners():
+    """Distributions other than ours that install files into ``fastnn/``; the last one installed has overwritten ours."""
+    from importlib import metadata
+
+    owners = set()
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
+        if not name or name.lower().replace("_", "-") == DISTRIBUTION:
+            continue
+        if any(file.parts[0] == "fastnn" for file in distribution.files or ()):
+            owners.add(f"{name} {distribution.version}")
+    return sorted(owners)
+
+
+def describe_owners(owners):
+    """What is wrong and what to do, in one line."""
+    names = " ".join(owner.split()[0] for owner in owners)
+    return (f"{', '.join(owners)} installs into the folder fastnn/ too: pip uninstall {names}, then "
+            f"pip install --force-reinstall {DISTRIBUTION}")  # fmt: skip
 
 
 def info(options):
@@ -30,6 +53,8 @@ def info(options):
     for name, value in values.items():
         text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
         print(f"{name.replace('_', ' '):<{width}}  {text}")
+    if owners := other_owners():
+        print(f"warning: {describe_owners(owners)}")
     return 0
 
 

@@ -80,11 +80,20 @@ def _training(rng):
     return accuracy > 0.94, f"digits: {100 * accuracy:.1f} % in {seconds:.2f} s"
 
 
+def _installation(rng):
+    """No other distribution has written into our folder."""
+    from fastnn.cli.info import DISTRIBUTION, describe_owners, other_owners
+
+    owners = other_owners()
+    return not owners, describe_owners(owners) if owners else f"the folder fastnn/ is {DISTRIBUTION}'s alone"
+
+
 def selftest(options):
     """Run ``fastnn selftest``; returns the exit code: 0, or 1 if a check failed."""
     from fastnn import available_isas, isa
 
-    checks = [(f"products, {name}", _products, name) for name in available_isas()]
+    checks = [("installation", _installation, None)]
+    checks += [(f"products, {name}", _products, name) for name in available_isas()]
     checks += [("gradients", _gradients, None), ("threads", _threads, None), ("training", _training, None)]
     failed = 0
     for title, check, name in checks:
