@@ -24,6 +24,7 @@ _NAMES = {
     "CSVLogger": "training.callbacks",
     "HealthMonitor": "training.callbacks",
     "History": "training.history",
+    "manual_seed": "seeds",
     "set_num_threads": "threads",
     "get_num_threads": "threads",
     "num_threads": "threads",

@@ -14,6 +14,7 @@ import numpy as np
 
 from .jobs import run_jobs
 from .nn.losses import MSELoss, meaning_of
+from .seeds import seeded
 from .training.feed.options import as_feed
 from .training.progress import make_counter
 
@@ -99,7 +100,8 @@ class _FitMember:
 
     def __call__(self, job, slot):
         k, seed, rows, outside = job
-        model = self.factories[k % len(self.factories)](seed=seed)
+        with seeded(seed):
+            model = self.factories[k % len(self.factories)](seed=seed)
         member = _Member(model, rows, seed)
         if member.is_trainer:
             self._train(model, rows, outside, slot)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy import ndarray
 
 from . import _native, kernels
+from .seeds import next_seed
 
 _ROWS = {which: {row["name"]: row for row in _native.list_rows(which)} for which in
          ("activations", "elementwise", "binary", "losses")}  # fmt: skip
@@ -294,7 +295,8 @@ def dropout(x, p=0.5, training=True, *, seed=None, layer=None, shared=False):
     p : float in [0, 1]
         Probability of dropping.
     seed : int, optional
-        Key of the random stream. Default: the trainer's seed in a model, 0 on arrays.
+        Key of the random stream. Default: the trainer's seed in a model; on arrays another one at every call, see
+        ``fastnn.manual_seed``.
     layer : int, optional
         Number of the stream; in a model every dropout has its own by default.
     shared : bool, default False
@@ -308,7 +310,7 @@ def dropout(x, p=0.5, training=True, *, seed=None, layer=None, shared=False):
     x = _float_array(x)
     if not training:
         return x
-    seed = 0 if seed is None else seed
+    seed = next_seed() if seed is None else seed
     if shared and x.ndim > 1:
         return x * kernels.dropout(np.ones((1, *x.shape[1:]), x.dtype), p, seed=seed)
     return kernels.dropout(x, p, seed=seed)
@@ -387,7 +389,7 @@ def alpha_dropout(x, p=0.5, training=True, *, seed=None, layer=None):
     if tracer is not None:
         return tracer._apply("alpha_dropout", (x,), {"p": p, "training": training, "seed": seed, "layer": layer})
     x = _float_array(x)
-    return kernels.alpha_dropout(x, p, seed=0 if seed is None else seed) if training else x
+    return kernels.alpha_dropout(x, p, seed=next_seed() if seed is None else seed) if training else x
 
 
 def gaussian_noise(x, std=0.1, training=True, *, seed=None, layer=None):
@@ -399,7 +401,7 @@ def gaussian_noise(x, std=0.1, training=True, *, seed=None, layer=None):
     if tracer is not None:
         return tracer._apply("gaussian_noise", (x,), {"std": std, "training": training, "seed": seed, "layer": layer})
     x = _float_array(x)
-    return kernels.gaussian_noise(x, std, seed=0 if seed is None else seed) if training else x
+    return kernels.gaussian_noise(x, std, seed=next_seed() if seed is None else seed) if training else x
 
 
 # --- Python-defined ops -----------------------------------------------------------------------------------------------

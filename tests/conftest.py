@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from fastnn import _native
+from fastnn import _native, manual_seed
 from fastnn.threads import isa as use_isa
 from fastnn.threads import num_threads
 
@@ -31,6 +31,12 @@ def threads(request):
     """Run the test with 1 to 4 threads, the cost model switched off."""
     with num_threads(request.param, force=True):
         yield request.param
+
+
+@pytest.fixture(autouse=True)
+def repeatable():
+    """Unseeded weights and masks are the same in every run of a test."""
+    manual_seed(0)
 
 
 @pytest.fixture

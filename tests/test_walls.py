@@ -169,6 +169,7 @@ def test_two_input_model_trains():
     y = (image[:, 0] / 128.0 + table[:, 0] > 1).astype(int)
     runs = []
     for x in ((image, table), {"table": table, "image": image}):
+        fastnn.manual_seed(0)
         net = nn.Sequential(TwoInputs())[0]
         trainer = Trainer(net, nn.CrossEntropyLoss(), optim.Adam(lr=0.003), metrics=("accuracy",))
         history = trainer.fit(x, y, epochs=25, batch_size=30, validation_split=0.2, progress=False)
@@ -201,6 +202,7 @@ def test_python_defined_op_trains():
     x, y = data()
     losses = []
     for native in (True, False):
+        fastnn.manual_seed(0)
         trainer = Trainer(Net(native).to("float64"), nn.CrossEntropyLoss(), optim.Adam(lr=0.01))
         history = trainer.fit(x, y, epochs=3, batch_size=40, progress=False)
         losses.append([*history["loss"], trainer.train_step(x, y), trainer.evaluate(x, y)["loss"]])

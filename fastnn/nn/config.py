@@ -97,7 +97,7 @@ def _owner(module, place):
 
 
 def from_config(config):
-    """Build the module that ``module.to_config()`` described; weights are freshly drawn with seed 0.
+    """Build the module that ``module.to_config()`` described; weights are freshly drawn.
 
     Parameters
     ----------

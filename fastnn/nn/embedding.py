@@ -46,9 +46,7 @@ class Embedding(Layer):
         initialisers.check(init)
         self.init = init
         self.weight = Parameter(filled((n, self.embedding_dim)), name="weight")
-        self._draw(0 if seed is None else seed, "")
-        if seed is not None:
-            self._keep_weights()
+        self._begin(seed)
 
     def _draw_parameters(self, seed, path):
         values = initialisers.draw(self.init, self.weight.shape, initialisers.stream(seed, f"{path}.weight"))

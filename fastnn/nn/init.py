@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+from ..seeds import next_seed
+
 
 def stream(seed, path):
     """The generator of one parameter: keyed by the seed and the parameter's name."""
@@ -189,8 +191,9 @@ def draw(init, shape, rng):
 
 
 def _in_place(name, function):
-    def fill(target, *args, seed=0, rng=None, **options):
-        rng = np.random.default_rng(seed) if rng is None else rng
+    def fill(target, *args, seed=None, rng=None, **options):
+        if rng is None:
+            rng = np.random.default_rng(next_seed() if seed is None else seed)
         values = function(tuple(target.shape), rng, *args, **options)
         if hasattr(target, "assign"):
             target.assign(values.astype(target.dtype))
@@ -201,7 +204,8 @@ def _in_place(name, function):
     fill.__name__ = fill.__qualname__ = name + "_"
     fill.__doc__ = (
         f"Fill an array or Parameter of shape (out, in) in place by `{name}` and return it.\n\n"
-        "    The options are PyTorch's; `seed` (default 0) or `rng`, a NumPy generator, gives the random stream."
+        "    The options are PyTorch's; `seed` or `rng`, a NumPy generator, gives the random stream;\n"
+        "    by default another one at every call, see ``fastnn.manual_seed``."
     )
     return fill
 

@@ -1,6 +1,7 @@
 """Layer: a module with parameters of its own that it knows how to draw."""
 
 from ..graph.parameter import is_unallocated
+from ..seeds import next_seed
 from .module import Module
 
 
@@ -8,6 +9,15 @@ class Layer(Module):
     """Base of the layers that own parameters; keeps track of whether anybody has written them since they were drawn."""
 
     _drawn = ()
+
+    _own_seed = 0
+
+    def _begin(self, seed):
+        """Draw the parameters for the first time; with a seed of its own the layer keeps these weights for good."""
+        object.__setattr__(self, "_own_seed", next_seed() if seed is None else seed)
+        self._draw(self._own_seed, "")
+        if seed is not None:
+            self._keep_weights()
 
     def _draw(self, seed, path):
         if is_unallocated():  # values will be loaded

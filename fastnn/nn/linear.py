@@ -23,8 +23,9 @@ class Linear(Layer):
         U(+-sqrt(6/(in+out))), before tanh, sigmoid and at the end; LeCun, N(0, 1/in), before SELU; He,
         U(+-sqrt(6/in)), before ReLU and its relatives, and where the model does not say what follows.
     seed : int, optional
-        Draw now from this seed and keep it when the layer becomes part of a model. Without it the weights are keyed
-        by the layer's place in the model (``Sequential(..., seed=)``, ``model.reset_parameters(seed)``).
+        Draw now from this seed and keep it when the layer becomes part of a model. Without it the weights are another
+        layer's every time (``fastnn.manual_seed`` makes them repeatable), until the model draws them by their place
+        (``Sequential(..., seed=)``, ``model.reset_parameters(seed)``).
 
     Attributes
     ----------
@@ -40,9 +41,7 @@ class Linear(Layer):
         self._following = None
         self.weight = Parameter(filled((self.out_features, self.in_features)), name="weight")
         self.bias = Parameter(filled(self.out_features), name="bias") if bias else None
-        self._draw(0 if seed is None else seed, "")
-        if seed is not None:
-            self._keep_weights()
+        self._begin(seed)
 
     def _draw_parameters(self, seed, path):
         bound = initialisers.torch_bound(self.weight.shape) if self.init == "torch" else 0.0

@@ -14,6 +14,7 @@ from .._native import Guard
 from ..graph import trace
 from ..graph.parameter import Parameter, as_array
 from ..graph.watch import Watched
+from ..seeds import next_seed
 from .lists import cells, is_owned, members, own
 
 _trace_state = threading.local()
@@ -88,9 +89,7 @@ class Module(Watched):
             super().__setattr__(name, value)
             return
         for path, item in members(value, name):
-            if not isinstance(item, Parameter):
-                draw_untouched(item, 0, path)
-            elif not item.name:
+            if isinstance(item, Parameter) and not item.name:
                 item.name = path
         if self._apart is not None:
             self._apart.pop(name, None)
@@ -321,8 +320,15 @@ class Module(Watched):
 
         load_state(self, state, strict)
 
-    def reset_parameters(self, seed=0):
-        """Draw all initial weights again: each from a stream keyed by (seed, its name). Returns self."""
+    def reset_parameters(self, seed=None):
+        """Draw all initial weights again: each from a stream keyed by (seed, its name). Returns self.
+
+        Parameters
+        ----------
+        seed : int, optional
+            Default: another one at every call, see ``fastnn.manual_seed``.
+        """
+        seed = next_seed() if seed is None else seed
         with self._guard.writing():
             for path, module in self.named_modules():
                 module._draw(seed, path)
@@ -414,7 +420,8 @@ class Module(Watched):
 
 
 def draw_untouched(module, seed, prefix):
-    """Give the layers inside `module` that nobody has written yet weights keyed by their new place."""
+    """Give the layers inside `module` that nobody has written yet the weights of their new place: keyed by (seed, name)
+    or, without a seed, by their own seeds again (what follows a layer may have changed how it is drawn)."""
     for path, inner in module.named_modules(prefix):
         if inner._is_untouched():
-            inner._draw(seed, path)
+            inner._draw(*((inner._own_seed, "") if seed is None else (seed, path)))

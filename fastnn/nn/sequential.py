@@ -27,7 +27,7 @@ class Container(Module):
         seed = self._seed
         self._fit_init("linear")
         for name, child in self.named_children():
-            draw_untouched(child, 0 if seed is None else seed, name)
+            draw_untouched(child, seed, name)
         if seed is not None:
             for module in self.modules():
                 module._keep_weights()
@@ -70,9 +70,9 @@ class Sequential(Container):
     *layers : Module
     seed : int, optional
         The initial weights are drawn from streams keyed by (seed, name of the parameter), so that equal models get
-        equal weights on every machine, thread count and order of construction. Default 0, and the names change when
-        this becomes part of a larger model. Layers that were written before (``load_state_dict``, ``assign``) or have
-        a seed of their own keep their weights.
+        equal weights on every machine, thread count and order of construction. Without it every layer has a seed of
+        its own, another in every model (see ``fastnn.manual_seed``). Layers that were written before
+        (``load_state_dict``, ``assign``) or have a seed of their own keep their weights.
 
     Examples
     --------

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from ..seeds import seeded
 from ..training.callbacks import Callback, EarlyStopping, TerminateOnNaN
 from ..training.feed.options import as_feed
 
@@ -96,7 +97,8 @@ class RunTrial:
             inspect.signature(self.factory).bind(**params)
         except TypeError as error:
             raise TypeError(f"the factory and the space do not fit: {error}") from None
-        model = self.factory(**params)
+        with seeded(self.seed):  # trials differ by their parameters only
+            model = self.factory(**params)
         if not (hasattr(model, "fit") and (hasattr(model, "train_step") or hasattr(model, "score"))):
             raise TypeError(f"the factory must return a Trainer or an estimator with fit and score, not {model!r}")
         return model
