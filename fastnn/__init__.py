@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _MODULES = (
     "kernels", "functional", "graph", "nn", "optim", "training", "data", "io", "threads", "cli", "plot", "ensemble",
-    "search",
+    "search", "diagnostics",
 )  # fmt: skip
 
 # public name -> the module of this package that defines it
@@ -22,7 +22,7 @@ _NAMES = {
     "ModelCheckpoint": "training.callbacks",
     "ReduceLROnPlateau": "training.callbacks",
     "CSVLogger": "training.callbacks",
-    "HealthMonitor": "training.callbacks",
+    "HealthMonitor": "diagnostics.health_monitor",
     "History": "training.history",
     "manual_seed": "seeds",
     "set_num_threads": "threads",

@@ -1,6 +1,7 @@
-"""Names that are imported on first use (PEP 562), for the ``__init__`` of every room."""
+"""Names that are imported on first use (PEP 562), for the ``__init__`` of every package."""
 
 import sys
+from types import ModuleType
 
 
 def attach(package, names, modules=()):
@@ -27,6 +28,15 @@ def attach(package, names, modules=()):
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         setattr(sys.modules[package], name, value)
         return value
+
+    class Package(ModuleType):
+        """Keeps a submodule from hiding the function of its name: importing it sets it as an attribute."""
+
+        def __setattr__(self, name, value):
+            if not (name in names and isinstance(value, ModuleType)):
+                super().__setattr__(name, value)
+
+    sys.modules[package].__class__ = Package
 
     def __dir__():
         return sorted({*vars(sys.modules[package]), *names, *modules})

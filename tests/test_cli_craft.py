@@ -122,7 +122,6 @@ def test_report_is_one_page_without_a_network(folder, capsys):
 
 
 def test_lr_find_sets_the_rate(folder, capsys):
-    pytest.importorskip("fastnn.training.lr_finder")
     assert main(["train", "digits", *QUICK, "--lr-find", "-o", "m"]) == 0
     rate = float(re.search(r"lr-find    rate (\S+),", capsys.readouterr().out)[1])
     assert load_model_file("m").training["history"]["lr"] == [rate] * 3

@@ -1,4 +1,4 @@
-"""training.curvature against NumPy's eigenvalues of Hessians made by finite differences, and known surfaces."""
+"""diagnostics.curvature against NumPy's eigenvalues of Hessians made by finite differences, and known surfaces."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import pytest
 import fastnn
 from fastnn import functional as F
 from fastnn import nn, optim
-from fastnn.training import curvature
-from fastnn.training.hessian import lanczos
+from fastnn.diagnostics import curvature
+from fastnn.diagnostics.curvature import lanczos
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def small_trainer(**options):
 
 
 def test_a_whole_trainer(rng):
-    from fastnn.training.check import in_float64, objective_of
+    from fastnn.diagnostics.gradcheck import in_float64, objective_of
 
     x, y = rng.normal(size=(20, 3)).astype(np.float32), rng.integers(0, 2, 20)
     trainer = small_trainer(weight_decay=0.05)

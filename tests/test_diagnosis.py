@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from helpers.training import blobs, classifier, trainer, weights
 
-from fastnn import LambdaCallback, ModelCheckpoint, Trainer, nn, optim, training
+from fastnn import LambdaCallback, ModelCheckpoint, Trainer, diagnostics, nn, optim
 from fastnn.data import load_digits
-from fastnn.training import bias_variance, health, judge_rate, learning_curve, unit_statistics
-from fastnn.training.layer_health import Weight
-from fastnn.training.rate import guessing_loss
-from fastnn.training.units import Layer, unit_drift
+from fastnn.diagnostics import bias_variance, guessing_loss, health, judge_rate, learning_curve, unit_statistics
+from fastnn.diagnostics.layer_health import Weight
+from fastnn.diagnostics.units import Layer, unit_drift
 
 # ---- bias and variance: the syllabus's examples -----------------------------------------------------------------
 
@@ -109,7 +108,7 @@ def test_a_rate_that_learns_nothing_is_not_good(optimizer, lr):
     assert guessing == pytest.approx(np.log(10), rel=1e-3)
     assert judge_rate(history, before=before, guessing=guessing).verdict in ("too high", "diverging")
     assert judge_rate(history, guessing=guessing).verdict != "good"
-    found = training.diagnose(t, (x / 16, y), (x / 16, y), check_health=False)
+    found = diagnostics.diagnose(t, (x / 16, y), (x / 16, y), check_health=False)
     if found.rate.verdict in ("too high", "diverging"):
         assert "larger network" not in " ".join(found.advice)
 
@@ -308,7 +307,7 @@ def test_drift_is_the_share_of_a_change_that_all_rows_have_in_common(rng):
     for activation in (nn.ReLU, nn.SELU):
         layers = [layer for i in range(4) for layer in (nn.Linear(6 if i == 0 else 32, 32), activation())]
         t = Trainer(nn.Sequential(*layers, nn.Linear(32, 3), seed=0), nn.CrossEntropyLoss(), optim.SGD(lr=0.02))
-        history = t.fit(x, y, epochs=4, progress=False, callbacks=training.HealthMonitor(warn=False))
+        history = t.fit(x, y, epochs=4, progress=False, callbacks=diagnostics.HealthMonitor(warn=False))
         assert np.isnan(history["unit_drift"][0])
         found[activation] = np.mean(history["unit_drift"][1:])
     assert found[nn.SELU] < 0.7 * found[nn.ReLU]
@@ -317,7 +316,7 @@ def test_drift_is_the_share_of_a_change_that_all_rows_have_in_common(rng):
 def test_drift_goes_on_in_a_resumed_fit(tmp_path):
     x, y = blobs(200)
     whole, first, second = trainer(), trainer(), trainer()
-    monitor = lambda: training.HealthMonitor(warn=False, rows=32)  # noqa: E731
+    monitor = lambda: diagnostics.HealthMonitor(warn=False, rows=32)  # noqa: E731
     whole.fit(x, y, epochs=4, progress=False, callbacks=monitor())
     path = tmp_path / "run.ckpt"
 
@@ -339,8 +338,8 @@ def test_monitor_fills_the_history_and_warns_once():
     t.model[0].bias.assign(np.full(16, -1e3))  # all units dead
     plain = Trainer(classifier(), nn.CrossEntropyLoss(), optim.SGD(lr=0.01))
     plain.model[0].bias.assign(np.full(16, -1e3))
-    monitor = training.HealthMonitor(rows=64)
-    with pytest.warns(training.HealthWarning) as caught:
+    monitor = diagnostics.HealthMonitor(rows=64)
+    with pytest.warns(diagnostics.HealthWarning) as caught:
         history = t.fit(x, y, epochs=3, callbacks=[monitor], progress=False)
     told = [str(warning.message) for warning in caught]
     assert sum("dead" in text for text in told) == 1
@@ -357,8 +356,8 @@ def test_monitor_watches_iterables():
     x, y = blobs(64)
     t = trainer()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", training.HealthWarning)
-        history = t.fit(iter([(x, y)]), epochs=1, callbacks=training.HealthMonitor(), progress=False)
+        warnings.simplefilter("ignore", diagnostics.HealthWarning)
+        history = t.fit(iter([(x, y)]), epochs=1, callbacks=diagnostics.HealthMonitor(), progress=False)
     assert history["update_ratio"][0] > 0
 
 
@@ -370,7 +369,7 @@ def test_diagnose_puts_it_together():
     t = trainer(metrics="accuracy")
     t.fit(x[:300], y[:300], epochs=6, batch_size=32, progress=False)
     before = weights(t.model)
-    found = training.diagnose(t, (x[:300], y[:300]), (x[300:], y[300:]))
+    found = diagnostics.diagnose(t, (x[:300], y[:300]), (x[300:], y[300:]))
     assert weights(t.model) == before
     assert found.errors["training"] == pytest.approx(1 - t.evaluate(x[:300], y[:300])["accuracy"])
     assert found.errors["development"] == pytest.approx(1 - t.evaluate(x[300:], y[300:])["accuracy"])
@@ -379,7 +378,7 @@ def test_diagnose_puts_it_together():
     assert "verdict: good" in str(found)
     moved = x[300:].copy()
     moved[:, 2] += 5 * x[:, 2].std()
-    found = training.diagnose(t, (x[:300], y[:300]), (moved, y[300:]), train_dev=(x[300:], y[300:]), test=(x, y))
+    found = diagnostics.diagnose(t, (x[:300], y[:300]), (moved, y[300:]), train_dev=(x[300:], y[300:]), test=(x, y))
     assert [feature for feature, _ in found.shifted] == [2]
     assert found.shifted[0][1] == pytest.approx(5, rel=0.1)
     assert any("1 of 6 features differ in mean" in line for line in found.advice)
@@ -392,12 +391,12 @@ def test_diagnose_of_a_regression_counts_unexplained_variance():
     y = x @ [1.0, -2.0, 0.5, 0.0] + rng.normal(size=300)  # 1 of 6.25 cannot be explained
     t = Trainer(nn.Sequential(nn.Linear(4, 1), seed=1), nn.MSELoss(), optim.Adam(lr=0.05))
     t.fit(x[:200], y[:200], epochs=40, progress=False)
-    found = training.diagnose(t, (x[:200], y[:200]), (x[200:], y[200:]), optimal_error=1 / 6.25, tolerance=0.08)
+    found = diagnostics.diagnose(t, (x[:200], y[:200]), (x[200:], y[200:]), optimal_error=1 / 6.25, tolerance=0.08)
     assert found.errors["training"] == pytest.approx(1 / 6.25, abs=0.05)
     assert found.bias_variance.verdict == "good"
-    assert "high bias" in training.diagnose(t, (x, y), (x, y), check_health=False).bias_variance.verdict
+    assert "high bias" in diagnostics.diagnose(t, (x, y), (x, y), check_health=False).bias_variance.verdict
     with pytest.raises(TypeError, match=r"the development part must be \(x, y\)"):
-        training.diagnose(t, (x, y), x)
+        diagnostics.diagnose(t, (x, y), x)
 
 
 # ---- learning curve ---------------------------------------------------------------------------------------------

@@ -111,8 +111,8 @@ WHILE_TRAINED = {
     "fit of another model with the layer": lambda m, p: trainer_of(net(m[0])).fit(X, Y, epochs=1, progress=False),
     "train_step of another model with the layer": lambda m, p: trainer_of(net(m[0])).train_step(X, Y),
     "predict of another model with the layer": lambda m, p: net(m[0])(X),
-    "profile": lambda m, p: trainer_of(m).profile(X, Y),
-    "lr_find": lambda m, p: fastnn.training.lr_find(trainer_of(m), X, Y),
+    "profile": lambda m, p: fastnn.diagnostics.profile(trainer_of(m), X, Y),
+    "lr_find": lambda m, p: fastnn.diagnostics.lr_find(trainer_of(m), X, Y),
 }
 
 

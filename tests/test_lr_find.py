@@ -6,7 +6,8 @@ from helpers.training import blobs, trainer, weights
 
 import fastnn
 import fastnn.cli
-from fastnn import Trainer, nn, optim, training
+from fastnn import Trainer, diagnostics, nn, optim
+from fastnn.training.feed.rows import epoch_order
 from fastnn.training.state import preserved
 
 
@@ -29,7 +30,7 @@ def test_nothing_changes_and_training_goes_on_as_if_it_had_not_been(options):
     with_test, x, y = worked(**options)
     without = worked(**options)[0]
     before, scheduler = everything(with_test), with_test.scheduler
-    test = training.lr_find(with_test, x, y, validation_data=(x, y), steps=40, batch_size=32)
+    test = diagnostics.lr_find(with_test, x, y, validation_data=(x, y), steps=40, batch_size=32)
     assert everything(with_test) == before
     assert with_test.scheduler is scheduler
     assert test.lr[0] == 1e-6
@@ -42,7 +43,7 @@ def test_nothing_changes_and_training_goes_on_as_if_it_had_not_been(options):
 def test_nothing_changes_in_a_fresh_trainer_either():
     x, y = blobs(200)
     fresh, untouched = trainer(ema=0.9), trainer(ema=0.9)
-    training.lr_find(fresh, x, y)
+    diagnostics.lr_find(fresh, x, y)
     assert everything(fresh) == everything(untouched)
     for t in (fresh, untouched):
         t.fit(x, y, epochs=2, progress=False)
@@ -52,8 +53,8 @@ def test_nothing_changes_in_a_fresh_trainer_either():
 def test_the_losses_are_those_of_steps_at_these_rates():
     x, y = blobs(64)
     t, twin = trainer(), trainer()
-    test = training.lr_find(t, x, y, steps=20, start=1e-4, end=1.0, batch_size="full", divergence=1e9)
-    order = np.concatenate([training.feed.rows.epoch_order(64, True, 0, epoch) for epoch in range(20)]).reshape(20, 64)
+    test = diagnostics.lr_find(t, x, y, steps=20, start=1e-4, end=1.0, batch_size="full", divergence=1e9)
+    order = np.concatenate([epoch_order(64, True, 0, epoch) for epoch in range(20)]).reshape(20, 64)
     for i, rows in enumerate(order):
         twin.optimizer.lr = test.lr[i]
         assert twin.train_step(x[rows], y[rows]) == test.loss[i]
@@ -71,7 +72,7 @@ def test_a_quadratic_of_known_limit():
     t = Trainer(model, loss, optim.SGD(lr=0.1))
     # mean of (x w)² = |w|² but for the smaller rows: equal weights could become exactly 0, and then nothing diverges
     x = np.tile(np.diag([2.0, 1.9, 1.8, 1.7]), (8, 1))
-    test = training.lr_find(t, x, np.zeros((32, 1)), batch_size="full", start=1e-5, end=10, steps=100)
+    test = diagnostics.lr_find(t, x, np.zeros((32, 1)), batch_size="full", start=1e-5, end=10, steps=100)
     limit = 2 / curvature
     low, high = test.bounds
     assert test.diverged
@@ -88,7 +89,7 @@ def test_groups_keep_their_ratio():
     seen = []
     t.gradient_hook = lambda gradients: seen.append({k: v.copy() for k, v in t.model.state_dict().items()} | {
         "gradient": gradients["0.bias"].copy()})  # fmt: skip
-    training.lr_find(t, x, y, start=0.01, end=0.1, steps=10)
+    diagnostics.lr_find(t, x, y, start=0.01, end=0.1, steps=10)
     moved = seen[1]["0.bias"] - seen[0]["0.bias"]
     np.testing.assert_allclose(moved, -0.005 * seen[0]["gradient"], rtol=1e-3, atol=1e-8)
 
@@ -96,7 +97,7 @@ def test_groups_keep_their_ratio():
 def test_the_validation_loss_is_watched():
     x, y = blobs(300)
     t = trainer()
-    test = training.lr_find(t, x, y, validation_data=blobs(100, seed=5), steps=80)
+    test = diagnostics.lr_find(t, x, y, validation_data=blobs(100, seed=5), steps=80)
     assert 20 <= len(test.validation_lr) == len(test.validation_loss) <= 80
     assert test.bounds[1] <= test.validation_lr[np.argmin(test.validation_loss)]
     assert test.validation_loss[0] == pytest.approx(t.evaluate(*blobs(100, seed=5))["loss"], rel=0.05)
@@ -106,7 +107,7 @@ def test_it_says_when_no_rate_helps():
     x, y = blobs(64)
     t = trainer()
     t.optimizer = optim.SGD(lr=0.1, maximize=True)
-    test = training.lr_find(t, x, y, steps=30, batch_size="full")
+    test = diagnostics.lr_find(t, x, y, steps=30, batch_size="full")
     with pytest.raises(ValueError, match="the loss fell at no rate between 1e-06 and"):
         assert test.suggestion
     assert "the loss fell at no rate" in repr(test)
@@ -120,14 +121,15 @@ def test_the_suggestion_lies_inside_the_bounds_and_away_from_the_ends(optimizer,
     for seed in range(4):
         middle = [nn.BatchNorm1d(32)] if norm else []
         model = nn.Sequential(nn.Linear(64, 32), *middle, nn.ReLU(), nn.Linear(32, 10), seed=seed)
-        test = training.lr_find(Trainer(model, nn.CrossEntropyLoss(), optimizer, seed=seed), x / 16, y, batch_size=32)
+        t = Trainer(model, nn.CrossEntropyLoss(), optimizer, seed=seed)
+        test = diagnostics.lr_find(t, x / 16, y, batch_size=32)
         low, high = test.bounds
         assert 10 * test.lr[0] < low < test.suggestion < high
         assert 3e-4 < test.suggestion < 1.0
 
 
 def curve(losses, validation=None, diverged=False):
-    from fastnn.training.lr_finder import RangeTest
+    from fastnn.diagnostics.lr_finder import RangeTest
 
     return RangeTest(np.geomspace(1e-6, 10, len(losses)), np.array(losses), validation, diverged)
 
@@ -161,7 +163,7 @@ def test_a_fall_no_larger_than_the_noise_is_refused(rng):
 
 def test_a_fall_at_the_smallest_rate_is_refused():
     x, y = blobs(300)
-    test = training.lr_find(trainer(), x, y, start=0.003, batch_size=32)
+    test = diagnostics.lr_find(trainer(), x, y, start=0.003, batch_size=32)
     with pytest.raises(ValueError, match="falls already at the smallest rate 0.003: give a smaller start="):
         assert test.suggestion
     assert "already at the smallest rate" in repr(test)
@@ -199,13 +201,13 @@ def test_a_validation_loss_that_never_falls_leaves_no_bounds():
 def test_bad_options(options, message):
     x, y = blobs(64)
     with pytest.raises(ValueError, match=message):
-        training.lr_find(trainer(), x, y, **options)
+        diagnostics.lr_find(trainer(), x, y, **options)
 
 
 def test_plot_shows_curve_bounds_and_suggestion(tmp_path):
     pytest.importorskip("matplotlib")
     x, y = blobs(300)
-    test = training.lr_find(trainer(), x, y, validation_data=blobs(100, seed=5))
+    test = diagnostics.lr_find(trainer(), x, y, validation_data=blobs(100, seed=5))
     display = test.plot()
     labels = [line.get_label() for line in display.axes_.lines]
     assert labels[:3] == ["batch", "smoothed", "validation"]

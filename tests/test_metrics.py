@@ -133,8 +133,8 @@ def test_accuracy_of_answers_has_the_threshold_of_the_loss(loss, end, rng):
     assert {name: value for name, value in t.evaluate(x, y).items() if name != "loss"} == {
         "accuracy": 1.0, "f1": 1.0, "auc": 1.0,
     }  # fmt: skip
+    from fastnn.diagnostics import diagnose
     from fastnn.plot import ConfusionMatrixDisplay
-    from fastnn.training import diagnose
 
     matrix = ConfusionMatrixDisplay.from_model(t, x, y[:, 0].astype(int)).confusion_matrix
     assert matrix[0, 0] + matrix[1, 1] == 400 and matrix.shape == (2, 2)

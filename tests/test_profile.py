@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn import diagnostics, nn, optim
 from fastnn import functional as F
-from fastnn import nn, optim
 from fastnn.graph import limits as limits_module
 from fastnn.graph import passes
 from fastnn.graph.limits import Limits, limits
@@ -80,7 +80,7 @@ def test_a_trainers_step(rng):
     twin = fastnn.Trainer(deep(), nn.CrossEntropyLoss(), optim.Adam(lr=1e-2), clip_grad_norm=1.0, ema=0.9)
     for each in (trainer, twin):
         each.fit(x, y, epochs=1, batch_size=50, progress=False)
-    profile = trainer.profile(x, y, batch_size=50, repeats=3)
+    profile = diagnostics.profile(trainer, x, y, batch_size=50, repeats=3)
     labels = [op.label for op in profile.ops]
     assert labels[0] == "x0" and "loss cross_entropy" in labels and "gradients clip_norm" in labels
     assert [label for label in labels if label.endswith(" adam")] == [
@@ -104,7 +104,7 @@ def test_a_trainers_step(rng):
 def test_python_defined_ops_and_functions_have_profiles(rng):
     x, y = data(rng)
     trainer = fastnn.Trainer(deep(python=True), nn.CrossEntropyLoss(), optim.SGD())
-    profile = trainer.profile(x, y, batch_size=32, repeats=2)
+    profile = diagnostics.profile(trainer, x, y, batch_size=32, repeats=2)
     python = [op for op in profile.ops if op.bound == "python"]
     assert [op.label.split()[-1] for op in python] == ["flip", "vjp"] and all(op.limit == 0 for op in python)
     table = str(fastnn.compile(deep(python=True), x).profile(x, repeats=2))
@@ -115,7 +115,7 @@ def test_python_defined_ops_and_functions_have_profiles(rng):
     with pytest.raises(ValueError, match="no rows"):
         fastnn.compile(deep(), x).profile(x[:0])
     with pytest.raises(ValueError, match="at least 1"):
-        trainer.profile(x, y, batch_size=0)
+        diagnostics.profile(trainer, x, y, batch_size=0)
 
 
 def test_a_step_shows_the_programs_that_run(monkeypatch, rng):
@@ -128,7 +128,7 @@ def test_a_step_shows_the_programs_that_run(monkeypatch, rng):
     before = [p.numpy().copy() for p in model.parameters()]
 
     def kernels():
-        return [op.kernel for op in trainer.profile(x, y, batch_size=64, repeats=2).ops]
+        return [op.kernel for op in diagnostics.profile(trainer, x, y, batch_size=64, repeats=2).ops]
 
     assert kernels().count("gemm_update") == 2 and kernels().count("optimizer") == 4
     for parameter, values in zip(model.parameters(), before, strict=True):
@@ -149,7 +149,7 @@ def test_memory_of_a_step_is_near_its_lower_bound(monkeypatch, rng, optimizer, a
     def measured(*off):
         with passes.disabled(*off):
             trainer = fastnn.Trainer(model, nn.CrossEntropyLoss(), optimizer)
-            return trainer.profile(x, y, batch_size=128, repeats=1).memory
+            return diagnostics.profile(trainer, x, y, batch_size=128, repeats=1).memory
 
     monkeypatch.setattr(passes.update, "LEAST_SIZE", 1)
     memory, fused = measured("fuse_update"), measured()
@@ -170,7 +170,7 @@ TRAIN_LONG = """
 import sys
 import numpy as np
 import fastnn
-from fastnn import nn, optim
+from fastnn import diagnostics, nn, optim
 
 def resident():
     with open("/proc/self/statm") as file:

@@ -64,6 +64,7 @@ def bench(options):
     """Run ``fastnn bench``; returns the exit code."""
     import numpy as np
 
+    from fastnn import diagnostics
     from fastnn.cli.network import make_loss, make_optimizer
     from fastnn.cli.outputs import text_path
     from fastnn.io.atomic import write_atomic
@@ -75,7 +76,7 @@ def bench(options):
     outputs = model.predict(np.zeros((1, *shape), model.dtype)).shape[1]
     x, y, task = _data(rng, 8 * options.batch_size, shape, outputs, task, model.dtype)
     trainer = Trainer(model, make_loss(task), make_optimizer(options), seed=options.seed)
-    profile = trainer.profile(x, y, batch_size=options.batch_size)
+    profile = diagnostics.profile(trainer, x, y, batch_size=options.batch_size)
     print(f"{model.summary()}\n\n{profile}\n")
     predictions = _predictions(model, x)
     for rows, seconds in predictions:

@@ -9,7 +9,7 @@ from fastnn.cli.recipe import make_callbacks, make_feed, make_trainer
 
 def find_rate(options, made, arrays):
     """Set ``options.lr`` to what the range test suggests; returns the test."""
-    from fastnn.training import lr_find
+    from fastnn.diagnostics import lr_find
 
     probe = argparse.Namespace(**{**vars(options), "schedule": "constant", "ema": None})
     trainer = make_trainer(probe, made, len(arrays["training"][0]))

@@ -107,12 +107,11 @@ def gradcheck(
 
     Parameters
     ----------
-    target : callable, Module or Trainer
-        A function is checked in its floating arguments; a module in its trainable parameters, whatever its dtype; a
-        trainer in what one native training step of it (gather, forward, loss, backward, update) subtracts from the
-        parameters: the gradient of the loss and of the L1 and L2 terms of its optimizer.
+    target : callable or Module
+        A function is checked in its floating arguments; a module in its trainable parameters, whatever its dtype. A
+        trainer's whole step is checked by ``fastnn.diagnostics.gradcheck``.
     *inputs : arrays
-        Arguments; for a module with a loss the last one is the target; for a trainer ``x, y[, sample_weight]``.
+        Arguments; for a module with a loss the last one is the target.
     loss : callable, optional
         loss(output, target) -> scalar, for a module.
     h : float, default 1e-5
@@ -124,8 +123,8 @@ def gradcheck(
     max_coordinates : int, default 1000
         Per parameter; of more, this many are drawn with `seed`.
     seed : int
-        Key of dropout masks (a trainer has its own), of drawn coordinates, and of the fixed random direction that
-        turns an output of many numbers into one.
+        Key of dropout masks, of drawn coordinates, and of the fixed random direction that turns an output of many
+        numbers into one.
     disabled : iterable of str
         Passes to leave out.
 
@@ -133,17 +132,10 @@ def gradcheck(
     -------
     GradcheckReport
         True in a condition if it passed; `print` shows the ranking.
-
-    Notes
-    -----
-    A trainer's model is examined in float64 and has its own weights, statistics and dtype back afterwards. Clipping,
-    decoupled decay and max-norm are no part of a gradient and are left out.
     """
     options = {"h": h, "tolerance": tolerance, "max_coordinates": max_coordinates, "seed": seed}
-    if hasattr(target, "_gradcheck"):
-        if loss is not None or not training:
-            raise TypeError("a trainer is checked with its own loss in training mode: leave out loss= and training=")
-        return target._gradcheck(*inputs, disabled=disabled, **options)
+    if hasattr(target, "train_step"):
+        raise TypeError("a trainer is checked by fastnn.diagnostics.gradcheck(trainer, x, y)")
     objective = Objective(target, inputs, loss, training=training, seed=seed, disabled=disabled)
     return compare(objective, objective.gradients(), **options)
 

@@ -23,7 +23,7 @@ class LearningCurveDisplay:
 
     Examples
     --------
-    >>> training.learning_curve(make, x, y, validation_data=held, epochs=10).plot("accuracy")
+    >>> diagnostics.learning_curve(make, x, y, validation_data=held, epochs=10).plot("accuracy")
     """
 
     def __init__(self, rows, train, validation, name="loss"):

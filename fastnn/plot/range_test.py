@@ -21,7 +21,7 @@ class RangeTestDisplay:
 
     Examples
     --------
-    >>> training.lr_find(trainer, x, y).plot()
+    >>> diagnostics.lr_find(trainer, x, y).plot()
     """
 
     def __init__(self, lr, loss, smoothed, validation=None, suggestion=None, bounds=None):
@@ -30,7 +30,7 @@ class RangeTestDisplay:
 
     @classmethod
     def from_test(cls, test):
-        """Make a display from what `training.lr_find` returns."""
+        """Make a display from what `diagnostics.lr_find` returns."""
         validation = None if test.validation_loss is None else (test.validation_lr, test.validation_loss)
         try:
             suggestion, bounds = test.suggestion, test.bounds

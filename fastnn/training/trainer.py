@@ -357,33 +357,6 @@ class Trainer:
             meaning.probabilities(None)  # raises, before anything is computed
         return meaning.probabilities(self.predict(x))
 
-    def profile(self, x, y, *, batch_size=128, sample_weight=None, repeats=20):
-        """Measure a whole training step, op by op: gradients and update. The trainer and its model stay as they are.
-
-        Parameters
-        ----------
-        x, y, sample_weight
-            As in `fit`; at least one batch.
-        batch_size : int
-        repeats : int
-            Steps that are timed.
-
-        Returns
-        -------
-        fastnn.graph.Profile
-            ``print`` shows per op: shape, FLOPs, bytes, threads, time, GFLOP/s, GB/s, the share of what this machine
-            can do (measured at the first profile, which takes half a second); the whole step against its roofline; and
-            the memory of the step against its lower bound.
-        """
-        from .profile import profile
-
-        return profile(self, x, y, batch_size, sample_weight, repeats)
-
-    def _gradcheck(self, x, y, sample_weight=None, **options):
-        from .check import gradcheck
-
-        return gradcheck(self, x, y, sample_weight, **options)
-
     def predict_mc(self, x, n=100, *, function=None, keep=False, seed=0):
         """Predict `n` times with live dropout: mean and standard deviation. See `nn.predict_mc`."""
         with thread_limit(self.num_threads):

@@ -13,7 +13,7 @@ class CyclicLR(Schedule):
 
     In cycle c (from 1), at share s of the way up or down: ``base_lr + (max_lr - base_lr) * s * scale``, where scale is
     1 ("triangular"), ``1 / 2**(c - 1)`` ("triangular2") or ``gamma**step`` ("exp_range"). The bounds are those of
-    `training.lr_find`; the optimizer's own ``lr`` does not matter.
+    `diagnostics.lr_find`; the optimizer's own ``lr`` does not matter.
 
     Parameters
     ----------

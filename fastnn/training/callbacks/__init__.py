@@ -10,8 +10,6 @@ _NAMES = {
     "ModelCheckpoint": "model_checkpoint",
     "ReduceLROnPlateau": "plateau",
     "CSVLogger": "csv_logger",
-    "HealthMonitor": "health_monitor",
-    "HealthWarning": "health_monitor",
 }
 
 __all__ = list(_NAMES)

@@ -10,8 +10,8 @@ from ..graph.limits import limits
 from ..graph.profile import Profile, profile_plan, profile_program
 from ..nn.arrays import split_inputs
 from ..threads import num_threads as thread_limit
-from .step_program import FusedPrograms
-from .targets import prepare_target, prepare_weight
+from ..training.step_program import FusedPrograms
+from ..training.targets import prepare_target, prepare_weight
 
 _SPAN = 0.03  # seconds of steps that are timed as one call
 _SPANS = 7
@@ -71,8 +71,25 @@ def _bytes(count):
         count /= 1024
 
 
-def profile(trainer, x, y, batch_size, sample_weight, repeats):
-    """See `Trainer.profile`."""
+def profile(trainer, x, y, *, batch_size=128, sample_weight=None, repeats=20):
+    """Measure a whole training step, op by op: gradients and update. The trainer and its model stay as they are.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    x, y, sample_weight
+        As in `Trainer.fit`; at least one batch.
+    batch_size : int
+    repeats : int
+        Steps that are timed.
+
+    Returns
+    -------
+    fastnn.graph.Profile
+        ``print`` shows per op: shape, FLOPs, bytes, threads, time, GFLOP/s, GB/s, the share of what this machine can do
+        (measured at the first profile, which takes half a second); the whole step against its roofline; and the memory
+        of the step against its lower bound.
+    """
     names, arrays = split_inputs(x)
     total = len(arrays[0])
     rows = total if batch_size == "full" else min(int(batch_size), total)

@@ -111,16 +111,16 @@ def curvature(target, *inputs, loss=None, training=True, products=80, tolerance=
 
     Examples
     --------
-    >>> saddle = fastnn.training.curvature(lambda x: x[0] ** 2 - 3.0 * x[1] ** 2, np.zeros(2))
+    >>> saddle = fastnn.diagnostics.curvature(lambda x: x[0] ** 2 - 3.0 * x[1] ** 2, np.zeros(2))
     >>> saddle.kind, saddle.smallest, saddle.largest
     ('saddle', -6.0, 2.0)
     """
     if isinstance(products, bool) or int(products) != products or products < 1:
         raise ValueError(f"products must be an integer >= 1, got {products!r}")
-    if hasattr(target, "_gradcheck"):
+    if hasattr(target, "train_step"):
         if loss is not None or not training:
             raise TypeError("a trainer is examined with its own loss in training mode: leave out loss= and training=")
-        from .check import in_float64, objective_of
+        from .gradcheck import in_float64, objective_of
 
         with in_float64(target.model):
             return _measure(objective_of(target, *inputs), int(products), tolerance, seed)

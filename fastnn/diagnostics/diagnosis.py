@@ -4,11 +4,11 @@ import numpy as np
 
 from ..nn.arrays import split_inputs
 from ..nn.losses import meaning_of
-from .bias import bias_variance
+from ..training.metrics import METRICS
+from ..training.targets import prepare_target
+from .bias_variance import bias_variance
 from .layer_health import first_rows, health
-from .metrics import METRICS
-from .rate import guessing_loss, judge_rate
-from .targets import prepare_target
+from .lr_diagnosis import guessing_loss, judge_rate
 
 _SHIFT = 0.25  # deviations between the means of a feature that count as another distribution
 _SURE = 5.0  # and standard errors: no accident among thousands of features
@@ -73,7 +73,7 @@ def diagnose(
     tolerance : float, default 0.02
         A gap above it is called high.
     check_health : bool, default True
-        Look at units, gradients and updates on the first 256 training rows (`training.health`).
+        Look at units, gradients and updates on the first 256 training rows (`diagnostics.health`).
 
     Returns
     -------

@@ -4,9 +4,11 @@ import warnings
 
 import numpy as np
 
-from ...nn.arrays import split_inputs
-from ...validation import count
-from .base import Callback
+from ..nn.arrays import split_inputs
+from ..training.callbacks.base import Callback
+from ..validation import count
+from .layer_health import health
+from .units import unit_drift, unit_inputs
 
 
 class HealthWarning(UserWarning):
@@ -53,8 +55,6 @@ class HealthMonitor(Callback):
     def on_epoch_end(self, epoch, logs):
         if (epoch + 1) % self.every_epochs:
             return
-        from ..layer_health import health
-
         x, y, weight = self.trainer._fit.feed.sample(self.rows)
         self.health = health(self.trainer, x, y, weight, rows=self.rows)
         logs.update(self.health.summary(), unit_drift=self._drift(x))
@@ -66,8 +66,6 @@ class HealthMonitor(Callback):
                 warnings.warn(f"epoch {epoch}: {problem}", HealthWarning, stacklevel=2)
 
     def _drift(self, x):
-        from ..units import unit_drift, unit_inputs
-
         if self._probe is None:
             names, arrays = split_inputs(x)
             self._probe = names, tuple(np.array(array[: self.rows]) for array in arrays)

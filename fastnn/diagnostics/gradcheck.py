@@ -11,11 +11,37 @@ from ..graph.objective import Objective
 from ..graph.parameter import aligned_zeros
 from ..nn.arrays import split_inputs
 from ..nn.predict import with_names
-from .targets import prepare_target, prepare_weight
+from ..training.targets import prepare_target, prepare_weight
 
 
-def gradcheck(trainer, x, y, sample_weight=None, *, disabled=(), **options):
-    """See `fastnn.gradcheck`."""
+def gradcheck(
+    trainer, x, y, sample_weight=None, *, h=1e-5, tolerance=1e-7, max_coordinates=1000, seed=0, disabled=()
+):  # fmt: skip
+    """Compare what one native training step subtracts from the parameters with central differences.
+
+    Gather, forward, loss, backward and update are checked together: the gradient of the loss and of the L1 and L2 terms
+    of the optimizer. For functions and modules see `fastnn.gradcheck`.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        With its own loss, in training mode, with the masks of step 0.
+    x, y, sample_weight : arrays
+        One batch, as in `Trainer.train_step`.
+    h, tolerance, max_coordinates, seed, disabled
+        As in `fastnn.gradcheck`.
+
+    Returns
+    -------
+    GradcheckReport
+        True in a condition if it passed; `print` shows the ranking.
+
+    Notes
+    -----
+    The model is examined in float64 and has its own weights, statistics and dtype back afterwards. Clipping, decoupled
+    decay and max-norm are no part of a gradient and are left out.
+    """
+    options = {"h": h, "tolerance": tolerance, "max_coordinates": max_coordinates, "seed": seed}
     with in_float64(trainer.model):
         objective = objective_of(trainer, x, y, sample_weight, disabled)
         exact = _applied_gradients(trainer, x, y, sample_weight)
@@ -84,7 +110,7 @@ def objective_of(trainer, x, y, sample_weight=None, disabled=()):
 def _applied_gradients(trainer, x, y, sample_weight):
     """{name: what a native step of gradient descent with rate 1 subtracts}, by a trainer like this one."""
     from ..optim import SGD
-    from .trainer import Trainer
+    from ..training.trainer import Trainer
 
     model = trainer.model
     tensors = dict(model.named_parameters())

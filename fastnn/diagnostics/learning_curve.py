@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .bias import bias_variance
-from .feed.options import as_feed
+from ..training.feed.options import as_feed
+from .bias_variance import bias_variance
 
 
 class LearningCurve:
@@ -62,7 +62,7 @@ def learning_curve(factory, x, y, *, validation_data, sizes=(0.1, 0.2, 0.4, 0.7,
     -------
     LearningCurve
     """
-    from .trainer import Trainer
+    from ..training.trainer import Trainer
 
     feed = as_feed(options.pop("feed", None))
     total = len(y)

@@ -3,13 +3,13 @@
 import numpy as np
 
 from ..threads import num_threads
+from ..training.evaluation import evaluation_of
+from ..training.feed.dataset import Data
+from ..training.feed.epoch_steps import mean_loss
+from ..training.feed.rows import batch_offsets, check_batch_size, epoch_order
+from ..training.groups import Batches
+from ..training.state import preserved
 from ..validation import check_count
-from .evaluation import evaluation_of
-from .feed.dataset import Data
-from .feed.epoch_steps import mean_loss
-from .feed.rows import batch_offsets, check_batch_size, epoch_order
-from .groups import Batches
-from .state import preserved
 
 _PART = 8  # batches between two looks at the loss
 _VALIDATIONS = 40  # about so many measurements of the validation loss
@@ -170,7 +170,7 @@ def lr_find(
 
     Examples
     --------
-    >>> test = training.lr_find(trainer, x, y)
+    >>> test = diagnostics.lr_find(trainer, x, y)
     >>> trainer.optimizer.lr = test.suggestion
     >>> trainer.scheduler = optim.CyclicLR(*test.bounds, step_size_up=500)
     """

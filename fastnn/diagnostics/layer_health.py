@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from ..training.state import preserved
 from ..validation import check_count
-from .state import preserved
 from .units import SATURATING, unit_statistics
 
 _GOOD_RATIO = (1e-4, 1e-2)  # of ||update|| / ||w||
@@ -54,7 +54,7 @@ class Health:
     Attributes
     ----------
     layers : list of Layer
-        The units behind each activation, see `fastnn.training.unit_statistics`.
+        The units behind each activation, see `fastnn.diagnostics.unit_statistics`.
     weights : list of Weight
         Every trained parameter in one step.
     loss : float
