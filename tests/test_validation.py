@@ -200,3 +200,106 @@ def test_numbers_of_numpy_are_numbers():
     made = optim.Adam(lr=np.float32(0.1), betas=[np.float64(0.9), 0.99])
     made.lr = np.float64(0.2)
     assert made.lr == 0.2 and Trainer(nn.Linear(1, 1), nn.MSELoss(), made).optimizer.lr == 0.2
+
+
+# ---- trainers -------------------------------------------------------------------------------------------------------
+
+X = np.random.default_rng(0).standard_normal((16, 4)).astype(np.float32)
+Y = np.random.default_rng(1).standard_normal((16, 2)).astype(np.float32)
+
+
+def trainer(optimizer=None, **options):
+    model = nn.Sequential(nn.Linear(4, 2), seed=1)
+    return Trainer(model, nn.MSELoss(), optim.Adam(lr=0.1) if optimizer is None else optimizer, **options)
+
+
+def test_a_trainer_refuses_unknown_attributes():
+    t = trainer()
+    for one in (t, copy.deepcopy(t), pickle.loads(pickle.dumps(t))):
+        with pytest.raises(AttributeError, match="has no attribute 'clip_grad_nrom': do you mean 'clip_grad_norm'"):
+            one.clip_grad_nrom = 1
+
+    class Mine(Trainer):
+        pass
+
+    Mine(t.model, t.loss, t.optimizer).note = 1
+
+
+@pytest.mark.parametrize(
+    "name, values",
+    [
+        ("clip_grad_norm", (-1, 0, "x", float("nan"))), ("clip_grad_value", (-1, "x")), ("accumulate", (0, 1.5, None)),
+        ("ema", (1, -0.1, "x")), ("seed", (-1, 1.5, "1", None)), ("num_threads", (0, 5000, "x")),
+        ("gradient_hook", (3, "x")), ("scheduler", (3, optim.StepLR)), ("optimizer", (optim.Adam, "adam", None)),
+        ("loss", (nn.MSELoss, None, "mse")), ("model", (None, nn.Linear, 3)), ("metrics", ("accurac", 3)),
+    ],
+)  # fmt: skip
+def test_a_trainer_refuses_nonsense_in_the_constructor_and_ever_after(name, values):
+    t = trainer()
+    for value in values:
+        before = getattr(t, name)
+        with pytest.raises((ValueError, TypeError)):
+            setattr(t, name, value)
+        assert getattr(t, name) is before
+        arguments = {"model": t.model, "loss": t.loss, "optimizer": t.optimizer, name: value}
+        with pytest.raises((ValueError, TypeError)):
+            Trainer(**arguments)
+
+
+def test_a_scheduler_of_one_trainer_does_not_change_the_rate_of_another():
+    shared = optim.Adam(lr=0.1)
+    first = trainer(shared, scheduler=fastnn.ReduceLROnPlateau("loss", patience=1, min_delta=1e9))
+    second = trainer(shared)
+    first.fit(X, Y, epochs=5, progress=False)
+    assert first.optimizer.lr < 0.1 and second.optimizer.lr == shared.lr == 0.1
+    second.optimizer.lr = 0.3
+    assert first.optimizer.lr < 0.1 and shared.lr == 0.1
+
+
+def test_resuming_does_not_change_the_options_of_another_trainer(tmp_path):
+    slow = trainer(optim.Adam(lr=0.01))
+    slow.train_step(X, Y)
+    slow.save_checkpoint(tmp_path / "c")
+    shared = optim.Adam(lr=0.1)
+    first, second = trainer(shared), trainer(shared)
+    first.resume(tmp_path / "c")
+    assert first.optimizer.lr == 0.01 and second.optimizer.lr == shared.lr == 0.1
+
+
+DAMAGES = {
+    "another kind": lambda v: v["optimizer_options"].update(kind="sgd"),
+    "a rate below 0": lambda v: v["optimizer_options"].update(lr=-1.0),
+    "a rate that is a text": lambda v: v["optimizer_options"].update(lr="fast"),
+    "betas of one": lambda v: v["optimizer_options"].update(betas=[0.9]),
+    "groups that are none": lambda v: v["optimizer_options"].update(groups=3),
+    "no options": lambda v: v.pop("optimizer_options"),
+    "options that are a list": lambda v: v.update(optimizer_options=[1]),
+    "no optimizer": lambda v: v.pop("optimizer"),
+    "no seed": lambda v: v.pop("seed"),
+    "a seed below 0": lambda v: v.update(seed=-1),
+    "steps below 0": lambda v: v.update(step=-1),
+    "steps that are a text": lambda v: v.update(step="many"),
+    "steps beyond 64 bits": lambda v: v.update(step=2**70),
+    "no history": lambda v: v.pop("history"),
+    "steps of no parameter": lambda v: v["parameter_steps"].update(other=1),
+    "steps that are a list": lambda v: v.update(parameter_steps=[1]),
+    "averages of no parameter": lambda v: v.update(averaged_steps={"other": 1}),
+    "a fit that is none": lambda v: v.update(fit=3),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_a_refused_checkpoint_changes_nothing(what):
+    t = trainer(optim.Adam(lr=0.05))
+    for _ in range(3):
+        t.train_step(X, Y)
+    arrays, values = t.state_dict()
+    values = copy.deepcopy(values)
+    DAMAGES[what](values)
+    t.train_step(X, Y)
+    before = (t.step, t.seed, t.optimizer.to_config(), t.model.state_dict()["0.weight"], t.state)
+    with pytest.raises(ValueError):
+        t.load_state_dict(arrays, values)
+    assert (t.step, t.seed, t.optimizer.to_config()) == before[:3] and t.state is before[4]
+    assert np.array_equal(t.model.state_dict()["0.weight"], before[3])
+    t.fit(X, Y, epochs=1, progress=False)

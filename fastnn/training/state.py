@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .. import _native
 from ..optim.ewma import WeightAverage
 from ..optim.state import OptimizerState
+from ..validation import check_not_negative, check_seed
 from .history import History
 from .resume_state import ResumeState
 
@@ -110,32 +111,37 @@ def _under(prefix, arrays):
 
 def load_state_dict(trainer, arrays: dict[str, NDArray], values: dict[str, Any]) -> None:
     """See `Trainer.load_state_dict`. All that can be refused comes before the first change."""
+    try:
+        state, seed, options = _parsed(trainer, arrays, values)
+    except (LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise ValueError(f"the checkpoint is damaged: {type(error).__name__} {error}") from None
+    trainer.model.load_state_dict(_under(_MODEL, arrays))  # refuses before it writes
+    if options is not None:
+        trainer.optimizer.load_config(options)
+    trainer._runner.forget()
+    trainer.state, trainer.seed = state, seed
+
+
+def _parsed(trainer, arrays, values):
+    """(state, seed, the optimizer's options or None) of a checkpoint; nothing is changed."""
     if values.get("parameter_steps") and values["optimizer"] != trainer.optimizer.kind:
         raise ValueError(
             f"the checkpoint holds the state of {values['optimizer']!r}, this trainer's optimizer is "
             f"{trainer.optimizer.kind!r}"
         )
-    optimizer, parameters = trainer.optimizer, dict(trainer.model.named_parameters())
-    state, before = TrainerState(), optimizer.to_config()
+    optimizer, options, parameters = trainer.optimizer, None, dict(trainer.model.named_parameters())
+    if values["optimizer"] == optimizer.kind:
+        options = values["optimizer_options"]
+        optimizer = optimizer.with_options(options)
+    state = TrainerState()
     state.resume = ResumeState.from_parts(_under(_FIT, arrays), values["fit"]) if "fit" in values else None
     state.open_gradients = _open_gradients(_under(_OPEN, arrays), parameters)
     for name in _COUNTS:
-        setattr(state, name, values.get(name, 0))
+        setattr(state, name, check_not_negative("the checkpoint", name, values.get(name, 0)))
     state.history.load_dict(values["history"])
-    try:
-        if values["optimizer"] == optimizer.kind:
-            optimizer.load_config(values["optimizer_options"])
-        state.optimizer_state.load_state_dict(
-            optimizer, parameters, _under(_OPTIMIZER, arrays), values["parameter_steps"]
-        )
-        state.average.load_state_dict(parameters, _under(_AVERAGE, arrays), values.get("averaged_steps", {}))
-        seed = int(values["seed"])
-        trainer.model.load_state_dict(_under(_MODEL, arrays))
-    except BaseException:
-        optimizer.load_config(before)
-        raise
-    trainer._runner.forget()
-    trainer.state, trainer.seed = state, seed
+    state.optimizer_state.load_state_dict(optimizer, parameters, _under(_OPTIMIZER, arrays), values["parameter_steps"])
+    state.average.load_state_dict(parameters, _under(_AVERAGE, arrays), values.get("averaged_steps", {}))
+    return state, check_seed("the checkpoint", "seed", values["seed"]), options
 
 
 def _open_gradients(arrays, parameters):

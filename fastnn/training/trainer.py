@@ -3,12 +3,10 @@
 import numpy as np
 
 from ..nn.losses import meaning_of
-from ..nn.module import Module
 from ..nn.predict import predict_mc
-from ..optim.base import Optimizer
 from ..optim.lr_scheduler.base import StepRates
 from ..threads import num_threads as thread_limit
-from ..validation import check_count, check_function, check_positive
+from ..validation import Strict
 from .callbacks.base import Callback
 from .evaluation import ArrayEvaluation, StreamEvaluation
 from .feed.batch import is_batches
@@ -17,11 +15,12 @@ from .feed.options import Feed
 from .history import History
 from .metrics import measure, resolve
 from .runner import StepRunner
+from .settings import CHECKS
 from .state import TrainerState
 from .targets import LABELS, prepare_target, prepare_weight
 
 
-class Trainer:
+class Trainer(Strict):
     """Trains a model.
 
     Parameters
@@ -29,8 +28,9 @@ class Trainer:
     model : nn.Module
     loss : nn loss, or callable (output, target[, sample_weight=]) -> scalar over ``fastnn.functional``
     optimizer : optim.Optimizer
-        Configuration; its state (moments, step counts) lives here, per parameter name. Attributes may change at any
-        time (``trainer.optimizer.lr = 1e-4``) and act at the next step.
+        Configuration, of which the trainer takes a copy: ``trainer.optimizer`` is its own, and its options may change
+        at any time (``trainer.optimizer.lr = 1e-4``) and act at the next step. Its state (moments, step counts) lives
+        here, per parameter name.
     scheduler : optim.lr_scheduler.Schedule, or callable (base_lr, step, epoch) -> lr, or ReduceLROnPlateau, optional
         A pure function: base_lr of the group, ``step`` an int64 array of step numbers from 0, ``epoch`` from 0.
     metrics : sequence of str or callable (target, output) -> float
@@ -60,6 +60,8 @@ class Trainer:
     history : History
     """
 
+    _checks = CHECKS
+
     def __init__(
         self,
         model,
@@ -76,42 +78,30 @@ class Trainer:
         num_threads=None,
         seed=0,
     ):
-        if not isinstance(model, Module):
-            raise TypeError(f"Trainer: model must be an nn.Module, got {type(model).__name__}")
-        if isinstance(loss, type) or not callable(loss):
-            raise TypeError(f"Trainer: loss must be an object like nn.CrossEntropyLoss() or a function, got {loss!r}")
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"Trainer: optimizer must be an object such as optim.Adam(lr=1e-3), got {optimizer!r}")
-        watches = isinstance(scheduler, Callback)
-        if scheduler is not None and not watches and (isinstance(scheduler, type) or not callable(scheduler)):
-            raise TypeError(f"Trainer: scheduler must be like optim.StepLR(10), or a function; got {scheduler!r}")
-        if ema is not None and (isinstance(ema, str) or not 0 <= ema < 1):
-            raise ValueError(f"Trainer: ema must be a decay in [0, 1) or None, got {ema!r}")
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
-            raise ValueError(f"Trainer: seed must be an integer from 0 to 2**63 - 1, got {seed!r}")
-        check_positive("Trainer", "clip_grad_norm", clip_grad_norm)
-        check_positive("Trainer", "clip_grad_value", clip_grad_value)
-        check_function("Trainer", "gradient_hook", gradient_hook)
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
         self.scheduler = scheduler
-        self.metrics = resolve(() if metrics is None else metrics, loss)
+        self.metrics = metrics
         self.clip_grad_norm = clip_grad_norm
         self.clip_grad_value = clip_grad_value
-        self.accumulate = check_count("Trainer", "accumulate", accumulate, 1)
+        self.accumulate = accumulate
         self.ema = ema
         self.gradient_hook = gradient_hook
         self.num_threads = num_threads
-        self.seed = int(seed)
+        self.seed = seed
         self.state = TrainerState()
         self._runner = StepRunner(self)
         self._fit = None  # the Fit that is running
         self._stop_flag = np.zeros(1, np.int32)
 
     def __setattr__(self, name, value):
+        if name == "metrics":
+            value = resolve(() if value is None else value, self.loss)
         changed = name in ("loss", "model") and self.__dict__.get(name, value) is not value
-        object.__setattr__(self, name, value)
+        if changed and name == "loss":
+            resolve([metric for _, metric in self.metrics], value)  # it has to answer them
+        super().__setattr__(name, value)
         if changed:
             self._runner.forget()
             if name == "model":  # the moments and averages are those of the other one's parameters
