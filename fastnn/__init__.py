@@ -22,6 +22,7 @@ _NAMES = {
     "ModelCheckpoint": "training.callbacks",
     "ReduceLROnPlateau": "training.callbacks",
     "CSVLogger": "training.callbacks",
+    "StepHistory": "training.callbacks",
     "HealthMonitor": "diagnostics.health_monitor",
     "History": "training.history",
     "manual_seed": "seeds",

@@ -7,7 +7,8 @@ import pytest
 from helpers.training import blobs, trainer, weights
 
 import fastnn
-from fastnn import EarlyStopping, LambdaCallback, ModelCheckpoint, ReduceLROnPlateau
+from fastnn import EarlyStopping, LambdaCallback, ModelCheckpoint, ReduceLROnPlateau, StepHistory, TerminateOnNaN
+from fastnn.training.feed.rows import epoch_order
 
 
 def scripted(values, name="val_loss"):
@@ -88,7 +89,7 @@ def test_a_broken_model_is_not_restored_for_its_accuracy():
             t.model[0].weight = np.full((16, 6), np.nan)
 
     t.fit(x, y, epochs=6, validation_data=(x, y), progress=False, callbacks=[
-        LambdaCallback(on_epoch_begin=break_weights), EarlyStopping("val_accuracy", patience=10)])  # fmt: skip
+        LambdaCallback(on_epoch_begin=break_weights), EarlyStopping("val_accuracy", patience=10), TerminateOnNaN("never")])  # fmt: skip
     assert np.isfinite(t.history["val_accuracy"][:3]).all() and np.isnan(t.history["val_accuracy"][3:]).all()
     assert np.isfinite(t.predict(x)).all()
 
@@ -148,3 +149,59 @@ def test_another_trainer_begins_anew(tmp_path):
     fit(trainer(), 1, scripted([1.0]), saved)
     other = fit(trainer(seed=5), 1, scripted([2.0]), saved)
     assert (saved.best, weights(reloaded(path, "checkpoint"))) == (2.0, weights(other.model))
+
+
+def test_epochs_without_a_measurement_are_left_out_of_patience():
+    """With validation_every=2 the column is empty in every second epoch; patience is looked at where it was measured."""
+    x, y = blobs(60)
+    t, stop, plateau = trainer(), EarlyStopping(patience=1), ReduceLROnPlateau(patience=2, factor=0.5)
+    values = [None, 1.0, None, 0.9, None, 0.8, None, 0.9]
+    t.fit(x, y, epochs=8, progress=False, callbacks=[scripted(values), stop, plateau])
+    assert (stop.best_epoch, stop.stopped_epoch, len(t.history)) == (5, 7, 8)
+    assert t.optimizer.lr == 0.01  # one measurement without improvement, not three epochs
+
+
+def test_the_loss_of_every_batch_is_kept_on_request(tmp_path):
+    """There was no cost per mini-batch in the history."""
+    x, y = blobs(60)
+    seen, t, steps = [], trainer(), StepHistory()
+    t.fit(x, y, epochs=30, batch_size=20, progress=False, callbacks=steps)  # several epochs are one native call
+    twin = trainer()
+    twin.fit(x, y, epochs=30, batch_size=20, progress=False,
+             callbacks=LambdaCallback(on_batch_end=lambda step, loss: seen.append(loss)))  # fmt: skip
+    assert len(steps) == 90 and steps.loss.tolist() == seen
+    np.testing.assert_allclose(steps.loss.reshape(30, 3).mean(axis=1), t.history["loss"], rtol=1e-12)
+    np.testing.assert_array_equal(steps.smooth(0.9), fastnn.optim.EWMA(0.9).smooth(seen))
+    assert t.history.initial_loss == seen[0] == trainer().train_step(*first_batch(x, y))
+    t.save_checkpoint(tmp_path / "run.ckpt")
+    other = trainer()
+    other.resume(tmp_path / "run.ckpt")
+    assert other.history.initial_loss == seen[0]
+    t.fit(x, y, epochs=1, batch_size=20, progress=False, callbacks=steps)
+    assert len(steps) == 93 and t.history.initial_loss == seen[0]
+    streamed = StepHistory()
+    trainer().fit([(x[:20], y[:20]), (x[20:], y[20:])], epochs=2, progress=False, callbacks=streamed)
+    assert len(streamed) == 4
+
+
+def first_batch(x, y):
+    rows = epoch_order(60, True, 0, 0)[:20]
+    return x[rows], y[rows]
+
+
+def test_the_losses_of_a_resumed_fit_go_on(tmp_path):
+    x, y = blobs(60)
+    whole, path = StepHistory(), tmp_path / "run.ckpt"
+    trainer().fit(x, y, epochs=4, batch_size=20, progress=False, callbacks=whole)
+
+    def crash(epoch, logs):
+        if epoch == 1:
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        trainer().fit(x, y, epochs=4, batch_size=20, progress=False, callbacks=[
+            StepHistory(), ModelCheckpoint(path), LambdaCallback(on_epoch_end=crash)])  # fmt: skip
+    resumed = StepHistory()
+    trainer().fit(x, y, epochs=4, batch_size=20, progress=False, resume=path, callbacks=[
+        resumed, ModelCheckpoint(path), LambdaCallback()])  # fmt: skip
+    np.testing.assert_array_equal(resumed.loss, whole.loss)

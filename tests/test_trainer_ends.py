@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers.training import blobs, trainer, weights
 
-from fastnn import Callback, EarlyStopping, LambdaCallback, TerminateOnNaN, Trainer, nn, optim
+from fastnn import Callback, EarlyStopping, LambdaCallback, ModelCheckpoint, TerminateOnNaN, Trainer, nn, optim
 
 
 class Recorder(Callback):
@@ -134,9 +134,64 @@ def test_nan_ends_the_fit_if_asked():
     t.fit(x, y, epochs=3, batch_size=20, shuffle=False, callbacks=[TerminateOnNaN()], progress=False)
     assert t.history.stop_reason == "nan"
     assert t.step == 11
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("data", ["arrays", "one batch", "stream", "accumulated", "hooked", "validated"])
+def test_nan_ends_the_fit_after_its_epoch_unless_told_otherwise(value, data):
+    """NaN in the data gave NaN weights, no warning and the stop reason "epochs"."""
+    x, y = blobs(400)
+    x[210] = value
+    options = {"accumulated": {"accumulate": 2}, "hooked": {"gradient_hook": lambda g: None}}.get(data, {})
+    fit = {"batch_size": 400 if data == "one batch" else 20, "epochs": 50, "progress": False, "shuffle": False}
+    given = ([(x[:20], y[:20]), (x[200:220], y[200:220]), (x[:20], y[:20])],) if data == "stream" else (x, y)
+    fit |= {"validation_data": (x[:20], y[:20])} if data == "validated" else {}
+    t = trainer(**options)
+    with pytest.warns(RuntimeWarning, match=r"epoch 0: the training loss is (nan|inf).*check_finite=True.*'never'"):
+        t.fit(*given, **fit)
+    assert (len(t.history), t.epoch, t.history.stop_reason) == (1, 1, "nan")
+    assert not np.isfinite(t.history["loss"][0])
+    t = trainer(**options)
+    t.fit(*given, **{**fit, "epochs": 3}, callbacks=TerminateOnNaN("never"))
+    assert (len(t.history), t.history.stop_reason) == (3, "epochs")
+    if data not in ("stream", "one batch"):
+        assert t.step == 3 * 20 // t.accumulate
+
+
+@pytest.mark.filterwarnings("error")
+def test_nan_in_a_later_epoch_of_many_short_ones_ends_that_epoch():
+    """Several epochs are one native call: it ends where the loss breaks, and no later epoch is entered."""
+    x, y = blobs(40)
     t = trainer()
-    t.fit(x, y, epochs=1, batch_size=20, shuffle=False, progress=False)
-    assert t.step == 20
+    rates = lambda base, step, epoch: np.where(np.asarray(step) < 30, base, 1e30)  # noqa: E731
+    t.scheduler = rates
+    with pytest.warns(RuntimeWarning, match="epoch .*so training has ended"):
+        t.fit(x, y, epochs=500, batch_size=20, progress=False)
+    broken = [i for i, loss in enumerate(t.history["loss"]) if not np.isfinite(loss)]
+    assert broken == [len(t.history) - 1] and t.step == 2 * len(t.history)
+    t = trainer(num_threads=1)
+    t.optimizer = optim.SGD(lr=1e3)  # diverges by itself, in a call of many epochs
+    x[:, 0] *= 1e3
+    with pytest.warns(RuntimeWarning, match="so training has ended"):
+        t.fit(x, y, epochs=5000, batch_size=20, progress=False)
+    broken = [i for i, loss in enumerate(t.history["loss"]) if not np.isfinite(loss)]
+    assert broken == [len(t.history) - 1] and t.step == 2 * len(t.history)
+
+
+def test_a_checkpoint_is_not_overwritten_by_weights_that_are_nan(tmp_path):
+    x, y = blobs(40)
+    t, path = trainer(), tmp_path / "run.ckpt"
+    t.fit(x, y, epochs=1, progress=False, callbacks=ModelCheckpoint(path))
+    good = path.read_bytes()
+    with pytest.warns(RuntimeWarning):
+        t.fit(x * np.nan, y, epochs=5, progress=False, callbacks=ModelCheckpoint(path))
+    assert path.read_bytes() == good
+
+
+def test_terminate_on_nan_refuses_other_times():
+    with pytest.raises(ValueError, match="when must be 'step', 'epoch' or 'never', got 'always'"):
+        TerminateOnNaN("always")
 
 
 def test_stop_from_another_thread():

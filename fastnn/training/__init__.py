@@ -12,6 +12,7 @@ _NAMES = {
     "ModelCheckpoint": "callbacks",
     "ReduceLROnPlateau": "callbacks",
     "CSVLogger": "callbacks",
+    "StepHistory": "callbacks",
     "Curriculum": "feed.curriculum",
     "Feed": "feed.options",
 }

@@ -1,6 +1,7 @@
 """The loop of `Trainer.fit`: epochs, chunks of steps, evaluation, callbacks, and every way to end."""
 
 import time
+import warnings
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -10,11 +11,12 @@ from ..nn.losses import meaning_of
 from ..optim.penalties import penalty
 from ..threads import num_threads
 from ..validation import check_count, check_positive
-from .callbacks.base import Callback
+from .callbacks.base import Callback, TerminateOnNaN
 from .checkpoint import resume_if_there
 from .evaluation import ArrayEvaluation, evaluation_of
 from .feed.arrays import ArrayFeed
 from .feed.batch import is_batches
+from .feed.epoch_steps import mean_loss
 from .feed.options import as_feed
 from .feed.rows import check_shuffle
 from .feed.streams import StreamFeed
@@ -145,7 +147,9 @@ class Fit:
         self.batch_hooks.sort(key=lambda callback: callback.saves)  # a checkpoint holds what the others have seen
         self.poll_hooks = [callback for callback in callbacks if _overrides(callback, "on_poll")]
         self.watchers = [callback for callback in callbacks if not callback.allows_lookahead and _looks(callback)]
-        self.check_nan = any(getattr(callback, "stop_on_nan", False) for callback in callbacks)
+        self.recorders = [callback for callback in callbacks if _overrides(callback, "on_losses")]
+        self.nan_rule = next((c.when for c in callbacks if isinstance(c, TerminateOnNaN)), "epoch")
+        self.saw_nan = False
         self.limits = limits
         self.sums = meaning_of(trainer.loss).reduction == "sum"
         self.bar = make_progress(progress, max(self.until - trainer.epoch, 0), feed.steps_per_epoch)
@@ -213,8 +217,26 @@ class Fit:
                 break
             if epoch.made < epoch.count:
                 self._call("on_interrupt", self.reason)
+            elif self.nan_rule == "epoch" and not np.isfinite(epoch.mean_loss(self.sums)):
+                self._end_for_nan(epoch)
             self._close_epoch(epoch)
         self.reason = self.reason or "epochs"
+
+    def _end_for_nan(self, epoch):
+        """End with this epoch, as it cannot become better; callbacks know it when they are told of the epoch."""
+        self.reason = self.reason or "nan"
+        warnings.warn(
+            f"epoch {epoch.number}: the training loss is {epoch.mean_loss(self.sums)}, so training has ended: look for "
+            "NaN in the data (feed=Feed(check_finite=True)), lower the rate or clip gradients; "
+            "TerminateOnNaN('never') among the callbacks goes on",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    @property
+    def check_nan(self):
+        """Whether the next native call ends at a loss that is not finite."""
+        return self.nan_rule == "step" or (self.nan_rule == "epoch" and not self.saw_nan)
 
     def _looked_ahead(self):
         """Whether steps of the coming epoch have been made by the calls of the one before."""
@@ -242,6 +264,9 @@ class Fit:
     def _logs(self, epoch):
         """The row of the history of an epoch."""
         trainer, seconds = self.trainer, epoch.seconds
+        if epoch.number == 0:
+            first = mean_loss(np.array(epoch.losses[:1]), np.array(epoch.divisors[:1]), self.sums)
+            trainer.history.initial_loss = first
         logs = {"loss": epoch.mean_loss(self.sums), **self._measures(epoch.number)}
         terms = penalty(trainer.optimizer, trainer.model.named_parameters())
         if terms is not None:
@@ -326,7 +351,7 @@ class Fit:
 
     def may_lookahead(self):
         """Whether steps of the next epochs may be made before this one is closed: nobody looks at what is between."""
-        if self.watchers or any(evaluation is not None for _, evaluation in self.measured):
+        if self.watchers or self.saw_nan or any(evaluation is not None for _, evaluation in self.measured):
             return False
         trainer = self.trainer
         quiet = trainer.scheduler is None and not trainer.optimizer.has_penalties() and trainer.gradient_hook is None
@@ -345,8 +370,11 @@ class Fit:
     def after_steps(self, losses):
         """Between two native calls: hooks, bar, and the question whether to go on."""
         if len(losses):
-            if self.check_nan and not np.isfinite(losses).all():
-                self.reason = self.reason or "nan"
+            if not np.isfinite(losses).all():
+                self.saw_nan = True
+                self.reason = self.reason or ("nan" if self.nan_rule == "step" else "")
+            for recorder in self.recorders:
+                recorder.on_losses(losses)
             step = self.trainer.step
             for callback in self.batch_hooks if step != self._told_step else ():
                 if step % callback.every_steps == 0:

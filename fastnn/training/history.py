@@ -55,6 +55,8 @@ class History:
     ----------
     epoch : list of int
         Numbers of the epochs, from 0; a second `fit` continues them.
+    initial_loss : float or None
+        Of the very first batch, before its update: what an untrained model has.
     stop_reason : str
         "epochs", "callback", "max_time", "nan", "interrupted" or "error": why the last `fit` ended.
     """
@@ -62,6 +64,7 @@ class History:
     def __init__(self):
         self.epoch = []
         self.columns = {}
+        self.initial_loss = None
         self.stop_reason = ""
 
     def add(self, epoch, values):

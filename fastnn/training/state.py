@@ -96,6 +96,7 @@ def _guarded_state(trainer):
         "parameter_steps": steps,
         "averaged_steps": averaged_steps,
         "history": state.history.to_dict(),
+        "initial_loss": state.history.initial_loss,
     }
     place = state.resume if trainer._fit is None else trainer._fit.here()
     if place is not None:
@@ -139,6 +140,8 @@ def _parsed(trainer, arrays, values):
     for name in _COUNTS:
         setattr(state, name, check_not_negative("the checkpoint", name, values.get(name, 0)))
     state.history.load_dict(values["history"])
+    first = values.get("initial_loss")
+    state.history.initial_loss = None if first is None else float(first)
     state.optimizer_state.load_state_dict(optimizer, parameters, _under(_OPTIMIZER, arrays), values["parameter_steps"])
     state.average.load_state_dict(parameters, _under(_AVERAGE, arrays), values.get("averaged_steps", {}))
     return state, check_seed("the checkpoint", "seed", values["seed"]), options

@@ -10,6 +10,7 @@ _NAMES = {
     "ModelCheckpoint": "model_checkpoint",
     "ReduceLROnPlateau": "plateau",
     "CSVLogger": "csv_logger",
+    "StepHistory": "step_history",
 }
 
 __all__ = list(_NAMES)

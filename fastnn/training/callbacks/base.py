@@ -36,6 +36,10 @@ class Callback(Strict):
     def on_batch_end(self, step, loss):
         """After a training step; ``step`` counts from 1 over the trainer's life."""
 
+    def on_losses(self, losses):
+        """The losses of the batches of a native call, in their order; the first batch of an epoch may be among them. A
+        callback that has no other hook costs nothing per step."""
+
     def on_poll(self):
         """Whenever training comes back to Python of itself: about every 20 ms, between two steps."""
 
@@ -93,10 +97,6 @@ class TerminateOnNaN(Callback):
     def __init__(self, when="step"):
         self.when = when
 
-    @property
-    def stop_on_nan(self):
-        return self.when == "step"
-
 
 def _check_monitor(owner, name, value):
     if not isinstance(value, str):
@@ -144,7 +144,8 @@ class Monitored(Callback):
         self.forget()
 
     def improved(self, epoch, logs):
-        """Whether the watched value is the best so far; notes it. What is not finite is never better.
+        """Whether the watched value is the best so far; notes it. What is not finite is never better. None: this epoch
+        did not measure it (``validation_every``).
 
         Raises
         ------
@@ -153,7 +154,7 @@ class Monitored(Callback):
         """
         value = logs.get(self.monitor)
         if value is None and self.monitor in logs:  # not measured after this epoch
-            return False
+            return None
         if value is None:
             raise ValueError(
                 f"{type(self).__name__} monitors {self.monitor!r}, which this fit does not produce; it has "

@@ -42,7 +42,10 @@ class EarlyStopping(Monitored):
         self._before = self.trainer.epoch - 1
 
     def on_epoch_end(self, epoch, logs):
-        if self.improved(epoch, logs):
+        better = self.improved(epoch, logs)
+        if better is None:
+            return
+        if better:
             if self.restore_best:
                 self._best_weights = self.trainer.model.state_dict()
         elif epoch - (self._before if self.best_epoch is None else self.best_epoch) >= self.patience:

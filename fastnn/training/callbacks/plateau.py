@@ -48,6 +48,8 @@ class ReduceLROnPlateau(Monitored):
 
     def on_epoch_end(self, epoch, logs):
         better = self.improved(epoch, logs)
+        if better is None:
+            return
         if self.resting > 0:
             self.resting -= 1
             self.waited = 0
