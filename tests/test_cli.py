@@ -46,8 +46,8 @@ def line_fit(rows=200, seed=1):
 def test_digits(folder, capsys):
     assert main(["train", "digits", "--epochs", "8", "--no-plot"]) == 0
     out = capsys.readouterr().out
-    for text in ("1,797 rows, 64 features, 10 classes", "training 1,078, validation 360, test 359", "Linear(64, 256",
-                 "samples/s", "digits.safetensors"):  # fmt: skip
+    for text in ("1,797 rows (training 1,078, validation 360, test 359; seed 0), 64 features, 10 classes",
+                 "Linear(64, 256", "samples/s", "digits.safetensors"):  # fmt: skip
         assert text in out
     assert os.listdir(folder) == ["digits.safetensors"]
     file = load_model_file("digits.safetensors")
@@ -260,17 +260,17 @@ def test_another_distribution_in_our_folder_is_reported(tmp_path, capsys, monkey
     (info / "RECORD").write_text("fastnn/__init__.py,,\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert main(["info"]) == 0
-    words = "fastnn 0.2.1 installs into the folder fastnn/ too: pip uninstall fastnn, then pip install --force-reinstall"
+    words = "fastnn 0.2.1 installs into the folder fastnn/ too: pip uninstall fastnn, then pip install --force-rein"
     assert words in capsys.readouterr().out
     assert main(["selftest"]) == 1
-    assert f"FAILED  installation       {words} fastnn-cpu" in capsys.readouterr().out
+    assert f"FAILED  installation       {words}stall fastnn-cpu" in capsys.readouterr().out
 
 
 def test_module_and_help():
     run = subprocess.run([sys.executable, "-m", "fastnn", "--version"], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == f"fastnn {fastnn.__version__}"
     run = subprocess.run(
-        [sys.executable, "-m", "fastnn", "train", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "fastnn", "train", "--help-all"], capture_output=True, text=True, check=True
     )
     assert "--validation-share" in run.stdout and "--idx-dir" in run.stdout
     run = subprocess.run([sys.executable, "-m", "fastnn"], capture_output=True, text=True)

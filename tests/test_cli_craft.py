@@ -52,14 +52,24 @@ def test_an_ensemble_is_one_model_file(folder, capsys):
     assert f"{100 * accuracy:.2f} %" in capsys.readouterr().out
 
 
-def test_the_average_model_averages():
+@pytest.mark.parametrize("classify", [True, False])
+def test_the_average_model_averages_what_outputs_say(classify):
+    """Of classes the probabilities, not the logits: one sure model shall not outvote four."""
     from fastnn import nn
     from fastnn.cli.tune import average_model
+    from fastnn.nn import from_config
 
     models = [nn.Sequential(nn.Linear(4, 7), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, 3), seed=s) for s in range(5)]
-    x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
-    expected = np.mean([model.predict(x).astype(np.float64) for model in models], axis=0)
-    np.testing.assert_allclose(average_model(models, np.dtype(np.float32)).predict(x), expected, rtol=1e-5, atol=1e-6)
+    x = 30 * np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    outputs = [model.predict(x).astype(np.float64) for model in models]
+    average = average_model(models, np.dtype(np.float32), classify)
+    found = average.predict(x).astype(np.float64)
+    if classify:
+        outputs = [np.exp(z - z.max(axis=1, keepdims=True)) for z in outputs]
+        outputs = [p / p.sum(axis=1, keepdims=True) for p in outputs]
+        found = np.exp(found)
+    np.testing.assert_allclose(found, np.mean(outputs, axis=0), rtol=2e-5, atol=1e-5)
+    assert type(from_config(average.to_config())) is type(average)
 
 
 def test_search_chooses_what_was_not_given(folder, capsys):

@@ -4,6 +4,7 @@ Exit codes: 0 done; 2 bad input or usage, named in one line on standard error, w
 ``FASTNN_DEBUG=1`` shows the traceback of an error instead of the line.
 """
 
+import contextlib
 import os
 import sys
 
@@ -51,8 +52,24 @@ def _run(options):
     module = import_module("fastnn.cli." + command)
     from fastnn.threads import num_threads
 
-    with num_threads(getattr(options, "threads", None)):
+    with num_threads(getattr(options, "threads", None)), _standard_input(options):
         return getattr(module, options.command)(options)
+
+
+@contextlib.contextmanager
+def _standard_input(options):
+    """``-`` as DATA: what stands on standard input, in a file of its own, because tables are read more than once."""
+    if getattr(options, "data", None) != "-":
+        yield
+        return
+    import shutil
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(prefix="fastnn-", suffix=".csv") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        options.stdin = file.name
+        yield
 
 
 def main(argv=None):

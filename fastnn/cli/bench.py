@@ -64,8 +64,8 @@ def bench(options):
     """Run ``fastnn bench``; returns the exit code."""
     import numpy as np
 
-    from fastnn import diagnostics
-    from fastnn.cli.network import make_loss, make_optimizer
+    from fastnn import diagnostics, nn
+    from fastnn.cli.network import loss_class, make_optimizer
     from fastnn.cli.outputs import text_path
     from fastnn.io.atomic import write_atomic
     from fastnn.training.trainer import Trainer
@@ -75,7 +75,7 @@ def bench(options):
     rng = np.random.default_rng(options.seed)
     outputs = model.predict(np.zeros((1, *shape), model.dtype)).shape[1]
     x, y, task = _data(rng, 8 * options.batch_size, shape, outputs, task, model.dtype)
-    trainer = Trainer(model, make_loss(task), make_optimizer(options), seed=options.seed)
+    trainer = Trainer(model, getattr(nn, loss_class(task))(), make_optimizer(options), seed=options.seed)
     profile = diagnostics.profile(trainer, x, y, batch_size=options.batch_size)
     print(f"{model.summary()}\n\n{profile}\n")
     predictions = _predictions(model, x)

@@ -4,6 +4,9 @@ import base64
 import html
 import io
 import os
+import time
+
+import numpy as np
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2937; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -62,40 +65,68 @@ def write_page(path, title, sections):
     write_atomic(path, text.encode())
 
 
-def _shown(value):
+def shown(value):
     """A setting as one would type it."""
     if value is True:
         return "yes"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, tuple):
-        return ",".join(map(_shown, value))
+        return ",".join(map(shown, value))
     if isinstance(value, list):  # names, or names with numbers
-        return ",".join(item if isinstance(item, str) else "=".join(map(_shown, item)) for item in value)
+        pairs = (item if isinstance(item, (list, tuple)) else [item] for item in value)
+        return ",".join("=".join(map(shown, pair)) for pair in pairs)
     return str(value)
 
 
-def training_page(path, *, name, options, data, results, trainer, history, arrays, search, bag, test, seconds):
+def _balance(data):
+    """Rows of every class in every part, as lines of a table."""
+    names = data.preprocessing.class_names
+    lines = [["class", *data.parts]]
+    for code, name in enumerate(names):
+        counts = [(int(np.count_nonzero(y == code)), max(len(y), 1)) for _, y in data.parts.values()]
+        lines.append([name, *(f"{count:,} ({100 * count / rows:.1f} %)" for count, rows in counts)])
+    return lines
+
+
+def _facts(options, data, trained):
+    from fastnn import __version__
+
+    made, trainer = data.preprocessing, trained.trainer
+    rows = [(part, f"{len(x):,} rows") for part, (x, _) in data.parts.items()]
+    return [
+        *rows, ("features", f"{made.scale.features:,}"), ("task", made.task), ("seed", str(options.seed)),
+        ("learning rate", f"{trainer.optimizer.lr:g}"), ("training", f"{trained.seconds:.2f} s"),
+        ("best epoch", f"{trained.best_epoch} of {len(trainer.history)}" if len(trainer.history) else "-"),
+        ("date", time.strftime("%Y-%m-%d %H:%M")), ("fastnn", str(__version__)),
+    ]  # fmt: skip
+
+
+def training_page(path, *, name, options, data, results, arrays, trained):
     """Everything about one ``fastnn train``: data, settings, results, pictures."""
     from fastnn import plot
     from fastnn.cli.options import READING
     from fastnn.cli.report import result_lines
-    from fastnn.cli.sources import PARTS
 
+    trainer, history = trained.trainer, trained.trainer.history
+    search, bag, test = (trained.found[key] for key in ("search", "bag", "test"))
     made = data.preprocessing
     header, *lines = result_lines(results)
     sections = [section("Results", table(lines, header))]
-    rows = [(part, f"{len(data.parts[part][0]):,}") for part in PARTS]
-    rows += [("features", f"{made.scale.features:,}"), ("task", made.task), ("training", f"{seconds:.2f} s")]
-    sections.append(section("Data", table(rows), *(f"<p>{html.escape(note)}</p>" for note in data.notes)))
-    untold = ("command", "data", "given", "words", "report", "force", *(READING if made.kind != "table" else ()))
+    notes = [f"<p>{html.escape(note)}</p>" for note in data.notes]
+    sections.append(section("Data", table(_facts(options, data, trained)), *notes))
+    if made.task == "classification" and made.outputs <= 40:
+        header, *lines = _balance(data)
+        sections.append(section("Class balance", table(lines, header)))
+    untold = ("command", "data", "given", "words", "mark", "stdin", "report", "force",
+              *(READING if made.kind != "table" else ()))  # fmt: skip
     told = {name: value for name, value in vars(options).items() if name not in untold}
-    settings = [(n.replace("_", "-"), _shown(v)) for n, v in sorted(told.items()) if v not in (None, False, "", [])]
+    settings = [(n.replace("_", "-"), shown(v)) for n, v in sorted(told.items()) if v not in (None, False, "", [])]
     sections.append(section("Settings", table(settings)))
     sections.append(section("Model", preformatted(str(trainer.model.summary()))))
     if len(history):
-        shown = plot.HistoryDisplay.from_history(history).plot()
-        sections.append(section("Learning curves", picture(shown, "learning curves")))
+        curves = plot.HistoryDisplay.from_history(history).plot()
+        sections.append(section("Learning curves", picture(curves, "learning curves")))
     if test is not None:
         sections.append(section("Range test", picture(test.plot(), "loss over learning rate")))
     if search is not None:
@@ -105,6 +136,6 @@ def training_page(path, *, name, options, data, results, trainer, history, array
     if bag is not None and len(bag) > 1:
         sections.append(section("Ensemble", picture(plot.BaggingDisplay.from_bagging(bag, x, y).plot(), "ensemble")))
     if made.task == "classification" and made.outputs <= 40:
-        shown = plot.ConfusionMatrixDisplay.from_model(trainer, x, y, display_labels=made.class_names).plot()
-        sections.append(section(f"Confusion matrix, {held} part", picture(shown, "confusion matrix")))
+        matrix = plot.ConfusionMatrixDisplay.from_model(trainer, x, y, display_labels=made.class_names).plot()
+        sections.append(section(f"Confusion matrix, {held} part", picture(matrix, "confusion matrix")))
     write_page(path, f"fastnn: {name}", sections)

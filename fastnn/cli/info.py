@@ -21,7 +21,7 @@ def _version(distribution):
 
 
 def other_owners():
-    """Distributions other than ours that install files into ``fastnn/``; the last one installed has overwritten ours."""
+    """Distributions other than ours that install files into ``fastnn/``: the last one has overwritten ours."""
     from importlib import metadata
 
     owners = set()
@@ -37,12 +37,16 @@ def other_owners():
 def describe_owners(owners):
     """What is wrong and what to do, in one line."""
     names = " ".join(owner.split()[0] for owner in owners)
-    return (f"{', '.join(owners)} installs into the folder fastnn/ too: pip uninstall {names}, then "
-            f"pip install --force-reinstall {DISTRIBUTION}")  # fmt: skip
+    return (f"{', '.join(owners)} installs into the folder fastnn/ too: pip uninstall {names}, then pip install "
+            f"--force-reinstall {DISTRIBUTION}")  # fmt: skip
 
 
 def info(options):
     """Run ``fastnn info``; returns the exit code."""
+    if options.model is not None:
+        from fastnn.cli.card import print_card
+
+        return print_card(options.model)
     from fastnn.threads import show_config
 
     values = show_config(mode="dicts")

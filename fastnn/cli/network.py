@@ -63,8 +63,18 @@ def make_optimizer(options):
         raise ValueError(f"--optimizer {name} has no {' and no '.join(refused) or 'such option'}") from None
 
 
-def make_loss(task):
-    """Cross-entropy for classes, the mean squared error for numbers."""
-    from fastnn import nn
+# What --loss may be for a task: name -> class of fastnn.nn; the first is the default.
+LOSSES = {
+    "classification": {"cross-entropy": "CrossEntropyLoss", "focal": "FocalLoss"},
+    "regression": {"mse": "MSELoss", "mae": "L1Loss", "huber": "HuberLoss"},
+}
 
-    return nn.CrossEntropyLoss() if task == "classification" else nn.MSELoss()
+
+def loss_class(task, name=None):
+    """Class name of a loss; ValueError with the names that the task has."""
+    known = LOSSES[task]
+    if name is None:
+        return next(iter(known.values()))
+    if name not in known:
+        raise ValueError(f"--loss {name!r} is not for a {task}; choose one of {', '.join(known)}")
+    return known[name]

@@ -126,6 +126,17 @@ def _is_idx(path):
     return len(head) == 4 and head[:2] == b"\0\0" and head[2] in TYPES
 
 
+def kept_columns(options, made):
+    """(name, cells) of the columns that --keep names, as they stand in the table."""
+    if not options.keep:
+        return []
+    if made.kind != "table":
+        raise ValueError(f"--keep is for tables; {options.data or options.idx_dir} has no columns to keep")
+    source = open_table(options, made.schema)
+    positions = [source.find(name) for name in options.keep]
+    return [(source.names[at], cells) for at, cells in zip(positions, source.raw_cells(positions))]
+
+
 def _new_table(options, made, dtype, with_target):
     refuse_folder(options.data)
     policy = options.missing or ("mean" if made.scale.missing == "mean" else "error")
@@ -139,6 +150,6 @@ def _new_table(options, made, dtype, with_target):
     notes = list(table.notes)
     if table.missing:
         dropped = table.rows_read - len(table)
-        left_out = f": {dropped:,} rows left out" if dropped else ""
+        left_out = f": {dropped:,} rows left out" if dropped else ": the training part's means put in"
         notes.append(f"missing values: {describe_missing(table.missing)}{left_out}")
     return NewData(made.inputs(table.x, dtype), table.y, table.rows, table.rows_read, notes)

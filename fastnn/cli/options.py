@@ -16,8 +16,36 @@ BENCH_EXAMPLES = """examples:
 """
 
 
+# What --help of train shows; --help-all shows the rest too.
+_MOST_NEEDED = ("--help", "--help-all", "--target", "--task", "--type", "--missing", "--ignore", "--layers", "--epochs",
+                "--lr", "--search", "--ensemble", "--refit", "--output")  # fmt: skip
+
+
+class _HelpAll(argparse.Action):
+    """``--help-all``: the help with every option."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        parser.print_help(full=True)
+        parser.exit()
+
+
 class _Parser(argparse.ArgumentParser):
-    """argparse with errors of one line; unknown options come with the nearest known one."""
+    """argparse with errors of one line; unknown options come with the nearest known one.
+
+    A parser with ``--help-all`` shows the twelve options that most people need in ``--help``.
+    """
+
+    def print_help(self, file=None, full=False):
+        kept = [(action, action.help) for action in self._actions]
+        short = not full and any("--help-all" in action.option_strings for action in self._actions)
+        for action in self._actions:
+            if short and action.option_strings and not set(action.option_strings) & set(_MOST_NEEDED):
+                action.help = argparse.SUPPRESS
+        try:
+            super().print_help(file)
+        finally:
+            for action, text in kept:
+                action.help = text
 
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -139,6 +167,12 @@ def _add_data(parser, meaning):
     parser.add_argument("--idx-dir", metavar="DIR", help="folder with MNIST's file names, plain or .gz")
 
 
+def _add_metric(parser):
+    parser.add_argument("--metric", action="append", default=[], metavar="NAME",
+                        help="measure this too: auc, f1, f1_macro, precision, recall, balanced_accuracy, log_loss, r2,"
+                        " mae, mse; can be repeated")  # fmt: skip
+
+
 def _add_network_options(group, layers, dropout, batch_norm):
     """What `cli.network.make_model` builds from; the texts say the defaults."""
     group.add_argument("--layers", type=_layers, metavar="N,…", help=f"hidden layers ({layers})")
@@ -160,11 +194,15 @@ def _add_train(commands):
     parser = commands.add_parser("train", help="train a network and write it to one file", epilog=TRAIN_EXAMPLES,
                                  usage="fastnn train (digits | TABLE --target COL | --idx-dir DIR) [options]",
                                  formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)  # fmt: skip
-    _add_data(parser, "digits (part of the package), or a text table such as data.csv or data.csv.gz")
+    parser.add_argument("--help-all", action=_HelpAll, nargs=0, help="show every option, and exit")
+    _add_data(parser, "digits (part of the package); a table: text (plain or .gz), Parquet, Feather; - for standard"
+              " input")  # fmt: skip
     table = parser.add_argument_group("table")
     table.add_argument("--target", metavar="COL", help="column to predict: name, or position (0 first, -1 last)")
     table.add_argument("--task", choices=("auto", "classification", "regression"), default="auto",
                        help="default: from the target")  # fmt: skip
+    table.add_argument("--no-clip", action="store_true",
+                       help="leave values far outside as they are (default: pulled in smoothly)")  # fmt: skip
     table.add_argument("--ignore", type=_names, default=[], metavar="COL,…", help="columns to leave out")
     table.add_argument("--type", type=_column_type, action="append", default=[], metavar="COL=KIND",
                        help="numeric, categorical, boolean, date, identifier or ignored; can be repeated")  # fmt: skip
@@ -181,6 +219,12 @@ def _add_train(commands):
     fit.add_argument("--epochs", type=_whole(1), metavar="N", help="default by the size of the data")
     fit.add_argument("--batch-size", type=_whole(1), metavar="N", help="default 32, from 10,000 rows on 128")
     _add_optimizer_options(fit)
+    fit.add_argument("--loss", metavar="NAME", help="classes: cross-entropy, focal; numbers: mse, mae, huber")
+    fit.add_argument("--class-weight", choices=("balanced",), metavar="balanced",
+                     help="let every class count the same, however rare")  # fmt: skip
+    _add_metric(fit)
+    fit.add_argument("--refit", action="store_true",
+                     help="after measuring, train again on all rows, for as many epochs as were best")  # fmt: skip
     fit.add_argument("--patience", "--early-stopping", dest="patience", type=_whole(0), metavar="N",
                      help="stop after N epochs without a better validation loss and keep the best weights; 0: never"
                      " (default: 20 for tables, else 0)")  # fmt: skip
@@ -217,6 +261,8 @@ def _add_predict(commands):
     parser.add_argument("model", metavar="MODEL", help="file that fastnn train wrote")
     _add_data(parser, "table, IDX file of images, or digits")
     parser.add_argument("--probabilities", action="store_true", help="also one column for each class")
+    parser.add_argument("--keep", action="append", default=[], metavar="COL",
+                        help="column of the data to repeat beside the predictions; can be repeated")  # fmt: skip
     parser.add_argument("-o", "--output", metavar="FILE", help="CSV file to write (default: standard output)")
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     _add_table_options(parser.add_argument_group("table"))
@@ -227,6 +273,7 @@ def _add_evaluate(commands):
     parser = commands.add_parser("evaluate", help="measure a trained model on labelled data", allow_abbrev=False)
     parser.add_argument("model", metavar="MODEL", help="file that fastnn train wrote")
     _add_data(parser, "table with the target column, or digits (the part kept for the test)")
+    _add_metric(parser)
     _add_table_options(parser.add_argument_group("table"))
     _add_run_options(parser)
 
@@ -260,7 +307,8 @@ def make_parser():
     _add_predict(commands)
     _add_evaluate(commands)
     _add_bench(commands)
-    commands.add_parser("info", help="instruction set, threads, versions", allow_abbrev=False)
+    info = commands.add_parser("info", help="this installation; or a model's card", allow_abbrev=False)
+    info.add_argument("model", nargs="?", metavar="MODEL", help="model file: what it was trained on, and how well")
     commands.add_parser("selftest", help="is this installation sound? takes about a second", allow_abbrev=False)
     return parser, commands.choices
 

@@ -21,7 +21,7 @@ def check_writable(path):
 def _stem(data):
     """digits, houses for houses.csv.gz, fashion-mnist for a folder."""
     name = os.path.basename(os.path.normpath(data)).split(".")[0]
-    return name or "model"
+    return name if name not in ("", "-") else "model"
 
 
 def picture_of(model_path):

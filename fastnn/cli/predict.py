@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from fastnn.cli.new_data import load_new
+from fastnn.cli.new_data import kept_columns, load_new
 from fastnn.cli.outputs import text_path
 from fastnn.data.cells import parse_number
 from fastnn.io.atomic import write_atomic
@@ -31,8 +31,11 @@ def harmless(text):
     return text
 
 
-def _text(made, output, data, probabilities):
-    """CSV text, one line for each row of the file; a row that was left out has empty cells."""
+def _text(made, output, data, probabilities, kept=()):
+    """CSV text, one line for each row of the file; a row that was left out has empty cells.
+
+    `kept`: (name, cells) of the columns that are repeated, in front of the predictions.
+    """
     names = ["prediction"]
     if probabilities:
         if made.task != "classification":
@@ -47,8 +50,10 @@ def _text(made, output, data, probabilities):
             cells[row][1:] = [f"{p:.6f}" for p in probabilities_[i]]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows(cells)
+    writer.writerow([*(harmless(name) for name, _ in kept), *names])
+    writer.writerows([*map(harmless, own), *row] for own, row in zip(zip(*(c for _, c in kept)), cells)) if kept else (
+        writer.writerows(cells)
+    )
     return text.getvalue()
 
 
@@ -59,7 +64,8 @@ def predict(options):
         path = text_path(options.output, options.force, (options.model, options.data))
     file = _load(options)
     data, made = load_new(options, file, with_target=False)
-    text = _text(made, file.model.predict(np.ascontiguousarray(data.x)), data, options.probabilities)
+    kept = kept_columns(options, made)
+    text = _text(made, file.model.predict(np.ascontiguousarray(data.x)), data, options.probabilities, kept)
     for note in data.notes:
         print(f"note: {note}", file=sys.stderr)
     if path is None:
@@ -73,7 +79,6 @@ def predict(options):
 def evaluate(options):
     """Run ``fastnn evaluate``; returns the exit code."""
     from fastnn.cli import report
-    from fastnn.cli.network import make_loss
     from fastnn.optim import Adam
     from fastnn.training.trainer import Trainer
 
@@ -81,8 +86,9 @@ def evaluate(options):
     data, made = load_new(options, file, with_target=True)
     if len(data.x) == 0:
         raise ValueError(f"{options.idx_dir or options.data} holds no rows to evaluate")
-    trainer = Trainer(file.model, make_loss(made.task), Adam())
-    results = {options.idx_dir or options.data: (len(data.x), report.measure(trainer, made, data.x, data.y))}
+    trainer = Trainer(file.model, made.meaning(), Adam())
+    names = report.metric_names(made, options.metric)
+    results = {options.idx_dir or options.data: (len(data.x), report.measure(trainer, made, data.x, data.y, names))}
     for note in data.notes:
         print(f"note: {note}", file=sys.stderr)
     print(report.table(results))

@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 
-from fastnn.training.callbacks import Callback, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TerminateOnNaN
+from fastnn.cli.run_mark import RunCheckpoint
+from fastnn.training.callbacks import Callback, EarlyStopping, ReduceLROnPlateau, TerminateOnNaN
 
 
 class Augment:
@@ -137,7 +138,7 @@ def make_trainer(options, made, rows, seed=None):
     seed : int, optional
         Default: the options'.
     """
-    from fastnn.cli.network import make_loss, make_model, make_optimizer
+    from fastnn.cli.network import make_model, make_optimizer
     from fastnn.training.trainer import Trainer
 
     seed = options.seed if seed is None else seed
@@ -145,7 +146,7 @@ def make_trainer(options, made, rows, seed=None):
     model = make_model(argparse.Namespace(**{**vars(options), "seed": seed}), made.scale.features, made.outputs)
     forget_unseen(model, made)
     score = "accuracy" if made.task == "classification" else "rmse"
-    return Trainer(model, make_loss(made.task), optimizer, scheduler=make_schedule(options, optimizer.lr, rows),
+    return Trainer(model, made.meaning(), optimizer, scheduler=make_schedule(options, optimizer.lr, rows),
                    metrics=(score,), ema=options.ema, seed=seed)  # fmt: skip
 
 
@@ -158,7 +159,7 @@ def make_callbacks(options, arrays):
     if options.ema is not None:
         chosen.append(KeepBetterAverage(arrays["training"][0], validation))
     if options.resume and not options.search and not options.ensemble:
-        chosen.append(ModelCheckpoint(options.resume))
+        chosen.append(RunCheckpoint(options.resume, options.mark))
     return chosen
 
 

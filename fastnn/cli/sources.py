@@ -4,7 +4,9 @@ import os
 
 import numpy as np
 
+from fastnn.cli.network import loss_class
 from fastnn.data.cells import shorten
+from fastnn.data.clip import SmoothClip
 from fastnn.data.idx import read_idx_folder
 from fastnn.data.infer import command_line
 from fastnn.data.reading import describe_missing
@@ -14,8 +16,20 @@ from fastnn.data.table import open_source, table_from_source
 from fastnn.io.preprocessing import Preprocessing
 
 DIGITS = "digits"
+STDIN = "-"
 
 PARTS = ("training", "validation", "test")
+
+
+def fit_preprocessing(made, x, y, clip=True):
+    """Measure clip and scales of a table's preprocessing on some rows (the training part, or all for a refit)."""
+    numbers = made.schema.number_features
+    made.clip = SmoothClip.fit(x, numbers) if clip else None
+    made.scale = StandardScale(missing=made.scale.missing).fit(x if made.clip is None else made.clip.apply(x), numbers)
+    if made.task == "regression":
+        column = np.asarray(y, np.float64).reshape(-1, 1)
+        made.target_clip = SmoothClip.fit(column) if clip else None
+        made.target_scale = StandardScale().fit(column if made.target_clip is None else made.target_clip.apply(column))
 
 
 class TrainingData:
@@ -72,7 +86,7 @@ def _digits(options):
     x, y = load_digits()
     shares = _shares(options, len(x))
     parts = _cut(x, y, shares, options.seed, stratify=True)
-    return _images(parts, "digits", shares, [])
+    return _images(parts, "digits", shares, [], loss_class("classification", options.loss))
 
 
 def _idx(options):
@@ -95,15 +109,16 @@ def _idx(options):
     shares = _shares(options, len(x), has_test=True)
     parts = _cut(x, y, shares, options.seed, stratify=True)
     parts["test"] = test
-    return _images(parts, "images", shares, [])
+    return _images(parts, "images", shares, [], loss_class("classification", options.loss))
 
 
-def _images(parts, kind, shares, notes):
+def _images(parts, kind, shares, notes, loss):
     # One mean and deviation for all pixels: dividing a border pixel by its own tiny deviation would blow up noise.
     scale = StandardScale(per_feature=False).fit(parts["training"][0])
     classes = int(max(y.max() for _, y in parts.values() if len(y))) + 1
     names = [str(label) for label in range(classes)]
-    return TrainingData(parts, Preprocessing(kind, "classification", scale, class_names=names), notes, shares)
+    made = Preprocessing(kind, "classification", scale, class_names=names, loss=loss)
+    return TrainingData(parts, made, notes, shares)
 
 
 def open_table(options, schema=None):
@@ -111,6 +126,9 @@ def open_table(options, schema=None):
     na, decimal, header = options.na, getattr(options, "decimal", "."), not options.no_header
     if schema is not None:
         na, decimal, header = [*schema.na, *na], schema.decimal, header and schema.header
+    if options.data == STDIN:
+        return open_source(options.stdin, header=header, delimiter=options.delimiter, decimal=decimal,
+                           encoding=options.encoding, na=na, label="standard input")  # fmt: skip
     return open_source(options.data, header=header, delimiter=options.delimiter, decimal=decimal,
                        encoding=options.encoding, na=na)  # fmt: skip
 
@@ -118,9 +136,7 @@ def open_table(options, schema=None):
 def _table(options):
     source = open_table(options)
     if options.target is None:
-        raise ValueError(
-            f"say with --target which column of {options.data} to predict: {shorten(source.names)}"
-        )
+        raise ValueError(f"say with --target which column of {options.data} to predict: {shorten(source.names)}")
     policy = options.missing or "mean"
     learning = {"types": dict(options.type), "ignore": options.ignore, "task": options.task,
                 "max_categories": options.max_categories, "decimal": options.decimal,
@@ -133,12 +149,23 @@ def _table(options):
     shares = _shares(options, len(table))
     classify = table.task == "classification"
     parts = _cut(table.x, table.y, shares, options.seed, stratify=classify)
-    x, y = parts["training"]
-    scale = StandardScale(missing=policy if policy == "mean" else "error").fit(x, table.schema.number_features)
-    target_scale = None if classify else StandardScale().fit(y.reshape(-1, 1))
-    made = Preprocessing("table", table.task, scale, feature_names=table.feature_names, class_names=table.class_names,
-                         schema=table.schema, target_scale=target_scale)  # fmt: skip
-    return TrainingData(parts, made, _table_notes(table, policy, options), shares)
+    scale = StandardScale(missing=policy if policy == "mean" else "error")
+    made = Preprocessing("table", table.task, scale, class_names=table.class_names, schema=table.schema,
+                         loss=loss_class(table.task, options.loss))  # fmt: skip
+    fit_preprocessing(made, *parts["training"], clip=not options.no_clip)
+    notes = [*_table_notes(table, policy, options), *_clip_notes(made, options.target)]
+    return TrainingData(parts, made, notes, shares)
+
+
+def _clip_notes(made, target):
+    """Which columns have values that the clip pulls in."""
+    clips = [(made.clip, made.feature_names), (made.target_clip, [str(target)])]
+    told = [f"{name!r} {count:,}" for clip, names in clips if clip is not None
+            for name, count in zip(names, clip.beyond.tolist()) if count]  # fmt: skip
+    if not told:
+        return []
+    return [f"values beyond 3 times the range from 1 % to 99 % are pulled in smoothly: {shorten(told, 6)} "
+            "(--no-clip leaves them)"]  # fmt: skip
 
 
 def _table_notes(table, policy, options):

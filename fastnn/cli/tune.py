@@ -72,7 +72,7 @@ def run_search(options, given, made, arrays):
     print(f"search     {options.search} trials of up to {options.epochs} epochs", flush=True)
     batch = {} if "batch_size" in search.space else {"batch_size": options.batch_size}
     search.fit(*arrays["training"], validation_data=arrays["validation"], epochs=options.epochs,
-               feed=make_feed(options, made), **batch)  # fmt: skip
+               feed=make_feed(options, made), class_weight=options.class_weight, **batch)  # fmt: skip
     if not search.trials or search.trials[0]["score"] is None:
         raise ValueError("--search: no trial has a score; the loss ran away in all of them" if search.trials else
                          "--search: --max-time ended before a trial had one epoch")  # fmt: skip
@@ -82,10 +82,12 @@ def run_search(options, given, made, arrays):
     return search
 
 
-def average_model(models, dtype):
-    """One model that averages the outputs of several: side by side, and a linear layer of fixed weights 1/K."""
+def average_model(models, dtype, classify):
+    """One model that averages several: their probabilities, or their outputs by a layer of fixed weights 1/K."""
     from fastnn import nn
 
+    if classify:
+        return nn.ProbabilityAverage(*models)
     outputs = models[0].predict(np.zeros((1, models[0][0].in_features), dtype)).shape[1]
     mean = nn.Linear(len(models) * outputs, outputs, bias=False, init="zeros")
     whole = nn.Sequential(nn.Concat(*models), mean)
@@ -95,19 +97,19 @@ def average_model(models, dtype):
 
 def fit_ensemble(options, made, arrays):
     """Bagging of ``options.ensemble`` models; returns (trainer of their average, the fitted `Bagging`)."""
-    from fastnn.cli.network import make_loss
     from fastnn.ensemble import Bagging
     from fastnn.optim import Adam
     from fastnn.training.trainer import Trainer
 
     x, y = arrays["training"]
-    bag = Bagging(_Factory(options, made, len(x)), options.ensemble, average="output", seed=options.seed)
+    bag = Bagging(_Factory(options, made, len(x)), options.ensemble, seed=options.seed)
     bag.fit(x, y, epochs=options.epochs, batch_size=options.batch_size, validation_data=arrays.get("validation"),
             feed=make_feed(options, made), max_time=options.max_time,
-            callbacks=lambda: make_callbacks(options, arrays))  # fmt: skip
+            callbacks=lambda: make_callbacks(options, arrays), class_weight=options.class_weight)  # fmt: skip
     first = bag.models[0]
-    model = average_model([trainer.model for trainer in bag.models], np.dtype(first.model.dtype))
+    model = average_model([trainer.model for trainer in bag.models], np.dtype(first.model.dtype),
+                          made.task == "classification")
     scores = ", ".join(f"{name} {value:.4f}" for name, value in bag.oob_score.items()) if bag.oob_score else "none"
     print(f"ensemble   {len(bag)} models on bootstrap samples; out of bag: {scores}", flush=True)
-    trainer = Trainer(model, make_loss(made.task), Adam(), metrics=[name for name, _ in first.metrics])
+    trainer = Trainer(model, made.meaning(), Adam(), metrics=[name for name, _ in first.metrics])
     return trainer, bag

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from .column import Block
+from .cells import NO_TIME, date_text, number_name
+from .column import Block, NumberColumn, TextColumn
 
 NUMBER, TEXT = "number", "text"
 
@@ -13,6 +14,16 @@ class Retype(Exception):
     def __init__(self, positions):
         super().__init__(f"columns {sorted(positions)} are not numbers")
         self.positions = set(positions)
+
+
+def as_texts(column) -> list[str]:
+    """The cells of a column as texts, empty where missing."""
+    if isinstance(column, TextColumn):
+        return column.map(str, "", object).tolist()
+    if isinstance(column, NumberColumn):
+        return ["" if value != value else str(bool(value)) if column.truth else number_name(value)
+                for value in column.values.tolist()]  # fmt: skip
+    return ["" if micro == NO_TIME else date_text(micro, column.clock) for micro in column.micros.tolist()]
 
 
 class Source:
@@ -47,6 +58,15 @@ class Source:
     def blocks(self, kinds: list[str | None]) -> Iterator[Block]:
         """Yield the table in blocks; columns of kind None are left out. `Retype` asks for other kinds."""
         raise NotImplementedError
+
+    def raw_cells(self, positions: list[int]) -> list[list[str]]:
+        """The cells of some columns as texts, whatever they mean."""
+        kinds: list[str | None] = [TEXT if position in positions else None for position in range(len(self.names))]
+        cells: list[list[str]] = [[] for _ in positions]
+        for block in self.blocks(kinds):
+            for held, position in zip(cells, positions):
+                held += as_texts(block.columns[position])
+        return cells
 
     def place(self, record: int) -> str:
         """Where a record is, for a message: "line 7" of a file, "row 5" of a frame (both as their editors count)."""

@@ -72,9 +72,12 @@ class Table:
 
 def open_source(
     data, *, header: bool = True, delimiter: str = "auto", decimal: str = ".", encoding: str = "utf-8", na=(),
-    reader: str = "auto",
+    reader: str = "auto", label: str | None = None,
 ) -> Source:  # fmt: skip
-    """A source from a path (text, Parquet, Feather) or an object in memory; TypeError for anything else."""
+    """A source from a path (text, Parquet, Feather) or an object in memory; TypeError for anything else.
+
+    `label` is what messages call a text file, if not by its path.
+    """
     if isinstance(data, (str, os.PathLike)):
         check_is_file(data)
         from .arrow_source import arrow_file, file_kind
@@ -83,7 +86,7 @@ def open_source(
         if kind != "text":
             return arrow_file(data, kind, na)
         return TextSource(data, header=header, delimiter=delimiter, decimal=decimal, encoding=encoding, na=na,
-                          reader=reader)  # fmt: skip
+                          reader=reader, label=label)  # fmt: skip
     from .frame_source import frame_source
 
     source = frame_source(data, na)
@@ -260,8 +263,7 @@ def _read(function, data, target, schema, dtype, options) -> Table:
         na = [na]
     if schema is not None:
         decimal, na = schema.decimal, schema.na
-        if options.get("header") is True:
-            form["header"] = schema.header
+        form["header"] = options.get("header", True) and schema.header
     source = open_source(data, decimal=decimal, na=na, **form)
     learning = {"types": options["types"], "ignore": options["ignore"], "task": options["task"],
                 "max_categories": options["max_categories"], "decimal": decimal, "na": frozenset(na)}  # fmt: skip

@@ -51,9 +51,11 @@ class TextSource(Source):
     cheap = False
     block_records = _BLOCK_RECORDS  # at most, of the csv module
 
-    def __init__(self, path, *, header=True, delimiter="auto", decimal=".", encoding="utf-8", na=(), reader="auto"):
+    def __init__(self, path, *, header=True, delimiter="auto", decimal=".", encoding="utf-8", na=(), reader="auto",
+                 label=None):  # fmt: skip
         super().__init__()
-        self.path = self.label = os.fspath(path)
+        self.path = os.fspath(path)
+        self.label = self.path if label is None else label
         if reader not in READERS:
             raise ValueError(f"reader must be one of {', '.join(READERS)}, not {reader!r}")
         if decimal not in (".", ","):
@@ -108,7 +110,7 @@ class TextSource(Source):
         self.skipped_lines = 0
         first = next(self._records(0, None), None)
         if first is None:
-            raise ValueError(f"{self.path} is empty: it holds no rows")
+            raise ValueError(f"{self.label} is empty: it holds no rows")
         line, cells = first
         if not self.has_header:
             self.names = [f"c{i}" for i in range(len(cells))]
@@ -116,8 +118,8 @@ class TextSource(Source):
         self.skipped_lines = line
         self.set_names([cell.strip() for cell in cells])
         if sum(parse_number(cell.strip(), self.decimal) is not None for cell in cells) * 2 > len(cells):
-            self.notes.append(f"line {line} of {self.path} is taken as names of columns, though it holds numbers "
-                              "(header=False: it is data)")  # fmt: skip
+            self.notes.append(f"line {line} of {self.label} is taken as names of columns, though it holds numbers "
+                              "(header=False, --no-header: it is data)")  # fmt: skip
 
     # ---- records
 
@@ -127,7 +129,7 @@ class TextSource(Source):
             with io.TextIOWrapper(file, encoding=self.encoding, newline="") as text:
                 for line in iter(lambda: text.readline(_LONGEST_LINE), ""):
                     if len(line) == _LONGEST_LINE:
-                        raise ValueError(f"{self.path} is not a text table: a line is longer than {_LONGEST_LINE:,} "
+                        raise ValueError(f"{self.label} is not a text table: a line is longer than {_LONGEST_LINE:,} "
                                          "characters")  # fmt: skip
                     yield line
         except UnicodeError:
@@ -145,7 +147,7 @@ class TextSource(Source):
                         where = f" line {number}"
                         break
         name = self.encoding.replace("-sig", "")
-        return ValueError(f"{self.path}{where}: the bytes are not {name} text; choose another encoding, such as "
+        return ValueError(f"{self.label}{where}: the bytes are not {name} text; choose another encoding, such as "
                           "latin-1")  # fmt: skip
 
     def _records(self, skip_lines: int, expected: int | None) -> Iterator[tuple[int, list[str]]]:
@@ -159,18 +161,26 @@ class TextSource(Source):
                         continue
                     if expected is not None:
                         raise ValueError(
-                            f"{self.path} line {skip_lines + reader.line_num}: {len(cells)} cells, but {expected} were "
-                            f"expected (delimiter: {DELIMITERS.get(self.delimiter, repr(self.delimiter))})"
+                            f"{self.label} line {skip_lines + reader.line_num}: {len(cells)} cells, but {expected} "
+                            f"were expected (delimiter: {DELIMITERS.get(self.delimiter, repr(self.delimiter))})"
                         )
                 yield skip_lines + reader.line_num, cells
         except csv.Error as error:
             text = f"a cell is longer than {LONGEST_CELL:,} characters: is a quote left open?"
             text = text if "field larger" in str(error) else str(error)
-            raise ValueError(f"{self.path} line {skip_lines + reader.line_num}: {text}") from None
+            raise ValueError(f"{self.label} line {skip_lines + reader.line_num}: {text}") from None
 
     def records(self) -> Iterator[tuple[int, list[str]]]:
         """Yield (line number, cells as they stand) of every record of data."""
         return self._records(self.skipped_lines, len(self.names))
+
+    def raw_cells(self, positions) -> list[list[str]]:
+        """The cells of some columns, stripped, word for word."""
+        cells: list[list[str]] = [[] for _ in positions]
+        for _, row in self.records():
+            for held, position in zip(cells, positions):
+                held.append(row[position].strip())
+        return cells
 
     def place(self, record: int) -> str:
         found = next(itertools.islice(self.records(), record, None), None)

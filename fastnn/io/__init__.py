@@ -3,6 +3,7 @@
 from .._lazy import attach
 
 _NAMES = {
+    "TablePredictor": "predictor",
     "save_safetensors": "safetensors",
     "load_safetensors": "safetensors",
     "load_safetensors_metadata": "safetensors",

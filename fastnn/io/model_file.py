@@ -5,7 +5,7 @@ Arrays: the model's ``state_dict()``, readable by PyTorch as any safetensors fil
     fastnn.schema         "1"
     fastnn.version        version of fastnn that wrote the file
     fastnn.architecture   JSON of module.to_config(); read with nn.from_config
-    fastnn.preprocessing  JSON of what happens to data before the model: table encoder, scale, class names, ...
+    fastnn.preprocessing  JSON of what happens to data before the model: schema, clip, scale, class names, ...
     fastnn.training       JSON summary of the training
     fastnn.sha256         digest over every byte of the file, its own 64 characters taken as zeros
 
@@ -184,7 +184,7 @@ def save(model_or_trainer, path):
 
     Parameters
     ----------
-    model_or_trainer : fastnn.nn.Module or fastnn.Trainer
+    model_or_trainer : fastnn.nn.Module, fastnn.Trainer or fastnn.io.TablePredictor
         Of a trainer the model is saved (``Trainer.save_checkpoint`` keeps the state of the training as well).
     path : str or path-like
         Usually ends in ``.safetensors``. An existing file is replaced in one step.
@@ -196,6 +196,12 @@ def save(model_or_trainer, path):
     OSError
         If the file cannot be written; an old file is then unchanged.
     """
+    from fastnn.io.predictor import TablePredictor
+
+    if isinstance(model_or_trainer, TablePredictor):
+        made = model_or_trainer
+        save_model_file(path, made.model, made.preprocessing.to_dict(), made.training)
+        return
     model = getattr(model_or_trainer, "model", model_or_trainer)
     if not hasattr(model, "to_config") or not hasattr(model, "state_dict"):
         raise TypeError(f"save needs a Module or a Trainer, not {type(model_or_trainer).__name__}")
@@ -213,7 +219,9 @@ def load(path, model=None):
 
     Returns
     -------
-    fastnn.nn.Module
+    fastnn.nn.Module or fastnn.io.TablePredictor
+        A predictor for a table's model: it takes raw rows by the schema in the file and gives labels or numbers; its
+        ``model`` is the network alone. With `model`: that Module.
 
     Raises
     ------
@@ -222,4 +230,13 @@ def load(path, model=None):
     OSError
         If it cannot be read.
     """
-    return load_model_file(path, model).model
+    file = load_model_file(path, model)
+    if model is not None or file.preprocessing.get("kind") != "table":
+        return file.model
+    from fastnn.io.predictor import TablePredictor
+    from fastnn.io.preprocessing import Preprocessing
+
+    try:
+        return TablePredictor(file.model, Preprocessing.from_dict(file.preprocessing), file.training)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None

@@ -9,6 +9,7 @@ _NAMES = {
     "Sequential": "sequential",
     "Residual": "sequential",
     "Concat": "sequential",
+    "ProbabilityAverage": "sequential",
     "Highway": "highway",
     "Embedding": "embedding",
     "Scale": "scale",

@@ -5,7 +5,7 @@
 """
 
 from .module import Module
-from .sequential import Concat, Container, Residual, Sequential
+from .sequential import Concat, Container, ProbabilityAverage, Residual, Sequential
 from .state import tied_places
 
 
@@ -21,7 +21,7 @@ def _classes():
     from .shape import Flatten, LogSoftmax, Softmax
 
     own = (BatchNorm1d, LayerNorm, Dropout, AlphaDropout, GaussianNoise, Linear, Embedding, Highway, Scale, Flatten,
-           LogSoftmax, Softmax, Sequential, Residual, Concat)  # fmt: skip
+           LogSoftmax, Softmax, Sequential, Residual, Concat, ProbabilityAverage)  # fmt: skip
     return {**CLASSES, **{cls.__name__: cls for cls in own}}
 
 

@@ -167,3 +167,23 @@ class Concat(Container):
         for branch in self._layers:
             branch._fit_init(following)
         return "linear"
+
+
+class ProbabilityAverage(Concat):
+    """Classifiers as one: the logarithm of the mean of their probabilities, ``log(sum_k softmax(branch_k(x)) / K)``.
+
+    Its outputs are logits again (their softmax is the mean), so that `CrossEntropyLoss` measures the average.
+
+    Parameters
+    ----------
+    *branches : Module
+        Networks that end in logits of the same classes.
+    seed : int, optional
+        As `Sequential`'s.
+    """
+
+    def forward(self, x):
+        total = F.softmax(self._layers[0](x))
+        for branch in self._layers[1:]:
+            total = total + F.softmax(branch(x))
+        return F.log(total * (1.0 / len(self._layers)) + 1e-37)  # a probability that underflows keeps a finite logit

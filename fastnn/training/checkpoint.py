@@ -15,14 +15,15 @@ def _plain(value):
     raise TypeError(f"a checkpoint cannot keep {value!r}: plain numbers, texts, lists and dicts only")
 
 
-def save(trainer, path: str | os.PathLike[str]) -> None:
-    """See `Trainer.save_checkpoint`."""
+def save(trainer, path: str | os.PathLike[str], extra: dict[str, str] | None = None) -> None:
+    """See `Trainer.save_checkpoint`; `extra` are further texts for the file's metadata."""
     from ..io import checksum
     from ..io.atomic import write_atomic
     from ..io.safetensors import to_bytes
 
     arrays, values = state_dict(trainer)
-    metadata = {"fastnn.schema": "1", _KEY: json.dumps(values, default=_plain), checksum.KEY: checksum.BLANK}
+    metadata = {"fastnn.schema": "1", _KEY: json.dumps(values, default=_plain), **(extra or {}),
+                checksum.KEY: checksum.BLANK}  # fmt: skip
     write_atomic(path, *checksum.seal(to_bytes(arrays, metadata)))
 
 

@@ -137,6 +137,30 @@ def _f1(truth, decided, classes):
     return 2 * right[1] / max(2 * right[1] + false[1] + missed[1], 1)
 
 
+def _recall(truth, decided, classes):
+    """Share of class 1 that is found, where there are two classes; else `balanced_accuracy`."""
+    right, _, missed = _counts(truth, decided, classes)
+    if len(right) != 2 or truth.ndim == 2:
+        return _balanced_accuracy(truth, decided, classes)
+    return right[1] / max(right[1] + missed[1], 1)
+
+
+def _precision(truth, decided, classes):
+    """Share of the rows decided for class 1 that are of it, where there are two classes; else the mean over classes."""
+    right, false, missed = _counts(truth, decided, classes)
+    if len(right) != 2 or truth.ndim == 2:
+        occurs = right + missed > 0
+        return np.mean(right[occurs] / np.maximum(right + false, 1)[occurs]) if occurs.any() else 0.0
+    return right[1] / max(right[1] + false[1], 1)
+
+
+def _balanced_accuracy(truth, decided, classes):
+    """Mean over the classes that occur of the share of their rows that is found."""
+    right, _, missed = _counts(truth, decided, classes)
+    occurs = right + missed > 0
+    return np.mean(right[occurs] / (right + missed)[occurs]) if occurs.any() else 0.0
+
+
 # ---- scores ------------------------------------------------------------------------------------------------------
 
 
@@ -216,7 +240,7 @@ def _listed(asks, *functions):
 
 
 METRICS = {
-    **_listed("decision", _accuracy, _f1, _f1_macro, _f1_micro),
+    **_listed("decision", _accuracy, _f1, _f1_macro, _f1_micro, _recall, _precision, _balanced_accuracy),
     **_listed("score", _auc),
     **_listed("values", _mse, _rmse, _mae, _r2),
 }

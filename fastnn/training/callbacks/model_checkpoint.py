@@ -103,12 +103,15 @@ class ModelCheckpoint(Monitored):
             return
         name = self._name(logs)
         if self.what == "checkpoint":
-            self.trainer.save_checkpoint(name)
+            self._write(name)
         else:
             from ...io.model_file import save
 
             save(self.trainer, name)
         self._last = time.monotonic()
+
+    def _write(self, name):
+        self.trainer.save_checkpoint(name)
 
     def _name(self, logs, strict=True):
         if "{" not in self.path:
