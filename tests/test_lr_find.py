@@ -7,6 +7,7 @@ from helpers.training import blobs, trainer, weights
 import fastnn
 import fastnn.cli
 from fastnn import Trainer, diagnostics, nn, optim
+from fastnn.training import Feed
 from fastnn.training.feed.rows import epoch_order
 from fastnn.training.state import preserved
 
@@ -59,6 +60,31 @@ def test_the_losses_are_those_of_steps_at_these_rates():
         twin.optimizer.lr = test.lr[i]
         assert twin.train_step(x[rows], y[rows]) == test.loss[i]
     np.testing.assert_allclose(test.lr, np.geomspace(1e-4, 1, 20))
+
+
+def test_the_rate_is_found_on_what_will_be_trained_on():
+    """Rows, augmentation and curriculum could not be given."""
+    x, y = blobs(200)
+    hard = np.abs(x).sum(axis=1)
+    seen = []
+
+    def augment(images, seed, first):
+        seen.append(len(images))
+        return images * np.float32(0.5)
+
+    options = {"steps": 30, "batch_size": 32, "end": 1e-2}
+    t = trainer()
+    part = diagnostics.lr_find(t, x[:80], y[:80], **options)
+    np.testing.assert_array_equal(
+        diagnostics.lr_find(t, x, y, feed=Feed(rows=np.arange(80)), **options).loss, part.loss
+    )
+    halved = diagnostics.lr_find(t, x, y, feed=Feed(augment=augment), **options)
+    np.testing.assert_array_equal(halved.loss, diagnostics.lr_find(t, x * np.float32(0.5), y, **options).loss)
+    assert sum(seen) >= 30 * 28
+    easy_first = diagnostics.lr_find(t, x, y, feed=Feed(curriculum=hard), **options)
+    order = np.argsort(hard, kind="stable")[:32]
+    assert easy_first.loss[0] == trainer().train_step(x[order], y[order])
+    assert t.step == t.epoch == 0
 
 
 def test_a_quadratic_of_known_limit():

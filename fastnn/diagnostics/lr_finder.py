@@ -4,9 +4,9 @@ import numpy as np
 
 from ..threads import num_threads
 from ..training.evaluation import evaluation_of
-from ..training.feed.dataset import Data
+from ..training.feed.arrays import ArrayFeed
 from ..training.feed.epoch_steps import mean_loss
-from ..training.feed.rows import batch_offsets, check_batch_size, epoch_order
+from ..training.feed.options import as_feed
 from ..training.groups import Batches
 from ..training.state import preserved
 from ..validation import check_count
@@ -137,7 +137,7 @@ def _smooth(values, places):
 
 def lr_find(
     trainer, x, y, validation_data=None, *, start=1e-6, end=10.0, steps=100, batch_size=128, sample_weight=None,
-    divergence=4.0,
+    feed=None, divergence=4.0,
 ):  # fmt: skip
     """Find a learning rate: train on batches with rates from `start` to `end`, each a constant factor above the last.
 
@@ -155,6 +155,9 @@ def lr_find(
     start, end : float, default 1e-6 and 10
     steps : int, default 100
     batch_size : int or "full", default 128
+    feed : training.Feed, optional
+        As in `Trainer.fit`: rows, augmentation and curriculum of the epochs to come, so that the rate is found on what
+        will be trained on.
     divergence : float, default 4
         The test ends when the loss is not finite or above ``lowest + divergence * (first - lowest)`` and above
         ``divergence * first``.
@@ -177,11 +180,13 @@ def lr_find(
     rates = _rates(start, end, steps)
     if isinstance(divergence, str) or not divergence > 1:
         raise ValueError(f"lr_find: divergence must be a number above 1, got {divergence!r}")
-    data = Data(trainer, x, y, sample_weight)
     validation = evaluation_of(trainer, validation_data)
-    size = check_batch_size(batch_size, data.rows)
     with trainer.model._guard.writing(), preserved(trainer), num_threads(trainer.num_threads):
-        return _run(trainer, data, validation, rates, size, divergence)
+        source = ArrayFeed(
+            trainer, x, y, as_feed(feed), batch_size=batch_size, validation_split=None, sample_weight=sample_weight,
+            class_weight=None, shuffle=True,
+        )  # fmt: skip
+        return _Run(trainer, source, rates).test(validation, divergence)
 
 
 def _rates(start, end, steps):
@@ -191,58 +196,69 @@ def _rates(start, end, steps):
     return np.geomspace(start, end, count)
 
 
-def _order(trainer, data, size, count, merge):
-    """Row numbers and offsets of `count` batches from as many shuffled epochs as it takes."""
-    orders, offsets, rows = [], [np.zeros(1, np.int64)], 0
-    batches = epoch = 0
-    while batches < count:
-        orders.append(epoch_order(data.rows, True, trainer.seed, epoch))
-        ends = batch_offsets(data.rows, size, merge)[1:]
-        offsets.append(rows + ends)
-        rows, batches, epoch = rows + data.rows, batches + len(ends), epoch + 1
-    return np.concatenate(orders), np.concatenate(offsets)[: count + 1]
+class _Run:
+    """The steps of a range test, and their losses so far."""
 
+    def __init__(self, trainer, feed, rates):
+        self.trainer, self.feed, self.rates = trainer, feed, rates
+        self.losses, self.divisors = [], []  # of batches; a step of accumulated gradients has several
+        first, own = trainer.step, trainer.optimizer.lr
 
-def _run(trainer, data, validation, rates, size, divergence):
-    first_step, own = trainer.step, trainer.optimizer.lr
+        def raised(base, step, epoch):
+            now = rates[np.minimum(np.asarray(step) - first, len(rates) - 1)]
+            return now * (base / own) if own > 0 else now
 
-    def raised(base, step, epoch):
-        now = rates[np.minimum(np.asarray(step) - first_step, len(rates) - 1)]
-        return now * (base / own) if own > 0 else now
+        trainer.scheduler = raised
+        self.epoch = feed.epoch(trainer.epoch)
 
-    trainer.scheduler = raised
-    runner, per_step = trainer._runner, trainer.accumulate
-    program = runner.program(
-        data.names, data.arrays, data.target, data.spec, data.weight is not None, min(size + 1, data.rows)
-    )
-    program.check_rows(size)
-    order, offsets = _order(trainer, data, size, len(rates) * per_step, program.training.needs_two_rows)
-    divisors = data.divisors(order, offsets)
-    externals = program.externals(data.arrays, data.target, data.weight)
-    losses, measured, at, diverged = np.zeros(len(rates)), [], 0, False
-    every = max(1, len(rates) // _VALIDATIONS)
-    while at < len(rates) and not diverged:
-        count = min(_PART if validation is None else every, len(rates) - at)
-        part = slice(at * per_step, (at + count) * per_step)
-        window, no_ends = offsets[part.start : part.stop + 1], np.zeros(0, np.int64)
-        batches = Batches(order, window, np.zeros(count * per_step), divisors[part], no_ends)
-        made = runner.run(program, externals, batches, check_nan=True, stop=trainer._stop_flag) // per_step
-        for i in range(made):
-            group = slice(i * per_step, (i + 1) * per_step)
-            losses[at + i] = mean_loss(batches.losses[group], batches.divisors[group], program.sums)
-        diverged = made < count
-        at += made
-        if validation is not None and at % every == 0:
-            measured.append((rates[at - 1], validation.measure(trainer)["loss"]))
-        diverged = diverged or _ran_away(losses[:at], divergence)
-    curve = None
-    if measured:
-        curve = tuple(np.array(column) for column in zip(*[m for m in measured if np.isfinite(m[1])], strict=True))
-    return RangeTest(rates[:at], losses[:at], curve, diverged)
+    def test(self, validation, divergence):
+        """Train until the rates are used up or the loss has run away; returns the RangeTest."""
+        every = max(1, len(self.rates) // _VALIDATIONS)
+        part, measured, losses, diverged = _PART if validation is None else every, [], np.zeros(0), False
+        while len(losses) < len(self.rates) and not diverged:
+            wanted = min(len(losses) + part, len(self.rates))
+            diverged = not self._train(wanted)
+            losses = self._step_losses()
+            if validation is not None and not diverged:
+                measured.append((self.rates[len(losses) - 1], validation.measure(self.trainer)["loss"]))
+            diverged = diverged or _ran_away(losses, divergence)
+        measured = [m for m in measured if np.isfinite(m[1])]
+        curve = tuple(np.array(column) for column in zip(*measured, strict=True)) if measured else None
+        return RangeTest(self.rates[: len(losses)], losses, curve, diverged)
+
+    def _train(self, steps):
+        """Train up to so many steps in all; False if the loss or a flag has ended it before."""
+        trainer, runner = self.trainer, self.trainer._runner
+        while len(self.losses) < steps * trainer.accumulate:
+            epoch = self.epoch
+            if epoch.made == epoch.count:
+                epoch = self.epoch = self.feed.epoch(epoch.number + 1)
+            left = min(steps * trainer.accumulate - len(self.losses), epoch.count - epoch.made)
+            program, externals, index, offsets = self.feed.next_batches(epoch, left, min(trainer.accumulate, left))
+            count = len(offsets) - 1
+            part = slice(epoch.made, epoch.made + count)
+            batches = Batches(index, offsets, np.zeros(count), epoch.divisors[part], np.zeros(0, np.int64))
+            made = runner.run(program, externals, batches, check_nan=True, stop=trainer._stop_flag)
+            epoch.note(epoch.made, batches.losses[:made])
+            self.losses.extend(batches.losses[:made])
+            self.divisors.extend(batches.divisors[:made])
+            self.sums = program.sums
+            if made < count:
+                return False
+        return True
+
+    def _step_losses(self):
+        """The loss of each whole step."""
+        group = self.trainer.accumulate
+        losses, divisors = np.array(self.losses), np.array(self.divisors)
+        parts = [slice(i, i + group) for i in range(0, len(losses) - group + 1, group)]
+        return np.array([mean_loss(losses[part], divisors[part], self.sums) for part in parts])
 
 
 def _ran_away(losses, divergence):
     """Whether the latest losses are beyond repair."""
+    if not len(losses):
+        return True
     if not np.isfinite(losses).all():
         return True
     recent, first, lowest = losses[-3:].mean(), losses[:3].mean(), losses.min()
