@@ -104,7 +104,8 @@ def test_a_trial_is_the_training_of_its_parameters():
         alone = factory(**params, seed=3)
         history = alone.fit(x[:140], y[:140], validation_data=(x[140:], y[140:]), epochs=3, batch_size=batch_size,
                             progress=False)  # fmt: skip
-        assert trial["curve"] == [[3, trial["score"]]] and trial["score"] == history["val_loss"][-1]
+        assert trial["curve"] == [[i + 1, loss] for i, loss in enumerate(history["val_loss"])]
+        assert trial["score"] == min(history["val_loss"])  # a trial is judged by its best epoch
     assert search.best_params == search.trials[0]["params"]
     assert search.best_model.evaluate(x[140:], y[140:])["loss"] == pytest.approx(search.best_score, rel=1e-6)
     lines = search.table().splitlines()
@@ -140,7 +141,9 @@ def test_halving_continues_the_survivors():
     search = RandomSearch(factory, SPACE, 9, halving=3, n_jobs=2).fit(x, y, epochs=9, callbacks=lambda: [Count()])
     lengths = sorted(trial["epochs"] for trial in search.trials)
     assert lengths == [1] * 6 + [3] * 2 + [9]
-    assert sorted(len(seen) - 1 for seen in steps.values()) == lengths  # each epoch was trained once
+    best_epoch = min(search.trials[0]["curve"], key=lambda point: point[1])[0]
+    again = [] if best_epoch == search.trials[0]["epochs"] else [best_epoch]  # the winner, up to its best epoch
+    assert sorted(len(seen) - 1 for seen in steps.values()) == sorted(lengths + again)  # else each epoch once
     first = sorted(search.trials, key=lambda trial: trial["curve"][0][1])
     assert {t["number"] for t in first[:3]} == {t["number"] for t in search.trials if t["epochs"] >= 3}
     assert search.trials[0]["epochs"] == 9 and search.trials[0]["status"] == "done"
@@ -185,6 +188,25 @@ def test_a_diverging_trial_is_the_last():
     diverged = [trial for trial in search.trials if trial["status"] == "diverged"]
     assert diverged and all(trial["params"]["lr"] == 1e30 for trial in diverged)
     assert search.trials[-1] is diverged[-1] and search.trials[-1]["score"] is None
+
+
+def test_the_best_epoch_wins_wherever_its_trial_ended():
+    """A trial that a halving ended at its best is ranked above one that went on and never got as far."""
+    from fastnn.search.trial import best_of
+
+    search = RandomSearch(factory, SPACE, 3, halving=3)
+    search.trials = [
+        {"number": 0, "score": 0.5, "status": "done"}, {"number": 1, "score": 0.3, "status": "halved"},
+        {"number": 2, "score": None, "status": "diverged"},
+    ]  # fmt: skip
+    search._order()
+    assert [trial["number"] for trial in search.trials] == [1, 0, 2]
+    assert best_of([[1, 0.5], [2, 0.2], [3, 0.4]], False) == [2, 0.2]
+    assert best_of([[1, 0.5], [2, 0.2], [3, 0.4]], True, 1) == [1, 0.5] and best_of([[1, None]], False) == [0, None]
+    x, y = blobs()
+    held = (x[140:], y[140:])
+    found = RandomSearch(factory, SPACE, 4, seed=5).fit(x[:140], y[:140], validation_data=held, epochs=8)
+    assert found.best_model.evaluate(*held)["loss"] == pytest.approx(found.best_score, rel=1e-6)
 
 
 # ---- studies and time -------------------------------------------------------------------------------------------

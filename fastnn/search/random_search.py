@@ -10,7 +10,7 @@ from ..training.feed.rows import split_rows
 from ..training.progress import make_counter
 from .space import check_space, coarse_to_fine, sample
 from .study import Study, fingerprint
-from .trial import Job, RunTrial, larger_is_better
+from .trial import Job, RunTrial, best_of, larger_is_better
 
 
 def _whole(name, value, least=1):
@@ -65,11 +65,10 @@ class RandomSearch:
     ----------
     trials : list of dict
         Best first: ``number, params, score, epochs, seconds, status, curve, round``. ``status`` is "done", "halved"
-        (not continued), "diverged", or "time"; ``curve`` is [epochs, score] wherever the trial was judged: at its end,
-        with halving at each rung, with `patience` or callbacks in every epoch.
+        (not continued), "diverged", or "time"; ``curve`` is [epochs, score] after every epoch, ``score`` its best.
     best_params, best_score : dict, float
     best_model : Trainer or estimator
-        Trained, ready to use.
+        Trained up to its best epoch, ready to use.
     spaces : list of dict
         The space of each round.
 
@@ -175,8 +174,8 @@ class RandomSearch:
         rows, validation = self._split(x, y, validation_data, validation_split)
         self._study = Study(self.study_path, self._settings(x, y, epochs, validation_data, validation_split, options))
         deadline = None if self.max_time is None else time.time() + self.max_time
-        run = RunTrial(self.factory, x, y, rows, validation, options, monitor=self.monitor, patience=self.patience,
-                       seed=self.seed, deadline=deadline)  # fmt: skip
+        run = RunTrial(self.factory, x, y, rows, validation, options, monitor=self.monitor, larger=self.larger,
+                       patience=self.patience, seed=self.seed, deadline=deadline)  # fmt: skip
         self.trials, self.spaces, self.best_model = [], [], None
         self._models = {}
         self._counter = make_counter(progress, self._count_jobs(epochs), "trial")
@@ -288,7 +287,7 @@ class RandomSearch:
         by_number = {trial["number"]: trial for trial in self.trials}
 
         def value(number):
-            score = dict(by_number[number]["curve"]).get(rung)
+            score = best_of(by_number[number]["curve"], self.larger, rung)[1]
             return math.inf if score is None else (-score if self.larger else score), number
 
         ranked = sorted(jobs, key=value)
@@ -308,25 +307,29 @@ class RandomSearch:
         return {number: jobs[number] for number in kept}
 
     def _order(self):
-        """Best first: trials that went further beat those that were ended by a halving; then by score."""
+        """Best first, by the best epoch, whether or not a halving has ended the trial."""
 
         def key(trial):
             score = trial["score"]
             worst = score is None
-            ended = trial["status"] in ("halved", "time") and self.halving is not None
-            return worst, ended, (0.0 if worst else -score if self.larger else score), trial["number"]
+            return worst, (0.0 if worst else -score if self.larger else score), trial["number"]
 
         self.trials.sort(key=key)
 
     def _keep_best(self, run):
-        """The model of the best trial; trained again if it was found in an earlier session."""
+        """The model of the best trial after its best epoch; trained again if it went further, or in an earlier session.
+
+        A trial that is trained again for fewer epochs has the bits that it had after them.
+        """
         models, self._models = self._models, {}
         if not self.trials or self.trials[0]["score"] is None:
             return
         best = self.trials[0]
         model = models.get(best["number"])
-        if model is None and best["status"] != "time":
+        epoch = best_of(best["curve"], self.larger)[0]  # 0: an estimator, which has no epochs
+        behind = epoch not in (0, best["epochs"]) and self.patience is None  # else early stopping has gone back already
+        if (model is None and best["status"] != "time") or behind:
             run.deadline = None
-            job = Job(best["number"], best["params"], best["epochs"])
+            job = Job(best["number"], best["params"], epoch if behind else best["epochs"])
             ((_, (_, model)),) = run_jobs(run, [job], 1)
         self.best_model = model

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from ..seeds import seeded
-from ..training.callbacks import Callback, EarlyStopping, TerminateOnNaN
+from ..training.callbacks import EarlyStopping, TerminateOnNaN
 from ..training.feed.options import as_feed
 
 # Parameters of this name go to Trainer.fit, and to the factory too if it takes them.
@@ -23,10 +23,16 @@ def _finite(value):
     return float(value) if value is not None and math.isfinite(value) else None
 
 
+def best_of(curve, larger, until=math.inf):
+    """[epochs, score] of the best epoch of a curve (the earliest of equals), None for a score that never was finite."""
+    found = [point for point in curve if point[0] <= until and point[1] is not None]
+    return min(found, key=lambda point: -point[1] if larger else point[1], default=[0, None])
+
+
 class Job:
     """Which trial, its parameters, up to which epoch, and its trainer if it has been trained already.
 
-    ``curve`` holds [epochs, score] wherever it was judged, ``done`` the epochs made.
+    ``curve`` holds [epochs, score] of every epoch, ``done`` the epochs made.
     """
 
     __slots__ = ("number", "params", "epochs", "model", "curve", "done", "seconds")
@@ -49,10 +55,11 @@ class RunTrial:
     Can be pickled if the factory can.
     """
 
-    def __init__(self, factory, x, y, rows, validation, options, *, monitor, patience, seed, deadline):
+    def __init__(self, factory, x, y, rows, validation, options, *, monitor, larger, patience, seed, deadline):
         self.factory, self.x, self.y, self.rows, self.validation = factory, x, y, rows, validation
         self.options, self.monitor, self.patience = options, monitor, patience
         self.seed, self.deadline = seed, deadline
+        self.larger = larger
 
     def __call__(self, job, slot):
         left = None if self.deadline is None else self.deadline - time.time()
@@ -115,39 +122,23 @@ class RunTrial:
             callbacks.append(stop)
         if left is not None:
             options["max_time"] = min(left, options.get("max_time") or left)
-        # Validation in every epoch only where something looks at it: a trial is judged by where it ends.
-        watched = stop is not None or own is not None or isinstance(trainer.scheduler, Callback)
-        each_epoch = watched or not self.monitor.startswith("val_")
         with slot.watch(trainer):
-            trainer.fit(self.x, self.y, feed=feed, validation_data=self.validation if each_epoch else None,
-                        epochs=job.epochs - job.done, callbacks=callbacks, progress=False, **options)  # fmt: skip
+            trainer.fit(self.x, self.y, feed=feed, validation_data=self.validation, epochs=job.epochs - job.done,
+                        callbacks=callbacks, progress=False, **options)  # fmt: skip
         history = trainer.history
         job.done = trainer.epoch
-        if each_epoch:
-            job.curve = self._columns(history)
-        elif len(history) and history.stop_reason != "nan":
-            job.curve = [*job.curve, [job.done, self._measure(trainer)]]
+        job.curve = self._columns(history)
         # a limit of the trial's own is part of the trial; the search's cuts it short
         cut = history.stop_reason == "max_time" and self.deadline is not None and time.time() >= self.deadline
         if history.stop_reason == "nan" or not job.curve or job.curve[-1][1] is None:
             return None, "time" if cut else "diverged"
-        score = job.curve[-1][1] if stop is None or stop.best is None else float(stop.best)
-        return score, "time" if cut else "done"
+        return best_of(job.curve, self.larger)[1], "time" if cut else "done"
 
     def _columns(self, history):
         if len(history) and self.monitor not in history:
             self._refuse(history.keys())
         values = history[self.monitor] if len(history) else []
         return [[epoch + 1, _finite(value)] for epoch, value in zip(history.epoch, values)]
-
-    def _measure(self, trainer):
-        """The monitored quantity now."""
-        x, y, *weight = self.validation
-        measured = trainer.evaluate(x, y, sample_weight=weight[0] if weight else None)
-        name = self.monitor.removeprefix("val_")
-        if name not in measured:
-            self._refuse([f"val_{known}" for known in measured])
-        return _finite(measured[name])
 
     def _refuse(self, known):
         raise ValueError(
