@@ -347,6 +347,26 @@ class Trainer(Strict):
             meaning.probabilities(None)  # raises, before anything is computed
         return meaning.probabilities(self.predict(x))
 
+    def overfit(self, batch, *, steps=200):
+        """Try to learn a few rows by heart: a sound network, loss and rate can, and a fit may begin.
+
+        The trainer and its model are afterwards what they were before.
+
+        Parameters
+        ----------
+        batch : (x, y) or (x, y, sample_weight)
+            Some ten rows.
+        steps : int, default 200
+
+        Returns
+        -------
+        training.overfit.Overfit
+            True in a condition if every decision is right (values: R² of 0.99); ``print`` says what to look at.
+        """
+        from .overfit import overfit
+
+        return overfit(self, batch, steps)
+
     def predict_mc(self, x, n=100, *, function=None, keep=False, seed=0):
         """Predict `n` times with live dropout: mean and standard deviation. See `nn.predict_mc`."""
         with thread_limit(self.num_threads):

@@ -10,6 +10,7 @@ from .augmentation import AugmentBuffer, check_augment
 from .curriculum import as_curriculum
 from .dataset import Data
 from .epoch_steps import EpochSteps
+from .mixup import Mixup
 from .options import Feed
 from .rows import batch_offsets, check_batch_size, check_rows, epoch_order, split_rows
 
@@ -43,7 +44,11 @@ class ArrayFeed:
         self.rows = self.train_rows if isinstance(self.train_rows, int) else len(self.train_rows)
         self.batch_size = check_batch_size(batch_size, self.rows)
         check_augment(feed.augment, data.arrays)
-        self._buffer = None if feed.augment is None else AugmentBuffer(feed.augment, data)
+        mixup = None if feed.mixup is None else Mixup(feed.mixup, trainer, data)
+        changes = feed.augment is not None or mixup is not None
+        self._buffer = AugmentBuffer(feed.augment, data, mixup) if changes else None
+        if mixup is not None:  # probabilities have no class weight of their own
+            data.row_weights = None if data.weight is None else data.weight.astype(np.float64)
         self._curriculum = as_curriculum(feed.curriculum)
         self.allows_lookahead = self._buffer is None and self._curriculum is None
         self._lookahead = Lookahead(trainer._runner, self)
@@ -95,7 +100,7 @@ class ArrayFeed:
             if epoch is not None and buffer.epoch != epoch.number:
                 buffer.begin(epoch.order, self.trainer.seed, epoch.number)
             arrays, target = (buffer.x,), buffer.y
-            spec = spec if spec == LABELS else spec_of(target)
+            spec = spec if spec == LABELS and buffer.mixup is None else spec_of(target)
         rows = min(self.batch_size + 1, self.rows)  # a remainder of one row may join a batch
         return self.trainer._runner.program(data.names, arrays, target, spec, data.weight is not None, rows)
 

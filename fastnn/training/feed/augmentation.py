@@ -42,10 +42,10 @@ class AugmentBuffer:
     changed together; so training may be resumed at any batch.
     """
 
-    def __init__(self, augment, data):
+    def __init__(self, augment, data, mixup=None):
         if isinstance(augment, Step) and not isinstance(augment, Compose):
             augment = Compose(augment)  # the same results
-        self.augment, self.data = augment, data
+        self.augment, self.data, self.mixup = augment, data, mixup
         self.buffer = self.epoch = None
 
     def begin(self, order, seed, epoch):
@@ -71,10 +71,16 @@ class AugmentBuffer:
         self.x = self._change(images, rows, int(offsets[at]))
         self.y = np.ascontiguousarray(target[rows])
         self.w = None if weight is None else np.ascontiguousarray(weight[rows])
+        if self.mixup is not None:
+            self.y = self.mixup.targets(self.y)
+            mixed = [self.x, self.y, *(() if self.w is None else (self.w,))]
+            self.mixup.mix(mixed, offsets[at : self.last + 1] - offsets[at], at, self.seed)
         self.index = np.arange(len(rows), dtype=np.int64)
 
     def _change(self, images, rows, first):
         """The changed rows, in an array that is used again: new memory would cost a page fault for every 4 KB."""
+        if self.augment is None:
+            return np.array(images[rows], self.mixup.dtype, order="C")
         if not isinstance(self.augment, Step):
             return change(self.augment, images, self.seed, first, rows)
         out = None if self.buffer is None or len(self.buffer) < len(rows) else self.buffer[: len(rows)]

@@ -22,6 +22,9 @@ class Feed:
     curriculum : training.Curriculum, array (rows,), or callable epoch -> row numbers, optional
         Which rows an epoch trains on: the easiest share, all of them in order of difficulty (array), or what the
         function says.
+    mixup : float, optional
+        Alpha of mixup, after `augment`: the rows of a batch and their targets become means of two with shares lam and
+        1 - lam, lam drawn from Beta(alpha, alpha) per batch; 0.2 is usual. Labels become rows of probabilities.
     check_finite : bool, default False
         Refuse NaN and infinity in x, y before the first step.
 
@@ -33,6 +36,7 @@ class Feed:
     rows: ArrayLike | None = None
     augment: Callable[..., Any] | None = None
     curriculum: Any = None
+    mixup: float | None = None
     check_finite: bool = False
 
     def with_rows(self, rows: ArrayLike | None) -> "Feed":

@@ -12,7 +12,7 @@ from .batch import Batch, batches_of, divisor_of, join, rows_of
 from .epoch_steps import mean_loss
 from .options import Feed
 
-_ARRAYS_ONLY = ("rows", "curriculum")
+_ARRAYS_ONLY = ("rows", "curriculum", "mixup")
 
 
 class StreamEpoch:
