@@ -20,7 +20,7 @@ def model():
 
 @pytest.fixture
 def saved(model, tmp_path):
-    path = tmp_path / "model.fastnn"
+    path = tmp_path / "model.safetensors"
     save_model_file(path, model, {"classes": ["ä", "b"], "mean": [0.1, 1e-300]}, {"epochs": 3})
     return path
 

@@ -30,8 +30,8 @@ def test_layers_survive_saving(tmp_path, rng):
         nn.Dropout(0.1, mode="classic", shared=True), nn.Linear(6, 2),
     )  # fmt: skip
     x = rng.standard_normal((5, 4)).astype(np.float32)
-    fastnn.save(model, tmp_path / "model.fastnn")
-    again = fastnn.load(tmp_path / "model.fastnn")
+    fastnn.save(model, tmp_path / "model.safetensors")
+    again = fastnn.load(tmp_path / "model.safetensors")
     assert repr(again) == repr(model)
     np.testing.assert_array_equal(again(x), model(x))
 

@@ -151,7 +151,7 @@ def test_readme_examples_run(tmp_path, monkeypatch, capsys):
     assert len(blocks) == 2
     exec(blocks[0], {})
     assert "accuracy" in capsys.readouterr().out
-    assert (tmp_path / "digits.fastnn").exists()
+    assert (tmp_path / "digits.safetensors").exists()
     values = {"x": (4, 3), "weight": (2, 3), "bias": (2,), "y": (4, 2), "grad": (4, 2)}
     values |= dict.fromkeys(("param", "exp_avg", "exp_avg_sq"), (5,))
     names = {name: np.ones(shape, np.float32) for name, shape in values.items()}
