@@ -85,9 +85,11 @@ class Meaning:
         array or None
             Class weight of the label times sample weight; 0 for an ignored label.
         """
-        labels = self._labels(target)
         weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
-        if labels is None or (self.weight is None and self.ignore_index is None):
+        if self.weight is None and self.ignore_index is None:
+            return weights
+        labels = self._labels(target)
+        if labels is None:
             return weights
         own = np.ones(len(labels))
         if self.weight is not None:

@@ -43,6 +43,8 @@ def _as_inputs(x):
 
 def as_batch(item: Any) -> Batch:
     """What an iterable yields, as a Batch; TypeError if it is none."""
+    if type(item) is tuple and len(item) == 2 and type(item[0]) is np.ndarray is type(item[1]):
+        return Batch(*item)
     if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
         raise TypeError(
             f"an iterable of batches must yield (x, y) or (x, y, sample_weight), not {type(item).__name__}"
@@ -53,15 +55,15 @@ def as_batch(item: Any) -> Batch:
 
 def rows_of(batch: Batch) -> int:
     """Rows of a batch."""
-    x = batch.x
-    if isinstance(x, dict):
-        x = next(iter(x.values()))
-    return len(x[0] if isinstance(x, tuple) else x)
+    x = batch[0]
+    if type(x) is not np.ndarray:
+        x = next(iter(x.values())) if isinstance(x, dict) else x[0] if isinstance(x, tuple) else x
+    return len(x)
 
 
 def divisor_of(loss: Any, batch: Batch) -> float:
     """Divisor of the batch's mean loss: its rows, or the sum of their weights."""
-    weights = meaning_of(loss).row_weights(batch.y, batch.weight)
+    weights = meaning_of(loss).row_weights(batch[1], batch[2])
     return float(rows_of(batch) if weights is None else np.sum(weights))
 
 

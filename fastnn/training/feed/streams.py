@@ -74,7 +74,7 @@ class StreamFeed:
         self._source = self._next = None
         return StreamEpoch(number)
 
-    def advance(self, fit, queue) -> np.ndarray:
+    def advance(self, fit, queue) -> list[float]:
         """Make the next step; its loss, or nothing at the end of the epoch."""
         epoch, began = queue[0], time.perf_counter()
         if self._source is None:
@@ -86,21 +86,21 @@ class StreamFeed:
             if epoch.made == 0:
                 raise ValueError(f"x yields no batches in epoch {epoch.number}: there is nothing to train on")
             self.trainer._runner.close_update()
-            return np.zeros(0)
+            return []
         self._latest = batch
         loss = self.trainer._runner.step(*batch)
         divisor = divisor_of(self.trainer.loss, batch)
         epoch.take(loss, divisor, rows_of(batch), time.perf_counter() - began)
-        return np.array([loss])
+        return [loss]
 
     def _take(self, epoch):
         """The next batch to train on, or None."""
-        batch, self._next = self._next, None
+        batch = self._next
         if batch is None:
             batch = self._read(epoch, epoch.rows)
-        if batch is not None and self._merges is None:
+        if self._merges is None and batch is not None:
             self._merges = self.trainer._runner.prepare(*batch).program.training.needs_two_rows
-        if batch is None or not self._merges:
+        if not self._merges or batch is None:
             return batch
         self._next = self._read(epoch, epoch.rows + rows_of(batch))
         if self._next is not None and rows_of(self._next) == 1:
