@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from helpers.tiers import pytest_addoption, pytest_configure  # noqa: F401  (hooks)
 
 from fastnn import _native, manual_seed
 from fastnn.threads import isa as use_isa

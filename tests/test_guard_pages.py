@@ -29,8 +29,9 @@ def test_no_access_outside(isa):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-def test_no_product_reads_or_writes_outside(isa):
-    run_child(HELPERS / "guarded_products_child.py", isa)
+@pytest.mark.parametrize("share", [23, pytest.param(1, marks=pytest.mark.slow)])
+def test_no_product_reads_or_writes_outside(share, isa):
+    run_child(HELPERS / "guarded_products_child.py", isa, str(share))
 
 
 @pytest.mark.parametrize("side", ["before", "after"])

@@ -14,7 +14,7 @@ from conftest import ISAS
 from fastnn import kernels
 from fastnn.threads import isa as use_isa
 
-DEPTHS = (1, 2, 17, 1000, 1024, 1025, 5000, 100_000)
+DEPTHS = (1, 2, 17, 1000, 1024, 1025, 5000, pytest.param(100_000, marks=pytest.mark.slow))
 SIZES = [(rows, cols) for rows in (1, 2, 7, 8, 33) for cols in (1, 10, 40)]
 DEEP_SIZES = [(1, 1), (2, 40), (7, 10), (8, 40), (33, 1)]  # from 5000 terms on: the references take their time
 
