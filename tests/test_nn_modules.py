@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
+import fastnn
 from fastnn import nn
 
 
@@ -153,15 +154,99 @@ def test_config_keeps_a_layer_that_is_used_twice():
     assert config["tied"] == {}
 
 
-def test_own_class_has_no_config_and_says_what_to_do():
-    with pytest.raises(TypeError, match=r"load\(path, model=Net"):
-        Net().to_config()
+class Scaled(nn.Module):
+    """A layer of one's own: options with and without attributes, a module among them, parameters in a list."""
+
+    def __init__(self, width, *, factor=2.0, inner=None, names=("a", "b"), bias=True, dtype="x"):
+        self.factor = float(factor)
+        self.inner = nn.Linear(width, width) if inner is None else inner
+        self.each = [nn.Parameter(np.full(width, len(name), np.float32)) for name in names]
+        self.bias = nn.Parameter(np.zeros(width, np.float32)) if bias else None
+
+    def forward(self, x):
+        y = self.inner(x) * self.factor
+        for parameter in self.each:
+            y = y + parameter
+        return y if self.bias is None else y + self.bias
+
+
+def test_layers_of_one_s_own_are_saved_with_the_model(tmp_path):
+    model = nn.Sequential(nn.Linear(3, 4), Scaled(4, names=("one", "three"), bias=False), Scaled(4, inner=nn.Tanh()))
+    model[1].factor = 5.0  # as it is now, not as it was given
+    model[1].each[1] = model[1].each[0]
+    model[2].each[0].requires_grad = False
+    fastnn.save(model, tmp_path / "m")
+    loaded = fastnn.load(tmp_path / "m")
+    x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    np.testing.assert_array_equal(loaded(x), model(x))
+    assert type(loaded[1]) is Scaled and loaded[1].factor == 5.0 and loaded[1].bias is None
+    assert loaded[1].each[0] is loaded[1].each[1] and type(loaded[2].inner) is nn.Tanh
+    assert not loaded[2].each[0].requires_grad
+    assert loaded.to_config() == model.to_config()
+    assert type(fastnn.load(tmp_path / "m", model=model)) is nn.Sequential
+
+
+def test_a_class_that_is_not_there_is_named(tmp_path):
+    class Gone(nn.Linear):
+        pass
+
+    fastnn.save(nn.Sequential(nn.ReLU(), Gone(2, 2)), tmp_path / "m")
+    config = nn.Sequential(Gone(2, 2)).to_config()
+    assert config["layers"][0]["module"] == __name__
+    del Gone
+    import gc
+
+    gc.collect()
+    with pytest.raises(ValueError, match=f"unknown class 'Gone': import {__name__}, which defines it, first"):
+        nn.from_config(config)
+    with pytest.raises(ValueError, match="unknown class 'Gone'"):
+        fastnn.load(tmp_path / "m")
+
+
+class NoConfig(nn.Module):
+    def __init__(self, table):
+        self.rows = len(table)
+
+    def forward(self, x):
+        return x * self.rows
+
+
+def test_a_class_whose_options_are_no_plain_values_is_named(tmp_path):
+    model = nn.Sequential(nn.Linear(2, 2), NoConfig(object.__subclasses__()))
+    with pytest.raises(TypeError, match="NoConfig cannot be written as data: its option 'table' is no plain value"):
+        model.to_config()
+    fastnn.save(model, tmp_path / "m")
+    with pytest.raises(ValueError, match="NoConfig cannot be written.*say fastnn.load"):
+        fastnn.load(tmp_path / "m")
+    assert fastnn.load(tmp_path / "m", model=model) is model
+
+
+def test_options_of_every_layer_are_read_from_its_constructor():
+    """A description builds the same description; no class states its options a second time."""
+    made = [
+        nn.Linear(2, 3, bias=False, init="orthogonal"), nn.Embedding(5, 2, padding_idx=1),
+        nn.Scale(3, per_feature=False), nn.BatchNorm1d(3, momentum=None), nn.AlphaDropout(0.2),
+        nn.LayerNorm((2, 3), elementwise_affine=False),
+        nn.Dropout(0.3, mode="classic", shared=True), nn.GaussianNoise(0.4), nn.PReLU(3, init=0.1), nn.GELU("tanh"),
+        nn.Highway(4, nn.Linear(4, 4), bias=-1.0), nn.Residual(nn.Linear(2, 3), shortcut=nn.Linear(2, 3)), nn.ELU(0.5),
+        nn.Concat(nn.Identity(), nn.Tanh()), nn.Flatten(), nn.Softmax(), nn.LogSoftmax(), nn.LeakyReLU(0.2),
+    ]  # fmt: skip
+    for module in made:
+        config = module.to_config()
+        again = nn.from_config(config)
+        assert type(again) is type(module) and again.to_config() == config and repr(again) == repr(module)
+    made[5].p = 0.7
+    assert made[5].to_config()["p"] == 0.7
+    assert not any("_config" in vars(type(module)) for module in made)
 
 
 @pytest.mark.parametrize(
     "config, message",
     [
         ({"class": "Conv"}, "unknown class 'Conv'"),
+        ({"class": "Module"}, "unknown class 'Module'"),
+        ({"class": "Layer"}, "unknown class 'Layer'"),
+        ({"class": ["Linear"]}, "unknown class"),
         ({"class": "Linear", "in_features": 2}, "out_features"),
         ({"class": "Linear", "in_features": 2, "out_features": 0}, "out_features must be an integer >= 1"),
         ({"class": "Sequential", "layers": [{"same_as": "4"}]}, "does not come before"),

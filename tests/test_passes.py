@@ -134,7 +134,7 @@ def test_what_depends_on_constants_only_is_computed_once(rng):
         return left * fixed
 
     def constant(array):
-        from fastnn.graph.trace import current
+        from fastnn.graph.context import current
 
         return current().constant(array)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .cells import EXACT, NO_TIME, null_spellings, within_float64
+from .cells import EXACT, LONGEST_CELL, NO_TIME, null_spellings, within_float64
 from .column import Block, NumberColumn, TextColumn, TimeColumn, gather
 from .source import NUMBER, TEXT, Retype, Source
 
@@ -62,7 +62,6 @@ def _text_batches(source, kinds) -> Iterator[Block]:
 
 
 def _text_columns(source, kinds, batch) -> list:
-    from .text_source import LONGEST_CELL
 
     columns, failed = [None] * len(kinds), set()
     for position, values in zip([position for position, kind in enumerate(kinds) if kind], batch.columns):

@@ -25,6 +25,7 @@ EXACT = 2**53
 
 NO_TIME = np.iinfo(np.int64).min  # a missing date; also NumPy's NaT
 
+LONGEST_CELL = 131_072  # the csv module's own limit, kept for both readers
 _LONGEST_NUMBER = 100
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]+")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .cells import NotANumber, is_null_word, parse_number, parse_numbers
+from .cells import LONGEST_CELL, NotANumber, is_null_word, parse_number, parse_numbers
 from .column import Block, NumberColumn, TextColumn, gather
 from .files import check_is_file, open_binary
 from .source import NUMBER, TEXT, Retype, Source
@@ -23,7 +23,6 @@ from .source import NUMBER, TEXT, Retype, Source
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "white space"}
 READERS = ("auto", "csv", "pyarrow")
 
-LONGEST_CELL = 131_072  # the csv module's own limit, kept for both readers
 _LONGEST_LINE = 1 << 24
 _SAMPLE_CHARACTERS = 1 << 18
 _SAMPLE_RECORDS = 1000

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 
 from ..kernels._arrays import SOURCE_CODES
+from .context import tracing
 from .differentiate import gradients
 from .lower.plan import Plan
 from .parameter import aligned_zeros, logical_view, storage_shape
@@ -12,7 +13,7 @@ from .passes import fuse_update, is_on, run_passes
 from .rules.losses import validate_labels
 from .structure import flatten, unflatten
 from .symbols import ROWS, Dim, at, product
-from .trace import Graph, tracing
+from .trace import Graph
 
 _SCALARS = ("micro_step", "first_row", "divisor")  # of a step of gradients, by column; the last one if they accumulate
 

@@ -6,12 +6,13 @@ without touching the model. Random masks are those of step 0, the same at every 
 
 import numpy as np
 
+from .context import tracing
 from .differentiate import gradients, tangents_of
 from .executable import Executable
 from .passes.rebuild import needed
 from .rules.base import full_like
 from .structure import flatten, unflatten
-from .trace import Graph, tracing
+from .trace import Graph
 
 
 class Objective:

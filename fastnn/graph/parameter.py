@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from .._native import Guard, Versioned
+from .context import current, is_tracing
 
 _LINE = 64  # bytes of a cache line: the alignment of every owned array
 
@@ -110,13 +111,9 @@ class _Arithmetic:
     del _name
 
     def _operand(self):
-        from .trace import current, is_tracing
-
         return current().parameter(self) if is_tracing() else self.numpy()
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        from .trace import is_tracing
-
         if is_tracing():
             return self._operand().__array_ufunc__(ufunc, method, *inputs, **kwargs)
         inputs = [x.numpy() if isinstance(x, Parameter) else x for x in inputs]
@@ -129,15 +126,11 @@ class _Arithmetic:
 
     @property
     def _fastnn_symbolic_(self):
-        from .trace import is_tracing
-
         if not is_tracing():
             raise AttributeError("a parameter is symbolic only while a model is traced")
         return True
 
     def _apply(self, name, inputs, attrs=None):
-        from .trace import current
-
         return current().apply(name, inputs, attrs or {})
 
 
@@ -221,8 +214,6 @@ class Parameter(_Arithmetic, Versioned):
         return view
 
     def __array__(self, dtype=None, copy=None):
-        from .trace import is_tracing
-
         if is_tracing():
             raise TypeError("NumPy sees a parameter's values of now: in a forward use fastnn.functional on it")
         with self.guard().reading():
@@ -255,7 +246,8 @@ class Parameter(_Arithmetic, Versioned):
         if array.dtype.kind not in "fiub":
             raise TypeError(f"a parameter holds real numbers, not {array.dtype}")
         with self.guard().writing():
-            logical_view(self.storage, self.shape)[...] = array
+            if not is_unallocated():  # else values will be loaded
+                logical_view(self.storage, self.shape)[...] = array
             self.version += 1
 
     def to(self, dtype):

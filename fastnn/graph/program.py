@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .transforms import Compiled
+
 
 class Program:
     """What `fastnn.compile` returns."""
@@ -15,8 +17,6 @@ class Program:
         self._function = None
         self._rows = 1
         if not self._is_module:
-            from .transforms import Compiled
-
             self._function = Compiled(fn, effects=True, disabled=disabled)
         if example_inputs:
             self._prepare(example_inputs)
@@ -124,3 +124,23 @@ class Program:
         wall = median_seconds(lambda: self(*inputs), repeats)
         what = f"a call on {rows} rows" if self._is_module else "a call"
         return Profile(what, ops, limits(self.plan.dtype), wall)
+
+
+def compile(fn, *example_inputs, disabled=()):
+    """Trace and compile a function or a module.
+
+    Parameters
+    ----------
+    fn : callable
+        A function of tensors, compiled per tuple of shapes and dtypes; or a module, compiled for inference with any
+        number of rows.
+    *example_inputs : arrays
+        Only their shapes and dtypes matter. Without them the first call compiles.
+    disabled : iterable of str
+        Passes to leave out ("merge_common", "fuse_activation").
+
+    Returns
+    -------
+    Program
+    """
+    return Program(fn, example_inputs, disabled)

@@ -7,6 +7,7 @@ A size that does not mention `rows` is a plain int, so that most code never meet
 
 import numpy as np
 
+from .context import current
 from .errors import user_line
 
 
@@ -105,8 +106,6 @@ def _plain(value):
 
 def _as_tensor(size, other, symbol):
     """A size in floating-point arithmetic becomes a scalar tensor of the graph being traced."""
-    from .trace import current
-
     if not hasattr(other, "_fastnn_symbolic_") and not isinstance(other, (int, float, Dim)):
         raise TypeError(f"unsupported operand for ({size}) {symbol}: {type(other).__name__}")
     return current().size_tensor(size)

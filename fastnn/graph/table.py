@@ -12,12 +12,13 @@ import inspect
 
 import numpy as np
 
+from .context import tracing
 from .differentiate import Deferred, gradients, tangents_of
 from .executable import Executable
 from .passes.rebuild import needed
 from .rules.base import full_like
 from .structure import flatten, unflatten
-from .trace import Graph, tracing
+from .trace import Graph
 
 _LEAVES = ("input", "constant", "parameter", "size")
 _JACOBIAN_LIMIT = 64  # elements; of larger ones only the shape is shown

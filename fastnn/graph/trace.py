@@ -6,7 +6,6 @@ and tracing itself changes nothing.
 """
 
 import contextlib
-import threading
 
 import numpy as np
 
@@ -16,38 +15,6 @@ from .parameter import Parameter
 from .symbols import Dim
 from .tensor import Node, Tensor
 from .watch import Watch
-
-_local = threading.local()
-
-
-def current():
-    """The graph being traced on this thread.
-
-    Raises
-    ------
-    RuntimeError
-        Outside tracing.
-    """
-    stack = getattr(_local, "stack", None)
-    if not stack:
-        raise RuntimeError("no model is being traced here")
-    return stack[-1]
-
-
-def is_tracing():
-    """Whether a model is being traced on this thread."""
-    return bool(getattr(_local, "stack", None))
-
-
-@contextlib.contextmanager
-def tracing(graph):
-    """Make `graph` the current one of this thread."""
-    stack = _local.__dict__.setdefault("stack", [])
-    stack.append(graph)
-    try:
-        yield graph
-    finally:
-        stack.pop()
 
 
 class Graph:

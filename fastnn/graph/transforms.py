@@ -1,4 +1,4 @@
-"""compile, grad, value_and_grad, vjp, jvp, hvp: functions of NumPy arrays, traced and compiled once per signature.
+"""grad, value_and_grad, vjp, jvp, hvp: functions of NumPy arrays, traced and compiled once per signature.
 
 A function is written with fastnn.functional and operators. It is traced with symbolic tensors the first time that it
 meets a tuple of shapes and dtypes, and its program is kept in a small least-recently-used table (decision 3).
@@ -18,11 +18,12 @@ from collections import OrderedDict
 
 import numpy as np
 
+from .context import current, tracing
 from .differentiate import gradients, tangents_of
 from .executable import Executable
 from .rules.base import full_like
 from .structure import describe, flatten, unflatten
-from .trace import Graph, current, tracing
+from .trace import Graph
 
 CACHE_SIZE = 32
 _FAST = 4  # signatures of a function that are tried natively, the latest first
@@ -383,25 +384,3 @@ def hvp(fn, x, v):
     both = _cached(("hvp", len(points)), fn, lambda: value_and_grad(fn, tuple(range(len(points)))))
     (y, _), (_, product) = jvp(both, points, directions)
     return y, product if isinstance(x, tuple) else product[0]
-
-
-def compile(fn, *example_inputs, disabled=()):
-    """Trace and compile a function or a module.
-
-    Parameters
-    ----------
-    fn : callable
-        A function of tensors, compiled per tuple of shapes and dtypes; or a module, compiled for inference with any
-        number of rows.
-    *example_inputs : arrays
-        Only their shapes and dtypes matter. Without them the first call compiles.
-    disabled : iterable of str
-        Passes to leave out ("merge_common", "fuse_activation").
-
-    Returns
-    -------
-    Program
-    """
-    from .program import Program
-
-    return Program(fn, example_inputs, disabled)

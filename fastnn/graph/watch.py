@@ -13,6 +13,7 @@ from collections.abc import MutableMapping, MutableSequence, MutableSet
 import numpy as np
 
 from .. import _native
+from .context import current, is_tracing
 
 _SIMPLE = (str, bytes, int, float, complex, bool, type(None), type, np.generic, np.dtype, types.ModuleType)
 _CHANGING = (MutableSequence, MutableMapping, MutableSet)
@@ -198,8 +199,6 @@ class Watched(_native.Revised):
         apart = self.__dict__.get("_apart")
         if apart is None or name not in apart:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        from .trace import current, is_tracing
-
         if is_tracing():
             current().watch.read(apart[name], f"the attribute {name!r} of {type(self).__name__}")
         return apart[name]

@@ -69,8 +69,8 @@ def _architecture(model):
     """What `nn.from_config` needs, or the name of a class that only its author can build."""
     try:
         return model.to_config()
-    except TypeError:
-        return {CUSTOM: type(model).__name__}
+    except TypeError as error:
+        return {CUSTOM: type(model).__name__, "reason": str(error)}
 
 
 def save_model_file(path, model, preprocessing=None, training=None):
@@ -132,7 +132,8 @@ def _build(architecture, tensors, model):
     if model is None:
         if CUSTOM in architecture:
             name = architecture[CUSTOM]
-            raise ValueError(f"it holds a class of your own: say fastnn.load(path, model={name}(...))")
+            reason = architecture.get("reason", f"{name} is a class of your own")
+            raise ValueError(f"{reason}: say fastnn.load(path, model={name}(...))")
         with unallocated():
             model = nn.from_config(architecture)
             for tensor, _ in checked_writes(model, tensors, True):  # what is allocated is stored in the file

@@ -1,5 +1,7 @@
 """Every activation of the native list as a module class, made by one factory; PReLU, which learns its parameter."""
 
+import inspect
+
 import numpy as np
 
 from .. import _native
@@ -23,14 +25,15 @@ def _make(row):
         for name, value in {**defaults, **values, **kwargs}.items():
             setattr(self, name, float(value))
 
+    parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)]
+    parameters += [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=defaults[n]) for n in names]
+    __init__.__signature__ = inspect.Signature(parameters)
+
     def forward(self, x):
         return function(x, *[getattr(self, name) for name in names])
 
     def _fit_init(self, following):
         return following if row["name"] == "identity" else row["name"]
-
-    def _config(self):
-        return {name: getattr(self, name) for name in names}
 
     def extra_repr(self):
         return ", ".join(f"{name}={getattr(self, name):g}" for name in names)
@@ -47,7 +50,6 @@ def _make(row):
         "__init__": __init__,
         "forward": forward,
         "_fit_init": _fit_init,
-        "_config": _config,
         "extra_repr": extra_repr,
     }
     return type(row["cls"], (Module,), body)
@@ -76,9 +78,6 @@ class GELU(Module):
 
     def _fit_init(self, following):
         return "gelu"
-
-    def _config(self):
-        return {"approximate": self.approximate}
 
     def extra_repr(self):
         return "" if self.approximate == "none" else f"approximate={self.approximate!r}"
@@ -111,9 +110,6 @@ class PReLU(Layer):
 
     def _fit_init(self, following):
         return "prelu"
-
-    def _config(self):
-        return {"num_parameters": self.num_parameters, "init": self.init}
 
     def extra_repr(self):
         return f"{self.num_parameters}"

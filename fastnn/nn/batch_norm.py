@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import functional as F
 from .. import kernels
-from ..graph import trace
+from ..graph import context
 from ..graph.parameter import filled
 from ..validation import check_count
 from .layer import Layer
@@ -64,7 +64,7 @@ class BatchNorm1d(Layer):
             self.num_batches_tracked.assign(np.zeros(()))
 
     def forward(self, x):
-        training = self.training and trace.current().training != "sampling"
+        training = self.training and context.current().training != "sampling"
         cumulative = training and self.momentum is None
         if cumulative:
             self._average(x)
@@ -157,6 +157,3 @@ class BatchNorm1d(Layer):
 
     def extra_repr(self):
         return f"{self.num_features}, eps={self.eps:g}, momentum={self.momentum}"
-
-    def _config(self):
-        return {name: getattr(self, name) for name in ("num_features", "eps", "momentum", "unbiased")}

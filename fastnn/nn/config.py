@@ -4,43 +4,26 @@
  "dtype": "float32", "tied": {"2.weight": "0.weight"}, "frozen": ["0.weight"]}
 """
 
-from .module import Module
-from .sequential import Concat, Container, ProbabilityAverage, Residual, Sequential
+from .registry import find, is_own, options_of, tupled
 from .state import tied_places
 
-
-def _classes():
-    from .activations import CLASSES
-    from .batch_norm import BatchNorm1d
-    from .dropout import AlphaDropout, Dropout, GaussianNoise
-    from .embedding import Embedding
-    from .highway import Highway
-    from .layer_norm import LayerNorm
-    from .linear import Linear
-    from .scale import Scale
-    from .shape import Flatten, LogSoftmax, Softmax
-
-    own = (BatchNorm1d, LayerNorm, Dropout, AlphaDropout, GaussianNoise, Linear, Embedding, Highway, Scale, Flatten,
-           LogSoftmax, Softmax, Sequential, Residual, Concat, ProbabilityAverage)  # fmt: skip
-    return {**CLASSES, **{cls.__name__: cls for cls in own}}
+_OF_THE_WHOLE = ("dtype", "tied", "frozen")
 
 
 def _describe(module, path, seen):
     if id(module) in seen:
         return {"same_as": seen[id(module)]}
     seen[id(module)] = path
-    name, dot = type(module).__name__, path + "." if path else ""
-    if _classes().get(name) is not type(module):
-        raise TypeError(
-            f"{name} is a class of your own: its architecture cannot be written as data. Save the weights, and load "
-            f"them with fastnn.load(path, model={name}(...))"
-        )
-    config = {"class": name}
-    if isinstance(module, Container):
-        config["layers"] = [_describe(layer, f"{dot}{i}", seen) for i, layer in enumerate(module)]
-    for option, value in module._config().items():
-        config[option] = _describe(value, dot + option, seen) if isinstance(value, Module) else value
-    return config
+    cls, dot = type(module), path + "." if path else ""
+    options = module._config() if hasattr(module, "_config") else options_of(
+        module, lambda inner, option: _describe(inner, dot + option, seen)
+    )  # fmt: skip
+    config = {"class": cls.__name__}
+    if not is_own(cls):
+        config["module"] = cls.__module__
+    if hasattr(module, "_layers"):
+        config["layers"] = [_describe(layer, f"{dot}{i}", seen) for i, layer in enumerate(module._layers)]
+    return {**config, **options} if is_own(cls) else {**config, "options": options}
 
 
 def to_config(module):
@@ -56,44 +39,57 @@ def _places_below_shared_modules(module):
     """Paths that repeat a shared module's own: "same_as" covers them already."""
     seen, repeated = set(), set()
     for path, inner in module.named_modules():
-        for name, value in inner.__dict__.items():
-            if hasattr(value, "storage"):
-                place = f"{path}.{name}" if path else name
-                if id(inner) in seen:
-                    repeated.add(place)
+        if id(inner) in seen:
+            repeated.update(f"{path}.{name}" if path else name for name, _ in inner._own_named_tensors())
         seen.add(id(inner))
     return repeated
 
 
-def _build(config, path, built, classes):
+def _build(config, path, built):
     if not isinstance(config, dict):
         raise ValueError(f"from_config: expected a dict at {path or 'the top'}, got {type(config).__name__}")
     if "same_as" in config:
         if config["same_as"] not in built:
             raise ValueError(f"from_config: {path} repeats {config['same_as']!r}, which does not come before it")
         return built[config["same_as"]]
-    options = {k: v for k, v in config.items() if k not in ("class", "dtype", "tied", "frozen")}
-    name, dot = config.get("class"), path + "." if path else ""
-    if name not in classes:
-        raise ValueError(f"from_config: unknown class {name!r}; this version knows {', '.join(classes)}")
-    layers = [_build(layer, f"{dot}{i}", built, classes) for i, layer in enumerate(options.pop("layers", ()))]
+    name, own = config.get("class"), "module" not in config
+    cls = find(name, config.get("module")) if isinstance(name, str) else None
+    if cls is None:
+        where = "" if own else f": import {config['module']}, which defines it, first"
+        raise ValueError(f"from_config: unknown class {name!r}{where}")
+    rest = ("class", "module", "layers", *_OF_THE_WHOLE)
+    options = {k: v for k, v in config.items() if k not in rest} if own else dict(config.get("options", {}))
+    dot = path + "." if path else ""
+    layers = [_build(layer, f"{dot}{i}", built) for i, layer in enumerate(config.get("layers", ()))]
     for option, value in options.items():
-        if isinstance(value, dict):
-            options[option] = _build(value, dot + option, built, classes)
+        if isinstance(value, dict) and ("class" in value or "same_as" in value):
+            options[option] = _build(value, dot + option, built)
+        else:
+            options[option] = tupled(value)
     try:
-        module = classes[name](*layers, **options)
+        module = cls(*layers, **options)
     except TypeError as error:
         raise ValueError(f"from_config: {name} at {path or 'the top'}: {error}") from None
     built[path] = module
     return module
 
 
-def _owner(module, place):
-    *path, name = place.split(".")
-    inner = dict(module.named_modules()).get(".".join(path))
-    if inner is None or not hasattr(inner.__dict__.get(name), "storage"):
-        raise ValueError(f"from_config: there is no parameter {place!r}")
-    return inner, name
+def _tie(module, place, first):
+    """Put the parameter called `first` where the one called `place` is."""
+    tensors = dict(module._all_named_tensors())
+    if first not in tensors or place not in tensors:
+        raise ValueError(f"from_config: there is no parameter {place if first in tensors else first!r}")
+    modules = dict(module.named_modules())
+    parts = place.split(".")
+    depth = max(i for i in range(len(parts)) if ".".join(parts[:i]) in modules)
+    owner, (name, *keys) = modules[".".join(parts[:depth])], parts[depth:]
+    if not keys:
+        setattr(owner, name, tensors[first])
+        return
+    holder = owner.__dict__[name]  # a list or dict of parameters
+    for key in keys[:-1]:
+        holder = holder[int(key) if isinstance(holder, list) else key]
+    holder[int(keys[-1]) if isinstance(holder, list) else keys[-1]] = tensors[first]
 
 
 def from_config(config):
@@ -113,11 +109,9 @@ def from_config(config):
     ValueError
         Unknown class or options, or places that do not exist.
     """
-    module = _build(config, "", {}, _classes())
+    module = _build(config, "", {})
     for place, first in config.get("tied", {}).items():
-        source, source_name = _owner(module, first)
-        target, name = _owner(module, place)
-        setattr(target, name, getattr(source, source_name))
+        _tie(module, place, first)
     if config.get("dtype", "float32") != "float32":
         module.to(config["dtype"])
     names = dict(module.named_parameters())
@@ -125,6 +119,4 @@ def from_config(config):
         if name not in names:
             raise ValueError(f"from_config: there is no parameter {name!r} to freeze")
         names[name].requires_grad = False
-    if not isinstance(module, Module):
-        raise ValueError("from_config: the description is not a module")
     return module

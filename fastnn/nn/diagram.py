@@ -2,25 +2,13 @@
 
 from typing import Any
 
-import numpy as np
-
+from ..graph.context import tracing
 from ..graph.symbols import ROWS
 from ..graph.tensor import Tensor
-from ..graph.trace import Graph, tracing
+from ..graph.trace import Graph
 from .arrays import split_inputs
 from .predict import with_names
-
-
-def example_input(model: Any) -> np.ndarray | None:
-    """One row of zeros for the first layer that says how many features it takes; None if none does."""
-    for module in model.modules():
-        features = getattr(module, "in_features", None) or getattr(module, "num_features", None)
-        shape = (features,) if features else getattr(module, "normalized_shape", None)
-        if shape:
-            return np.zeros((1, *shape), np.float32)
-        if hasattr(module, "num_embeddings"):
-            return None
-    return None
+from .shapes import example_input
 
 
 def diagram(model: Any, x: Any = None, direction: str = "TD") -> str:

@@ -25,9 +25,6 @@ class _Random(Module):
     def extra_repr(self):
         return f"p={self.p:g}"
 
-    def _config(self):
-        return {"p": self.p}
-
 
 class Dropout(_Random):
     """Each element is dropped with probability p in training (Srivastava et al. 2014).
@@ -62,9 +59,6 @@ class Dropout(_Random):
 
     def extra_repr(self):
         return f"p={self.p:g}" + ("" if self.mode == "inverted" else ", mode=classic") + self.shared * ", shared"
-
-    def _config(self):
-        return {"p": self.p, "mode": self.mode, "shared": self.shared}
 
 
 class AlphaDropout(_Random):
@@ -111,6 +105,3 @@ class GaussianNoise(Module):
 
     def extra_repr(self):
         return f"std={self.std:g}"
-
-    def _config(self):
-        return {"std": self.std}

@@ -62,6 +62,3 @@ class Highway(Module):
     def _fit_init(self, following):
         self.layer._fit_init(following)
         return "linear"
-
-    def _config(self):
-        return {"features": self.features, "layer": self.layer, "bias": self.bias}

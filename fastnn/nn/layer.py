@@ -29,7 +29,7 @@ class Layer(Module):
         object.__setattr__(self, "_drawn", self._versions())
 
     def _versions(self):
-        return tuple((id(value), value.version) for value in self.__dict__.values() if hasattr(value, "storage"))
+        return tuple((id(tensor), tensor.version) for _, tensor in self._own_named_tensors())
 
     def _is_untouched(self):
         return self._drawn == self._versions()

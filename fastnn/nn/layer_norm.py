@@ -51,11 +51,3 @@ class LayerNorm(Layer):
     def extra_repr(self):
         affine = "" if self.elementwise_affine else ", elementwise_affine=False"
         return f"{', '.join(map(str, self.normalized_shape))}, eps={self.eps:g}{affine}"
-
-    def _config(self):
-        return {
-            "normalized_shape": list(self.normalized_shape),
-            "eps": self.eps,
-            "elementwise_affine": self.elementwise_affine,
-            "bias": self.bias is not None or not self.elementwise_affine,
-        }

@@ -61,15 +61,3 @@ class Linear(Layer):
 
     def extra_repr(self):
         return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")
-
-    def _config(self):
-        if not isinstance(self.init, str):
-            name = "auto"  # a callable cannot be written; loaded weights replace it anyway
-        else:
-            name = self.init
-        return {
-            "in_features": self.in_features,
-            "out_features": self.out_features,
-            "bias": self.bias is not None,
-            "init": name,
-        }

@@ -1,8 +1,8 @@
 """Lists and dicts of modules and parameters: what a module owns by way of them, and their own count of changes."""
 
 from .._native import Revised
+from ..graph.context import is_tracing
 from ..graph.parameter import Parameter
-from ..graph.trace import is_tracing
 
 
 def is_owned(value):

@@ -4,31 +4,18 @@ What `forward` records is the only definition of the model (decision 14): callin
 Program that was planned from it. Nothing here holds state that a user could forget to switch.
 """
 
-import threading
-from contextlib import contextmanager
 from copy import deepcopy
 
 import numpy as np
 
 from .._native import Guard
-from ..graph import trace
+from ..graph import context
 from ..graph.parameter import Parameter, as_array
 from ..graph.watch import Watched
 from ..seeds import next_seed
+from .hooks import trace_state
 from .lists import cells, is_owned, members, own
-
-_trace_state = threading.local()
-_COMPILED_LIMIT = 16  # programs kept per module (least recently used goes first)
-
-
-@contextmanager
-def tapped(tap):
-    """While models are traced inside the block, what a module returns is ``tap(module, path, inputs, y)``."""
-    before, _trace_state.tap = getattr(_trace_state, "tap", None), tap
-    try:
-        yield
-    finally:
-        _trace_state.tap = before
+from .registry import Given, register
 
 
 def is_symbolic(value):
@@ -78,6 +65,15 @@ class Module(Watched):
     _mc_calls = 0
 
     # ---- registration ------------------------------------------------------------------------------------------
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        register(cls)
+
+    def __new__(cls, *args, **kwargs):
+        self = super().__new__(cls)
+        self.__dict__["_given"] = Given(args, kwargs)
+        return self
 
     def __setattr__(self, name, value):
         old = self.__dict__.get(name)
@@ -150,12 +146,14 @@ class Module(Watched):
     def _all_named_tensors(self):
         """(path, Parameter) of every place, buffers and shared ones included, in PyTorch's order."""
         for path, module in self.named_modules():
-            dot = path + "." if path else ""
+            dot, own = path + "." if path else "", list(module._own_named_tensors())
             for wanted in (False, True):
-                for name, value in module.__dict__.items():
-                    for place, item in members(value, name):
-                        if isinstance(item, Parameter) and item.buffer == wanted:
-                            yield dot + place, item
+                yield from ((dot + name, tensor) for name, tensor in own if tensor.buffer == wanted)
+
+    def _own_named_tensors(self):
+        """(name, Parameter) of those that belong to this module directly, in its lists and dicts too."""
+        for name, value in self.__dict__.items():
+            yield from ((place, item) for place, item in members(value, name) if isinstance(item, Parameter))
 
     def _named_tensors(self, buffers):
         seen = set()
@@ -188,40 +186,40 @@ class Module(Watched):
     @property
     def training(self):
         """True while the training mode is traced, False while inference is. Exists only inside ``forward``."""
-        if not trace.is_tracing():
+        if not context.is_tracing():
             raise RuntimeError(
                 "self.training exists only while forward is traced; models have no train()/eval() state: "
                 "model(x) infers, model(x, training=True) is the Monte-Carlo path, Trainer trains"
             )
-        return bool(trace.current().training)
+        return bool(context.current().training)
 
     def forward(self, *inputs):
         raise NotImplementedError(f"{type(self).__name__} defines no forward(self, x)")
 
     def _forward_traced(self, inputs):
         """forward on symbolic tensors; nodes and errors get the module's path in the model that is traced."""
-        graph = trace.current()
-        outer = getattr(_trace_state, "graph", None), getattr(_trace_state, "paths", None)
+        graph = context.current()
+        outer = getattr(trace_state, "graph", None), getattr(trace_state, "paths", None)
         if outer[0] is not graph:  # the whole model: its sub-modules are known by their paths from here
             graph.watch.tree(self)
-            _trace_state.graph = graph
-            _trace_state.paths = {id(module): path for path, module in self.named_modules()}
-        elif id(self) not in _trace_state.paths:
+            trace_state.graph = graph
+            trace_state.paths = {id(module): path for path, module in self.named_modules()}
+        elif id(self) not in trace_state.paths:
             self._check_hidden(graph)
-        path, scope = _trace_state.paths.get(id(self), ""), graph.scope
+        path, scope = trace_state.paths.get(id(self), ""), graph.scope
         inner = path[len(scope) + 1 :] if scope and path.startswith(scope + ".") else path
-        tap = getattr(_trace_state, "tap", None)
+        hook = getattr(trace_state, "hook", None)
         try:
             if not inner or inner == scope:
                 y = self.forward(*inputs)
             else:
                 with graph.module(inner):
                     y = self.forward(*inputs)
-            return y if tap is None else tap(self, path, inputs, y)
+            return y if hook is None else hook(self, path, inputs, y)
         except (ValueError, TypeError) as error:
             raise _located(error, path, self) from error.__cause__
         finally:
-            _trace_state.graph, _trace_state.paths = outer
+            trace_state.graph, trace_state.paths = outer
 
     def _check_hidden(self, graph):
         """A forward calls a module that its model does not own."""
@@ -405,18 +403,18 @@ class Module(Watched):
     def to_config(self):
         """Return the architecture as a dict for JSON, without weights; `nn.from_config` builds it again.
 
+        A layer is its class and the options of its constructor: as the attributes of the same names are now, else as
+        they were given. Classes of your own are written as well, and found again where their module is imported.
+
         Raises
         ------
         TypeError
-            For classes of your own: load their weights with ``fastnn.load(path, model=YourClass(...))``.
+            If a class has options that are no plain values: load the weights with
+            ``fastnn.load(path, model=YourClass(...))``.
         """
         from .config import to_config
 
         return to_config(self)
-
-    def _config(self):
-        """The options of a layer for `to_config`; layers with options override this."""
-        return {}
 
 
 def draw_untouched(module, seed, prefix):

@@ -3,7 +3,7 @@
 from ..graph import build_inference
 from .arrays import split_inputs
 from .batch_norm import BatchNorm1d
-from .module import tapped
+from .hooks import forward_hook
 from .predict import with_names
 
 
@@ -46,7 +46,7 @@ def _next(model, names, specs, done):
         return value
 
     def inputs_of_it(*inputs):
-        with tapped(note):
+        with forward_hook(note):
             with_names(model, names)(*inputs)
         return found[1] if found else inputs[0]
 

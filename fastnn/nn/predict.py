@@ -6,8 +6,8 @@ import numpy as np
 
 from .. import _native, graph
 from .arrays import split_inputs
-from .module import _COMPILED_LIMIT
 
+_COMPILED_LIMIT = 16  # programs kept per module (least recently used goes first)
 _PART_ROWS = 8192  # rows converted at a time when the data have another dtype than the model
 
 

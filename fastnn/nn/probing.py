@@ -4,16 +4,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..graph.context import tracing
 from ..graph.differentiate import gradients
 from ..graph.executable import Executable
 from ..graph.structure import flatten
-from ..graph.symbols import ROWS
 from ..graph.tensor import Tensor
-from ..graph.trace import Graph, tracing
+from ..graph.trace import Graph
 from .arrays import split_inputs
 from .highway import Highway
+from .hooks import forward_hook
 from .losses import meaning_of
-from .module import tapped
 from .predict import with_names
 from .sequential import Concat, Residual
 
@@ -64,9 +64,9 @@ def probe(model, x, y=None, loss=None, *, training=True, seed=0):
     graph = Graph(model.dtype, training=training, seed=seed)
     inputs = [graph.input(array.shape, name=f"x{i}") for i, array in enumerate(arrays)]
     arrays = [np.require(array, graph.dtype, ("C", "A")) for array in arrays]
-    taps = []
+    noted = []
     with tracing(graph):
-        with tapped(lambda layer, path, _, value: _tap(graph, taps, layer, path, value)):
+        with forward_hook(lambda layer, path, _, value: _note(graph, noted, layer, path, value)):
             output = with_names(model, names)(*inputs)
         if loss is not None:
             y = np.asarray(y)
@@ -79,44 +79,28 @@ def probe(model, x, y=None, loss=None, *, training=True, seed=0):
             ends = [graph.real(graph.tensor(leaf)) for leaf in flatten(output)[0]]
             rng = np.random.default_rng(seed)
             seeds = [graph.constant(rng.standard_normal(end.shape)) for end in ends]
-        found = gradients(ends, seeds, [offset for *_, offset in taps])
-    values = [value for _, _, value, _ in taps]
+        found = gradients(ends, seeds, [offset for *_, offset in noted])
+    values = [value for _, _, value, _ in noted]
     kept = [gradient for gradient in found if gradient is not None]
     results = Executable(graph, inputs, [*values, *kept])(arrays)
     outputs, rest = results[: len(values)], iter(results[len(values) :])
     return [
         Signal(path, layer, value, np.zeros_like(value) if gradient is None else next(rest))
-        for (layer, path, _, _), value, gradient in zip(taps, outputs, found, strict=True)
+        for (layer, path, _, _), value, gradient in zip(noted, outputs, found, strict=True)
     ]
 
 
-def _tap(graph, taps, layer, path, value):
+def _note(graph, noted, layer, path, value):
     """Note a layer's output, and add a zero to it whose gradient is that of the output."""
     if not isinstance(value, Tensor) or value.kind != "real" or _is_chain(layer):
         return value
     zero = graph.constant(0.0)
     offset = zero._apply("broadcast_to", (zero,), {"shape": value.shape}) if value.shape else zero
     value = value + offset
-    taps.append((layer, path, value, offset))
+    noted.append((layer, path, value, offset))
     return value
 
 
 def _is_chain(layer):
     """A module that shows nothing that its layers do not show."""
     return any(True for _ in layer.named_children()) and not isinstance(layer, (Residual, Concat, Highway))
-
-
-def output_shapes(model, x):
-    """{path: shape of the layer's output, "rows" for the batch axis} from the shape of x alone."""
-    names, arrays = split_inputs(x)
-    graph = Graph(model.dtype)
-    inputs = [graph.input((ROWS, *array.shape[1:])) for array in arrays]
-    shapes = {}
-
-    def note(layer, path, inputs, value):
-        shapes.setdefault(path, getattr(value, "shape", None))
-        return value
-
-    with tracing(graph), tapped(note):
-        with_names(model, names)(*inputs)
-    return shapes

@@ -66,6 +66,3 @@ class Scale(Module):
 
     def extra_repr(self):
         return f"{self.num_features}" + ("" if self.per_feature else ", per_feature=False")
-
-    def _config(self):
-        return {"num_features": self.num_features, "per_feature": self.per_feature}

@@ -136,9 +136,6 @@ class Residual(Sequential):
         super()._fit_init(following)
         return "linear"
 
-    def _config(self):
-        return {"shortcut": self.shortcut}
-
 
 class Concat(Container):
     """Branches side by side on the same input, their outputs joined along the last axis.

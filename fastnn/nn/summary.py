@@ -2,9 +2,7 @@
 
 import math
 
-
-def _own_weights(module):
-    return [(n, v) for n, v in module.__dict__.items() if hasattr(v, "storage") and hasattr(v, "requires_grad")]
+from .shapes import example_input, output_shapes
 
 
 def summary(module, x=None):
@@ -12,7 +10,7 @@ def summary(module, x=None):
     shapes = _output_shapes(module, x)
     rows, counted, totals = [], set(), {True: 0, False: 0}
     for path, inner in module.named_modules():
-        own = _own_weights(inner)
+        own = list(inner._own_named_tensors())
         inside = any(True for _ in inner.named_children())
         if not own and inside:
             continue
@@ -37,9 +35,6 @@ def summary(module, x=None):
 
 def _output_shapes(module, x):
     """{path: shape}; None if nobody says what the module takes."""
-    from .diagram import example_input
-    from .probing import output_shapes
-
     if x is not None:
         return output_shapes(module, x)
     x = example_input(module)

@@ -22,7 +22,7 @@ _NAMES = {
     "CyclicLR": "cyclic",
     "OneCycleLR": "cyclic",
     "SequentialLR": "compose",
-    "ChainedScheduler": "compose",
+    "ChainedScheduler": "base",
     "ReduceLROnPlateau": "..training.callbacks.plateau",  # it watches the history, so it is a callback; PyTorch's place
 }
 

@@ -78,8 +78,6 @@ class Schedule(Strict):
 
     def __mul__(self, other):
         """``a * b``: both at once, see `ChainedScheduler`."""
-        from .compose import ChainedScheduler
-
         return ChainedScheduler([self, other]) if isinstance(other, Schedule) else NotImplemented
 
     def plot(self, steps, *, base=1.0, steps_per_epoch=1, axes=None):
@@ -116,6 +114,78 @@ class Schedule(Strict):
 
     def __repr__(self):
         return f"{self._name()}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.options)})"
+
+
+def checked_schedules(owner, schedulers):
+    """The schedules as a list; an error names what is none."""
+    schedulers = list(schedulers)
+    if not schedulers:
+        raise ValueError(f"{owner}: needs at least one schedule")
+    for schedule in schedulers:
+        if not isinstance(schedule, Schedule):
+            raise TypeError(f"{owner}: {schedule!r} is no schedule; LambdaLR makes one of a function")
+    return schedulers
+
+
+class Composed(Schedule):
+    """Made of schedules."""
+
+    options = ("schedulers",)
+
+    def to_config(self):
+        config = super().to_config()
+        return {**config, "schedulers": [schedule.to_config() for schedule in self.schedulers]}
+
+
+class ChainedScheduler(Composed):
+    """All schedules at once: ``base * prod(rate / base)``, their factors multiply. ``a * b`` makes one.
+
+    Schedules by the step and by the epoch mix. `CyclicLR` and `OneCycleLR` give rates, which the others then scale:
+    there can be one of them.
+
+    Parameters
+    ----------
+    schedulers : sequence of Schedule
+        Their order does not matter, except for the rounding.
+    """
+
+    def __init__(self, schedulers):
+        flat = []
+        for schedule in checked_schedules("ChainedScheduler", schedulers):
+            flat += schedule.schedulers if isinstance(schedule, ChainedScheduler) else [schedule]
+        absolute = [schedule for schedule in flat if schedule.absolute]
+        if len(absolute) > 1:
+            names = " and ".join(type(schedule).__name__ for schedule in absolute)
+            raise ValueError(f"ChainedScheduler: {names} each set the rate itself; only one of them can")
+        self.schedulers = flat
+        self.absolute = bool(absolute)
+        self.cycles_momentum = any(schedule.cycles_momentum for schedule in flat)
+        units = {schedule.per for schedule in flat}
+        self.per = units.pop() if len(units) == 1 else "step and epoch"
+
+    def rate(self, base, step, epoch):
+        """See `Schedule.rate`."""
+        unit = base if base > 0 else 1.0
+        first, *others = sorted(self.schedulers, key=lambda schedule: not schedule.absolute)
+        rates = first.rate(base, step, epoch)
+        for schedule in others:
+            rates = rates * (schedule.rate(unit, step, epoch) / unit)
+        return rates
+
+    __call__ = rate
+
+    def _at(self, base, count):
+        return self.rate(base, count, count)
+
+    def momentum(self, base, step, epoch):
+        """See `Schedule.momentum`."""
+        for schedule in self.schedulers:
+            if schedule.cycles_momentum:
+                return schedule.momentum(base, step, epoch)
+        return None
+
+    def _momentum_at(self, base, count):
+        return self.momentum(base, count, count)
 
 
 class StepRates:
