@@ -9,6 +9,7 @@ import numpy as np
 from numpy import ndarray
 
 from . import _native, kernels
+from .hints import keywords
 from .seeds import next_seed
 
 _ROWS = {which: {row["name"]: row for row in _native.list_rows(which)} for which in
@@ -139,31 +140,41 @@ def stop_gradient(x):
 
 
 # --- reductions -------------------------------------------------------------------------------------------------------
-def sum(x, axis=None, keepdims=False):
+def sum(x, axis=None, keepdims=False, **other):
     """Sum over an axis, several, or all."""
+    if other:
+        raise TypeError(keywords("sum", other))
     return _reduce("sum", x, axis, keepdims)
 
 
-def mean(x, axis=None, keepdims=False):
+def mean(x, axis=None, keepdims=False, **other):
     """Mean over an axis, several, or all."""
+    if other:
+        raise TypeError(keywords("mean", other))
     return _reduce("mean", x, axis, keepdims)
 
 
-def max(x, axis=None, keepdims=False):
+def max(x, axis=None, keepdims=False, **other):
     """Largest element over an axis, several, or all; at ties the gradient is shared equally."""
+    if other:
+        raise TypeError(keywords("max", other))
     return _reduce("max", x, axis, keepdims)
 
 
-def min(x, axis=None, keepdims=False):
+def min(x, axis=None, keepdims=False, **other):
     """Smallest element over an axis, several, or all."""
+    if other:
+        raise TypeError(keywords("min", other))
     tracer = _tracer(x)
     if tracer is not None:
         return tracer._apply("min", (x,), {"axis": axis, "keepdims": keepdims})
     return kernels.negative(kernels.max(kernels.negative(_array(x)), axis, keepdims=keepdims))
 
 
-def var(x, axis=None, keepdims=False):
+def var(x, axis=None, keepdims=False, **other):
     """Biased variance over an axis, several, or all: the mean squared distance from the mean."""
+    if other:
+        raise TypeError(keywords("var", other))
     tracer = _tracer(x)
     if tracer is not None:
         return tracer._apply("var", (x,), {"axis": axis, "keepdims": keepdims})
@@ -213,8 +224,10 @@ def broadcast_to(x, shape):
     return np.broadcast_to(_array(x), shape)
 
 
-def concatenate(arrays, axis=0):
+def concatenate(arrays, axis=0, **other):
     """Join along an existing axis."""
+    if other:
+        raise TypeError(keywords("concatenate", other))
     arrays = tuple(arrays)
     tracer = _tracer(*arrays)
     if tracer is not None:
@@ -222,8 +235,10 @@ def concatenate(arrays, axis=0):
     return kernels.concatenate([_array(x) for x in arrays], axis)
 
 
-def stack(arrays, axis=0):
+def stack(arrays, axis=0, **other):
     """Join along a new axis."""
+    if other:
+        raise TypeError(keywords("stack", other))
     arrays = tuple(arrays)
     tracer = _tracer(*arrays)
     if tracer is not None:
@@ -232,8 +247,10 @@ def stack(arrays, axis=0):
 
 
 # --- softmax and losses -----------------------------------------------------------------------------------------------
-def softmax(x, axis=-1):
+def softmax(x, axis=-1, **other):
     """``exp(x) / sum(exp(x))`` along an axis."""
+    if other:
+        raise TypeError(keywords("softmax", other))
     tracer = _tracer(x)
     if tracer is not None:
         return tracer._apply("softmax", (x,), {"axis": axis})
@@ -245,8 +262,10 @@ def hardmax(x, axis=-1):
     return equal(x, max(x, axis, keepdims=True))  # noqa: F821 (from the lists)
 
 
-def log_softmax(x, axis=-1):
+def log_softmax(x, axis=-1, **other):
     """``x - log(sum(exp(x)))`` along an axis."""
+    if other:
+        raise TypeError(keywords("log_softmax", other))
     tracer = _tracer(x)
     if tracer is not None:
         return tracer._apply("log_softmax", (x,), {"axis": axis})
@@ -437,8 +456,11 @@ def python_op(forward, *inputs, vjp=None, jvp=None, shape=None, name=None):
 # --- from the lists ---------------------------------------------------------------------------------------------------
 def _unary(row):
     name, parameters, kernel = row["name"], tuple(row["params"]), getattr(kernels, row["name"])
+    allowed = {*parameters, "out"}
 
     def function(x, *args, **options):
+        if options and not options.keys() <= allowed:
+            raise TypeError(keywords(name, options.keys() - allowed))
         tracer = _tracer(x)
         if tracer is None:
             return kernel(_array(x), *args, **options)

@@ -11,6 +11,8 @@ from math import inf, isfinite
 
 import numpy as np
 
+from .hints import attribute, missing
+
 
 def _of(owner):
     return f"{owner}: " if owner else ""
@@ -147,6 +149,7 @@ class Strict:
     """
 
     _checks = {}  # name -> check
+    _kind = ""  # of hints.py
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
@@ -160,6 +163,9 @@ class Strict:
         elif self._is_unknown(name):
             raise AttributeError(unknown(self, name))
         object.__setattr__(self, name, value)
+
+    def __getattr__(self, name):
+        raise AttributeError(missing(self._kind, self, name))
 
     def _is_unknown(self, name):
         known = name[:1] == "_" or name in self.__dict__ or hasattr(type(self), name)
@@ -186,5 +192,5 @@ def unknown(owner, name):
     """The message for an attribute that does not exist, with the names that do."""
     known = sorted(n for n in owner.__dict__ if not n.startswith("_"))
     close = get_close_matches(name, known, 1)
-    hint = f"do you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
-    return f"{type(owner).__name__} has no attribute {name!r}: {hint}"
+    usual = f"do you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
+    return f"{type(owner).__name__} has no attribute {name!r}: {attribute(owner._kind, name) or usual}"

@@ -97,7 +97,7 @@ SHAPES = {
     "the target has shape": lambda x: F.mse_loss(x, x[:, :1]),
     "batch norm needs x of shape (rows, features)": lambda x: F.batch_norm(x.sum(axis=1), training=True),
     "there is no op called": lambda x: x._apply("magic", (x,)),
-    "unknown option 'slope'": lambda x: F.relu(x, slope=2),
+    "takes no keyword 'slope'": lambda x: F.relu(x, slope=2),
     "is not a tensor, an array or a number": lambda x: x + "one",
 }
 

@@ -10,7 +10,8 @@ import fastnn
 ROOT = Path(fastnn.__file__).parent
 #: each room may import those before it, and itself; a room that is not named here must be added
 ROOMS = [
-    {"_lazy", "_native", "validation", "__init__"}, {"seeds", "threads"}, {"kernels"}, {"graph"}, {"functional"},
+    {"_lazy", "_native", "hints", "__init__"}, {"validation"}, {"seeds", "threads"}, {"kernels"}, {"graph"},
+    {"functional"},
     {"nn", "optim", "data"}, {"io", "plot"}, {"training"}, {"diagnostics", "jobs", "distributed"},
     {"ensemble", "search", "tabular", "sklearn"}, {"cli"}, {"__main__"},
 ]  # fmt: skip

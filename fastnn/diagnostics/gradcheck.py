@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import functional as F
 from ..graph.gradient_check import compare
+from ..graph.loss_call import call_loss
 from ..graph.objective import Objective
 from ..graph.parameter import aligned_zeros
 from ..nn.arrays import split_inputs
@@ -88,7 +89,7 @@ def objective_of(trainer, x, y, sample_weight=None, disabled=()):
         weight = prepare_weight(sample_weight, len(arrays[0]), np.float64, trainer.loss)
 
         def loss(output, target):
-            return trainer.loss(output, target, sample_weight=weight)
+            return call_loss(trainer.loss, output, target, weight)
 
     def penalty(tensors):
         total = None

@@ -25,6 +25,8 @@ _NAMES = {
     "vjp": "transforms",
     "jvp": "transforms",
     "hvp": "transforms",
+    "jacobian": "transforms",
+    "hessian": "transforms",
     "autograd_table": "table",
     "gradcheck": "gradient_check",
     "GradcheckReport": "gradient_check",

@@ -7,6 +7,7 @@ import numpy as np
 from ..kernels._arrays import SOURCE_CODES
 from .context import tracing
 from .differentiate import gradients
+from .loss_call import call_loss
 from .lower.plan import Plan
 from .parameter import aligned_zeros, logical_view, storage_shape
 from .passes import fuse_update, is_on, run_passes
@@ -336,7 +337,7 @@ def build_training(
     module : callable
         Run once on symbolic tensors with training on.
     loss : callable
-        loss(output, target) -> scalar tensor, or loss(output, target, sample_weight=w).
+        loss(output, target) -> scalar tensor, or with a third argument, the sample weights.
     input_specs : sequence of (shape without rows, dtype[, elements between rows])
         The data sets as they are; other dtypes than the model's are converted by the gather.
     target_spec : the same for the target
@@ -364,13 +365,13 @@ def build_training(
     labels = target_dtype.kind in "iu" and product(target_shape) == 1
     target = graph.input((ROWS, *target_shape), "int" if labels else "real", "y")
     specs[id(target)] = _spec("y", target_spec)
-    options = {}
+    weight = None
     if sample_weight:
-        options["sample_weight"] = graph.input((ROWS,), name="w")
-        specs[id(options["sample_weight"])] = ("w", (), graph.dtype, None)
+        weight = graph.input((ROWS,), name="w")
+        specs[id(weight)] = ("w", (), graph.dtype, None)
     graph.watch.callable(loss, f"the loss {getattr(loss, '__name__', type(loss).__name__)}")
     with tracing(graph), graph.module("loss"):
-        value = graph.real(graph.tensor(loss(output, target, **options)))
+        value = graph.real(graph.tensor(call_loss(loss, output, target, weight)))
     if value.shape != () and any(isinstance(size, Dim) or size != 1 for size in value.shape):
         raise ValueError(f"a loss must be one number, not a tensor of shape {value.shape}")
     value = value.reshape(())

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from .._native import Guard, Versioned
+from ..hints import missing
 from .context import current, is_tracing
 
 _LINE = 64  # bytes of a cache line: the alignment of every owned array
@@ -106,7 +107,7 @@ class _Arithmetic:
 
     for _name in "add radd sub rsub mul rmul truediv rtruediv matmul rmatmul neg abs pow gt ge lt le getitem".split():
         locals()[f"__{_name}__"] = _in_expression(f"__{_name}__")
-    for _name in ("sum", "mean", "max", "reshape", "transpose"):
+    for _name in ("sum", "mean", "var", "max", "min", "reshape", "transpose"):
         locals()[_name] = _in_expression(_name)
     del _name
 
@@ -224,6 +225,9 @@ class Parameter(_Arithmetic, Versioned):
 
     def __len__(self):
         return self.shape[0]
+
+    def __getattr__(self, name):
+        raise AttributeError(missing("tensor", self, name))
 
     def assign(self, array):
         """Overwrite the values.

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..hints import keywords
 from .transforms import Compiled
 
 
@@ -126,7 +127,7 @@ class Program:
         return Profile(what, ops, limits(self.plan.dtype), wall)
 
 
-def compile(fn, *example_inputs, disabled=()):
+def compile(fn, *example_inputs, disabled=(), **other):
     """Trace and compile a function or a module.
 
     Parameters
@@ -143,4 +144,6 @@ def compile(fn, *example_inputs, disabled=()):
     -------
     Program
     """
+    if other:
+        raise TypeError(keywords("compile", other))
     return Program(fn, example_inputs, disabled)

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from ..hints import keywords, missing
 from . import rules
 from .errors import shape_text, user_line
 from .symbols import Dim, product
@@ -171,17 +172,32 @@ class Tensor:
         axes = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
         return self._apply("transpose", (self,), {"axes": tuple(axes) or None})
 
-    def sum(self, axis=None, keepdims=False):
-        """Sum over axes (all without argument)."""
-        return self._apply("sum", (self,), {"axis": axis, "keepdims": keepdims})
+    def sum(self, axis=None, keepdims=False, **numpy):
+        """Sum over axes (all without argument). ``numpy.sum`` calls it."""
+        return self._reduce("sum", axis, keepdims, numpy)
 
-    def mean(self, axis=None, keepdims=False):
-        """Mean over axes (all without argument)."""
-        return self._apply("mean", (self,), {"axis": axis, "keepdims": keepdims})
+    def mean(self, axis=None, keepdims=False, **numpy):
+        """Mean over axes (all without argument). ``numpy.mean`` calls it."""
+        return self._reduce("mean", axis, keepdims, numpy)
 
-    def max(self, axis=None, keepdims=False):
-        """Largest element over axes (all without argument)."""
-        return self._apply("max", (self,), {"axis": axis, "keepdims": keepdims})
+    def var(self, axis=None, keepdims=False, **numpy):
+        """Biased variance over axes (all without argument). ``numpy.var`` calls it."""
+        return self._reduce("var", axis, keepdims, numpy)
+
+    def max(self, axis=None, keepdims=False, **numpy):
+        """Largest element over axes (all without argument). ``numpy.max`` calls it."""
+        return self._reduce("max", axis, keepdims, numpy)
+
+    def min(self, axis=None, keepdims=False, **numpy):
+        """Smallest element over axes (all without argument). ``numpy.min`` calls it."""
+        return self._reduce("min", axis, keepdims, numpy)
+
+    def _reduce(self, name, axis, keepdims, numpy):
+        """numpy: the further arguments with which NumPy's function of that name calls the method."""
+        unusual = {key for key, value in numpy.items() if not (value is None or (key == "ddof" and value == 0))}
+        if unusual or not numpy.keys() <= {"dtype", "out", "ddof", "where", "initial"}:
+            raise TypeError(keywords(name, unusual or numpy))
+        return self._apply(name, (self,), {"axis": axis, "keepdims": bool(keepdims)})
 
     def __getitem__(self, index):
         return self._apply("slice", (self,), {"index": index})
@@ -197,6 +213,9 @@ class Tensor:
         raise TypeError(
             f"numpy.{name} does not compute on a tensor while a model is traced; use fastnn.functional: {user_line()}"
         )
+
+    def __getattr__(self, name):
+        raise AttributeError(missing("tensor", self, name))
 
     # --- a tensor has no value --------------------------------------------------------------------------------
     def __bool__(self):

@@ -384,3 +384,51 @@ def hvp(fn, x, v):
     both = _cached(("hvp", len(points)), fn, lambda: value_and_grad(fn, tuple(range(len(points)))))
     (y, _), (_, product) = jvp(both, points, directions)
     return y, product if isinstance(x, tuple) else product[0]
+
+
+def jacobian(fn, argnums=0):
+    """A function that returns the derivative of every output with respect to every element of an argument.
+
+    Parameters
+    ----------
+    fn : callable
+        Of arrays; returns one array of any shape.
+    argnums : int, default 0
+
+    Returns
+    -------
+    callable
+        Its result has the shape ``(*output.shape, *argument.shape)``: one pass of `vjp` per output, or of `jvp` per
+        element where those are fewer.
+    """
+
+    def run(*args):
+        points = [np.asarray(a) for a in args]
+        points = [p if p.dtype in (np.float32, np.float64) else p.astype(np.float32) for p in points]
+        x = points[argnums]
+        y, pullback = vjp(fn, *points)
+        y = np.asarray(y)
+        if y.size <= x.size:
+            rows = [pullback(unit.reshape(y.shape))[argnums] for unit in np.eye(y.size, dtype=y.dtype)]
+            return np.reshape(rows, (*y.shape, *x.shape))
+        zeros = [np.zeros_like(p) for p in points]
+        columns = []
+        for unit in np.eye(x.size, dtype=x.dtype):
+            zeros[argnums] = unit.reshape(x.shape)
+            columns.append(jvp(fn, tuple(points), tuple(zeros))[1])
+        return np.moveaxis(np.reshape(columns, (*x.shape, *y.shape)), range(x.ndim), range(-x.ndim, 0))
+
+    return _renamed(run, fn, "jacobian")
+
+
+def hessian(fn, argnums=0):
+    """A function that returns the second derivatives of one number, of shape ``(*argument.shape, *argument.shape)``.
+
+    One `jvp` of the gradient per element; `hvp` gives products with directions at the cost of one.
+    """
+    return _renamed(jacobian(grad(fn, argnums), argnums), fn, "hessian")
+
+
+def _renamed(function, fn, what):
+    function.__name__ = f"{what}({getattr(fn, '__name__', 'function')})"
+    return function

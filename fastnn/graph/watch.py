@@ -13,6 +13,7 @@ from collections.abc import MutableMapping, MutableSequence, MutableSet
 import numpy as np
 
 from .. import _native
+from ..hints import missing
 from .context import current, is_tracing
 
 _SIMPLE = (str, bytes, int, float, complex, bool, type(None), type, np.generic, np.dtype, types.ModuleType)
@@ -182,6 +183,7 @@ class Watched(_native.Revised):
     """
 
     _apart = None  # {name: value}
+    _kind = "module"  # of hints.py
 
     def __setattr__(self, name, value):
         value = frozen(value)
@@ -198,7 +200,7 @@ class Watched(_native.Revised):
     def __getattr__(self, name):
         apart = self.__dict__.get("_apart")
         if apart is None or name not in apart:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise AttributeError(missing(self._kind, self, name))
         if is_tracing():
             current().watch.read(apart[name], f"the attribute {name!r} of {type(self).__name__}")
         return apart[name]

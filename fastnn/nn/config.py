@@ -22,8 +22,14 @@ def _describe(module, path, seen):
     if not is_own(cls):
         config["module"] = cls.__module__
     if hasattr(module, "_layers"):
-        config["layers"] = [_describe(layer, f"{dot}{i}", seen) for i, layer in enumerate(module._layers)]
+        config["layers"] = [_describe(layer, dot + name, seen) for name, layer in _layers_of(module)]
+        if module._names:
+            config["names"] = [name for name, _ in _layers_of(module)]
     return {**config, **options} if is_own(cls) else {**config, "options": options}
+
+
+def _layers_of(container):
+    return list(container.named_children())[: len(container._layers)]
 
 
 def to_config(module):
@@ -57,10 +63,13 @@ def _build(config, path, built):
     if cls is None:
         where = "" if own else f": import {config['module']}, which defines it, first"
         raise ValueError(f"from_config: unknown class {name!r}{where}")
-    rest = ("class", "module", "layers", *_OF_THE_WHOLE)
+    rest = ("class", "module", "layers", "names", *_OF_THE_WHOLE)
     options = {k: v for k, v in config.items() if k not in rest} if own else dict(config.get("options", {}))
     dot = path + "." if path else ""
-    layers = [_build(layer, f"{dot}{i}", built) for i, layer in enumerate(config.get("layers", ()))]
+    described = config.get("layers", ())
+    names = list(config.get("names", map(str, range(len(described)))))
+    layers = [_build(layer, dot + name, built) for name, layer in zip(names, described, strict=True)]
+    layers = [dict(zip(names, layers, strict=True))] if "names" in config else layers
     for option, value in options.items():
         if isinstance(value, dict) and ("class" in value or "same_as" in value):
             options[option] = _build(value, dot + option, built)

@@ -20,6 +20,8 @@ class Loss(Watched, Meaning):
     ``sample_weight`` if sample weights are to be used.
     """
 
+    _kind = "loss"
+
     def __call__(self, output, target, sample_weight=None):
         raise NotImplementedError
 

@@ -150,6 +150,23 @@ class Module(Watched):
             for wanted in (False, True):
                 yield from ((dot + name, tensor) for name, tensor in own if tensor.buffer == wanted)
 
+    def children(self):
+        """Return the list of distinct direct sub-modules."""
+        return list({id(child): child for _, child in self.named_children()}.values())
+
+    def apply(self, function):
+        """Call ``function(module)`` for all modules inside, then for this one. Returns self."""
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
+    def requires_grad_(self, requires_grad=True):
+        """Freeze (False) or thaw all parameters. Returns self."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
     def _own_named_tensors(self):
         """(name, Parameter) of those that belong to this module directly, in its lists and dicts too."""
         for name, value in self.__dict__.items():
@@ -309,6 +326,11 @@ class Module(Watched):
         strict : bool, default True
             Every name must be there and known. False writes what fits by name.
 
+        Returns
+        -------
+        LoadReport
+            ``missing_keys`` and ``unexpected_keys``, as PyTorch has them; both empty if `strict`.
+
         Raises
         ------
         ValueError
@@ -316,7 +338,7 @@ class Module(Watched):
         """
         from .state import load_state
 
-        load_state(self, state, strict)
+        return load_state(self, state, strict)
 
     def reset_parameters(self, seed=None):
         """Draw all initial weights again: each from a stream keyed by (seed, its name). Returns self.

@@ -9,8 +9,11 @@ class Container(Module):
     """Base of the modules that hold a list of layers, named "0", "1", ... as in PyTorch."""
 
     _seed = None
+    _names = ()  # of the layers, where they have names of their own
 
     def __init__(self, *layers, seed=None):
+        if len(layers) == 1 and isinstance(layers[0], dict):
+            self._names, layers = tuple(map(str, layers[0])), tuple(layers[0].values())
         for i, layer in enumerate(layers):
             self._check_layer(f"item {i}", layer)
         object.__setattr__(self, "_layers", ModuleList(layers))  # named "0", "1", ..., not "_layers.0"
@@ -34,7 +37,11 @@ class Container(Module):
 
     def named_children(self):
         for i, layer in enumerate(self._layers):
-            yield str(i), layer
+            yield (self._names[i] if i < len(self._names) else str(i)), layer
+
+    def __getattr__(self, name):
+        names = self.__dict__.get("_names", ())
+        return self._layers[names.index(name)] if name in names else super().__getattr__(name)
 
     def append(self, layer):
         """Add a module at the end. Returns self."""
@@ -50,7 +57,14 @@ class Container(Module):
         return iter(self._layers)
 
     def __getitem__(self, index):
-        return self._layers[index]
+        """A layer by its number; a slice as a `Sequential` of the same layers, whose weights stay as they are."""
+        if not isinstance(index, slice):
+            return self._layers[index]
+        part = Sequential()
+        object.__setattr__(part, "_layers", ModuleList(self._layers[index]))
+        if self._names:
+            part._names = tuple(name for name, _ in self.named_children())[index]
+        return part
 
     def __setitem__(self, index, layer):
         self._check_layer(f"item {index}", layer)
@@ -58,7 +72,11 @@ class Container(Module):
         self._settle()
 
     def __delitem__(self, index):
+        names = [name for name, _ in self.named_children()] if self._names else []
         del self._layers[index]
+        if names:
+            del names[index]
+            self._names = tuple(names)
         self._settle()
 
 
@@ -68,6 +86,7 @@ class Sequential(Container):
     Parameters
     ----------
     *layers : Module
+        Or one dict {name: Module}: the layers then have these names, as attributes and in ``state_dict()``.
     seed : int, optional
         The initial weights are drawn from streams keyed by (seed, name of the parameter), so that equal models get
         equal weights on every machine, thread count and order of construction. Without it every layer has a seed of

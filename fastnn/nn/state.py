@@ -1,5 +1,7 @@
 """Weights in and out of a module: load_state_dict, conversion of the dtype, sharing."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..graph.parameter import as_array
@@ -12,29 +14,40 @@ def _listed(names):
 
 def load_state(module, state, strict):
     """See `Module.load_state_dict`. Everything is checked before the first write."""
-    writes = checked_writes(module, state, strict)
+    writes, report = _checked(module, state, strict)
     with module._guard.writing():
         for tensor, array in writes:
             tensor.assign(array.astype(tensor.dtype, copy=False))
+    return report
 
 
 def checked_writes(module, state, strict):
     """[(parameter or buffer, array)] of a state that fits; ValueError or TypeError if it does not."""
+    return _checked(module, state, strict)[0]
+
+
+class LoadReport(NamedTuple):
+    """What ``load_state_dict(strict=False)`` left alone: names of the model, and names of the state."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def _checked(module, state, strict):
     places = dict(module._all_named_tensors())
     given = {
         name: value
         for name, value in state.items()
         if name in places or name.rsplit(".", 1)[-1] != "num_batches_tracked"
     }
-    if strict:
-        unknown = given.keys() - places.keys()
-        if unknown:
-            raise ValueError(f"load_state_dict: unknown names {_listed(unknown)}; this model has {_listed(places)}")
-        covered = {id(places[name]) for name in given}
-        missing = [name for name, tensor in module._named_tensors(False) if id(tensor) not in covered]
-        missing += [name for name, tensor in module._named_tensors(True) if id(tensor) not in covered]
-        if missing:
-            raise ValueError(f"load_state_dict: missing names {_listed(missing)}")
+    unknown = [name for name in given if name not in places]
+    covered = {id(places[name]) for name in given if name in places}
+    missing = [name for name, tensor in module._named_tensors(False) if id(tensor) not in covered]
+    missing += [name for name, tensor in module._named_tensors(True) if id(tensor) not in covered]
+    if strict and unknown:
+        raise ValueError(f"load_state_dict: unknown names {_listed(unknown)}; this model has {_listed(places)}")
+    if strict and missing:
+        raise ValueError(f"load_state_dict: missing names {_listed(missing)}")
     writes = []
     for name, value in given.items():
         tensor = places.get(name)
@@ -46,7 +59,7 @@ def checked_writes(module, state, strict):
         if array.dtype.kind not in "fiub":
             raise TypeError(f"load_state_dict: {name} has dtype {array.dtype}, which is not a real number")
         writes.append((tensor, array))
-    return writes
+    return writes, LoadReport(missing, unknown)
 
 
 def convert(module, dtype):

@@ -3,6 +3,7 @@
 from copy import copy
 from fnmatch import fnmatchcase
 
+from ..hints import PARAMETERS_FIRST
 from ..validation import (
     Strict,
     check_flag,
@@ -51,6 +52,7 @@ class Optimizer(Strict):
     """
 
     kind = ""  # row of optimizers.def
+    _kind = "optimizer"
     options = ()  # names of the attributes that a group may override, besides those below
     common = ("weight_decay", "l1", "max_norm", "decoupled_weight_decay")
     per_layer = False  # a step needs norms of the whole parameter
@@ -65,6 +67,12 @@ class Optimizer(Strict):
         **dict.fromkeys(("rho", "alpha"), check_share),
         "max_norm": check_positive, "trust_clip": check_positive, "betas": check_betas, "dampening": check_number,
     }  # fmt: skip
+
+    def __new__(cls, *args, **kwargs):
+        first = args[0] if args else kwargs.get("params")
+        if first is not None and (hasattr(first, "__iter__") or hasattr(first, "named_parameters")):
+            raise TypeError(f"{cls.__name__}: {PARAMETERS_FIRST}")
+        return super().__new__(cls)
 
     def __setattr__(self, name, value):
         if "_sealed" in self.__dict__:

@@ -97,6 +97,11 @@ class History:
     def __len__(self):
         return len(self.epoch)
 
+    def __iter__(self):
+        """One dict per epoch, so that ``pandas.DataFrame(history)`` is the table."""
+        columns = self.to_dict()
+        return ({name: column[i] for name, column in columns.items()} for i in range(len(self)))
+
     def keys(self):
         """Names of the columns."""
         return self.columns.keys()

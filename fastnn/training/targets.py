@@ -4,6 +4,7 @@ import operator
 
 import numpy as np
 
+from ..graph.loss_call import weight_argument
 from ..kernels._labels import check_target
 from ..nn.arrays import as_rows, spec_of
 from ..nn.losses import meaning_of
@@ -107,22 +108,10 @@ def check_labels(labels, classes, ignore_index=None):
         raise IndexError(f"label {labels[first]} of row {first} is out of range for {classes} classes")
 
 
-def _takes_weights(loss):
-    import inspect
-
-    try:
-        inspect.signature(loss).bind(None, None, sample_weight=None)
-    except TypeError:
-        return False
-    except ValueError:  # a callable without a signature
-        return True
-    return True
-
-
 def prepare_weight(weight, rows, dtype, loss, *, zeros=False):
     """Sample weights as a contiguous array of the model's dtype; finite, >= 0 and not all zero (unless `zeros`: one
     batch among others)."""
-    if not _takes_weights(loss):
+    if weight_argument(loss) is None:
         raise TypeError("the loss takes no sample weights: define it as loss(output, target, sample_weight)")
     try:
         weight = np.require(weight, dtype, ("C", "A"))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..graph.loss_call import call_loss
 from ..nn.losses import meaning_of
 from ..nn.predict import predict_mc
 from ..optim.lr_scheduler.base import StepRates
@@ -61,6 +62,7 @@ class Trainer(Strict):
     """
 
     _checks = CHECKS
+    _kind = "trainer"
 
     def __init__(
         self,
@@ -323,7 +325,7 @@ class Trainer(Strict):
     def _measured(self, output, target, spec, weight):
         if spec != LABELS and isinstance(output, np.ndarray):
             target = np.ascontiguousarray(target, dtype=output.dtype)
-        loss = self.loss(output, target) if weight is None else self.loss(output, target, sample_weight=weight)
+        loss = call_loss(self.loss, output, target, weight)
         per_row = meaning_of(self.loss).per_row(float(loss), target, weight)
         return {"loss": per_row, **measure(self.metrics, self.loss, target, output)}
 

@@ -23,6 +23,7 @@ class Schedule(Strict):
 
     options = ()
     per = "epoch"
+    _kind = "schedule"
     changes = 0  # of all schedules together, so that steps whose rates are known need not look at every option
     absolute = False  # True: the rates are given by the options, and the base rate does not matter
     cycles_momentum = False
