@@ -22,8 +22,7 @@ def as_rows(x, what="x"):
     ValueError
         If x has no axis of rows.
     """
-    if type(x) is not np.ndarray:
-        x = np.asarray(x)
+    x = plain_array(x, what)
     dtype = x.dtype
     if dtype not in _DIRECT:
         if dtype.kind == "f" and not dtype.isnative and dtype.itemsize in (4, 8):
@@ -41,6 +40,29 @@ def as_rows(x, what="x"):
     elif not x.flags.aligned:
         x = x.copy()
     return x
+
+
+def plain_array(x, what="x"):
+    """An ndarray of anything that is one; what would lose its mask or its sparsity in silence is refused by name."""
+    if type(x) is np.ndarray:
+        return x
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise ValueError(f"{what} has masked values, which a network cannot see: fill them, such as {what}.filled(0), "
+                         "or leave these rows out")  # fmt: skip
+    refuse_sparse(x, what)
+    try:
+        return np.asarray(x)
+    except TypeError:
+        if "bfloat16" not in str(getattr(x, "dtype", "")):
+            raise
+        return np.asarray(x.float())  # torch's bfloat16, which NumPy does not have: float32 holds it exactly
+
+
+def refuse_sparse(x, what="x"):
+    """TypeError if x is a sparse matrix of SciPy's kind."""
+    if hasattr(x, "tocsr") and hasattr(x, "toarray"):
+        raise TypeError(f"{what} is a sparse matrix, which is not supported: give {what}.toarray(), or an iterable of "
+                        "dense batches")  # fmt: skip
 
 
 def _from_objects(x, what):

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..graph.loss_call import weight_argument
 from ..kernels._labels import check_target
-from ..nn.arrays import as_rows, spec_of
+from ..nn.arrays import as_rows, plain_array, spec_of
 from ..nn.losses import meaning_of
 
 LABELS = ((), np.dtype(np.int64))  # the spec of class labels: one int64 per row
@@ -34,7 +34,7 @@ def prepare_target(y, loss, output_shape, rows, dtype):
     ValueError, TypeError, IndexError
         Wrong length, shape, dtype, or a label out of range (with the index and value of the first bad one).
     """
-    y = np.asarray(y)
+    y = plain_array(y, "y")
     if y.ndim == 0 or len(y) != rows:
         raise ValueError(f"y has shape {y.shape}, but x has {rows} rows")
     kind = target_kind(loss)
@@ -113,6 +113,7 @@ def prepare_weight(weight, rows, dtype, loss, *, zeros=False):
     batch among others)."""
     if weight_argument(loss) is None:
         raise TypeError("the loss takes no sample weights: define it as loss(output, target, sample_weight)")
+    weight = plain_array(weight, "sample_weight") if hasattr(weight, "__array__") else weight
     try:
         weight = np.require(weight, dtype, ("C", "A"))
     except (TypeError, ValueError):

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...nn.arrays import split_inputs
+from ...nn.arrays import plain_array, refuse_sparse, split_inputs
 from ...nn.losses import meaning_of
 
 
@@ -21,6 +21,7 @@ def is_batches(x: Any) -> bool:
     """True for an iterable of batches: it iterates, but is no array and no sample set."""
     if isinstance(x, (np.ndarray, tuple, dict)) or hasattr(x, "__array__"):
         return False
+    refuse_sparse(x)
     if isinstance(x, list):
         return bool(x) and all(isinstance(item, (tuple, list)) and len(item) in (2, 3) for item in x) and (
             np.ndim(x[0][0]) > 0 if hasattr(x[0][0], "__array__") else isinstance(x[0][0], (tuple, dict))
@@ -30,7 +31,7 @@ def is_batches(x: Any) -> bool:
 
 def _as_array(value):
     """A tensor or frame as an array that shares its memory where it can; anything else as it is."""
-    return np.asarray(value) if type(value) is not np.ndarray and hasattr(value, "__array__") else value
+    return plain_array(value, "a batch") if hasattr(value, "__array__") else value
 
 
 def _as_inputs(x):
