@@ -285,3 +285,47 @@ def test_help_shows_what_most_people_need(capsys):
     assert main(["train", "--help-all"]) == 0
     full = capsys.readouterr().out
     assert "--class-weight" in full and "--class-weight" not in short and len(full) > 2 * len(short)
+
+
+def test_the_report_has_what_a_reader_asks_for(folder):
+    pytest.importorskip("matplotlib")
+    (folder / "shop.csv").write_text(shop(200))
+    assert main(["train", "shop.csv", "--target", "buys", *QUICK, "--epochs", "3", "--report", "out"]) == 0
+    page = (folder / "out" / "index.html").read_text()
+    for words in ("<td>seed</td><td>0</td>", "<td>best epoch</td><td>", "<td>learning rate</td><td>0.001</td>",
+                  f"<td>fastnn</td><td>{fastnn.__version__}</td>", "<td>date</td><td>20", "Class balance", "ROC curve",
+                  "<td>city</td><td>3 categories</td>"):  # fmt: skip
+        assert words in page
+    x, y = straight(120)
+    write("t.csv", x, y)
+    assert main(["train", "t.csv", "--target", "y", *QUICK, "--epochs", "3", "--report", "out", "--force"]) == 0
+    assert "Predicted against true, test part" in (folder / "out" / "index.html").read_text()
+
+
+def test_errors_spell_options_as_they_are_typed(folder, capsys):
+    (folder / "shop.csv").write_text(shop(60))
+    (folder / "years.csv").write_text("2019,2020\n" + "".join(f"{i},{i / 3}\n" for i in range(30)))
+    (folder / "comma.csv").write_text("a;y\n" + "".join(f"{i},5;{i % 2}\n" for i in range(30)))
+    for command, words in (("shop.csv --target buys --missing error", "choose --missing drop"),
+                           ("comma.csv --target y", "--decimal , reads them"),
+                           ("shop.csv --target buys --delimiter ab", "--delimiter must be one character"),
+                           ("shop.csv --target buys --type city=date", "column 'city' is to be date, but holds")):
+        assert main(["train", *command.split()]) == 2
+        assert words in capsys.readouterr().err
+    assert main(["train", "years.csv", "--target", "-1", *QUICK, "--epochs", "1"]) == 0
+    assert "(--no-header: it is data)" in capsys.readouterr().out
+
+
+def test_a_parquet_file_trains_and_predicts(folder, capsys):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    (folder / "shop.csv").write_text(shop(200))
+    frame = pandas.read_csv("shop.csv", parse_dates=["joined"])
+    frame.to_parquet("shop.parquet")
+    for data in ("shop.csv", "shop.parquet"):
+        command = ["train", data, "--target", "buys", "--layers", "8", "--epochs", "2", "--no-plot", "-o", data[5:]]
+        assert main(command) == 0
+    one, two = load_model_file("csv").model.state_dict(), load_model_file("parquet").model.state_dict()
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name])
+    assert (fastnn.load("csv").predict(frame) == fastnn.load("parquet").predict("shop.parquet")).all()

@@ -12,6 +12,22 @@ import sys
 _USER_ERRORS = (ValueError, TypeError, IndexError, OSError, MemoryError, OverflowError, ImportError)
 
 
+# Options as the library's messages spell them -> as they are typed.
+_TYPED = {
+    "missing='drop'": "--missing drop", "missing='mean'": "--missing mean", "header=False": "--no-header",
+    "decimal=','": "--decimal ,", "(ignore)": "(--ignore)", "(ignored)": "(--ignore)",
+    'delimiter must be "auto" or one character': "--delimiter must be one character",
+    "unknown text encoding": "--encoding: unknown text encoding",
+}  # fmt: skip
+
+
+def as_typed(text):
+    """A message with options spelt as on the command line."""
+    for python, typed in _TYPED.items():
+        text = text.replace(python, typed)
+    return text
+
+
 def _one_line(error):
     """The message of an exception as one line, without Python's decoration."""
     if isinstance(error, OSError) and error.strerror:
@@ -21,7 +37,7 @@ def _one_line(error):
         return f"not enough memory ({error})" if str(error) else "not enough memory"
     if _lacks_native(error):
         return "the native module is not built: run pip install . in the source folder (it needs a C compiler)"
-    return " ".join(str(error).split()) or type(error).__name__
+    return as_typed(" ".join(str(error).split())) or type(error).__name__
 
 
 def _is_users(error):

@@ -1,12 +1,12 @@
 """``--report DIR``: one HTML page with tables and pictures inside it, that opens without a network."""
 
-import base64
 import html
-import io
 import os
 import time
 
 import numpy as np
+
+from fastnn.cli.report_pictures import as_html, predicted_against_true, roc
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2937; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -39,11 +39,8 @@ def table(rows, header=None):
 
 
 def picture(display, title):
-    """HTML of a Display's figure, as a PNG inside the page."""
-    data = io.BytesIO()
-    display.figure_.savefig(data, dpi=110, format="png")
-    text = base64.b64encode(data.getvalue()).decode()
-    return f'<img alt="{html.escape(title)}" src="data:image/png;base64,{text}">'
+    """HTML of a Display's figure."""
+    return as_html(display.figure_, title)
 
 
 def section(title, *parts):
@@ -115,13 +112,17 @@ def training_page(path, *, name, options, data, results, arrays, trained):
     sections = [section("Results", table(lines, header))]
     notes = [f"<p>{html.escape(note)}</p>" for note in data.notes]
     sections.append(section("Data", table(_facts(options, data, trained)), *notes))
+    if made.schema is not None:
+        sections.append(section("Columns", table(made.schema.describe())))
     if made.task == "classification" and made.outputs <= 40:
         header, *lines = _balance(data)
         sections.append(section("Class balance", table(lines, header)))
     untold = ("command", "data", "given", "words", "mark", "stdin", "report", "force",
               *(READING if made.kind != "table" else ()))  # fmt: skip
     told = {name: value for name, value in vars(options).items() if name not in untold}
-    settings = [(n.replace("_", "-"), shown(v)) for n, v in sorted(told.items()) if v not in (None, False, "", [])]
+    left_alone = {"decimal": ".", "delimiter": "auto", "encoding": "utf-8", "max_categories": 100, "task": "auto"}
+    settings = [(name.replace("_", "-"), shown(value)) for name, value in sorted(told.items())
+                if value not in (None, False, "", []) and left_alone.get(name) != value]  # fmt: skip
     sections.append(section("Settings", table(settings)))
     sections.append(section("Model", preformatted(str(trainer.model.summary()))))
     if len(history):
@@ -138,4 +139,11 @@ def training_page(path, *, name, options, data, results, arrays, trained):
     if made.task == "classification" and made.outputs <= 40:
         matrix = plot.ConfusionMatrixDisplay.from_model(trainer, x, y, display_labels=made.class_names).plot()
         sections.append(section(f"Confusion matrix, {held} part", picture(matrix, "confusion matrix")))
+    output, truth = trainer.predict(x), data.parts[held][1]
+    if made.task == "classification" and made.outputs == 2:
+        figure = roc(truth, made.probabilities(output)[:, 1])
+        sections.append(section(f"ROC curve, {held} part", as_html(figure, "ROC curve")))
+    if made.task == "regression":
+        figure = predicted_against_true(truth, made.answers(output))
+        sections.append(section(f"Predicted against true, {held} part", as_html(figure, "predicted against true")))
     write_page(path, f"fastnn: {name}", sections)

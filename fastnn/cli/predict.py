@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 
+from fastnn.cli import as_typed
 from fastnn.cli.new_data import kept_columns, load_new
 from fastnn.cli.outputs import text_path
 from fastnn.data.cells import parse_number
@@ -67,7 +68,7 @@ def predict(options):
     kept = kept_columns(options, made)
     text = _text(made, file.model.predict(np.ascontiguousarray(data.x)), data, options.probabilities, kept)
     for note in data.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {as_typed(note)}", file=sys.stderr)
     if path is None:
         sys.stdout.write(text)
         return 0
@@ -90,6 +91,6 @@ def evaluate(options):
     names = report.metric_names(made, options.metric)
     results = {options.idx_dir or options.data: (len(data.x), report.measure(trainer, made, data.x, data.y, names))}
     for note in data.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {as_typed(note)}", file=sys.stderr)
     print(report.table(results))
     return 0

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from fastnn.cli import recipe, report, run_mark, tune
+from fastnn.cli import as_typed, recipe, report, run_mark, tune
 from fastnn.cli.outputs import model_path, picture_of
 from fastnn.cli.sources import PARTS, STDIN, fit_preprocessing, load_training
 
@@ -54,7 +54,7 @@ def _describe(data, options):
     print(f"data       {_name(options)}: {sum(counts):,} rows ({parts}; seed {options.seed}), "
           f"{made.scale.features} features, {answer}")  # fmt: skip
     for note in data.notes:
-        print(f"note       {note}")
+        print(f"note       {as_typed(note)}")
 
 
 def _arrays(data, dtype):

@@ -214,7 +214,7 @@ class Inference:
     def _disguised(self, name, summary) -> None:
         words = list(summary.words)
         if self._with_comma(words):
-            what, why = "numbers with decimal commas", "; decimal=',' (--decimal ,) reads them"
+            what, why = "numbers with decimal commas", "; decimal=',' reads them"
         else:
             what, why = "numbers with signs that are not read (thousands, percent, currency)", ""
         self.problems.append(Problem(

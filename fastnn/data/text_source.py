@@ -118,7 +118,7 @@ class TextSource(Source):
         self.set_names([cell.strip() for cell in cells])
         if sum(parse_number(cell.strip(), self.decimal) is not None for cell in cells) * 2 > len(cells):
             self.notes.append(f"line {line} of {self.label} is taken as names of columns, though it holds numbers "
-                              "(header=False, --no-header: it is data)")  # fmt: skip
+                              "(header=False: it is data)")  # fmt: skip
 
     # ---- records
 
