@@ -218,7 +218,7 @@ work = {"fit": lambda: trainer.fit(x, y, epochs=2, progress=False), "step": lamb
         "predict": lambda: model(x)}["WORK"]
 done = 0
 try:
-    for _ in range({"fit": 60, "step": 120, "predict": 300}["WORK"]):
+    for _ in range({"fit": 20, "step": 60, "predict": 100}["WORK"]):
         try:
             work()
             done += 1
