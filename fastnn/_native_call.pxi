@@ -131,7 +131,7 @@ cdef class Call:
         return True
 
     def run(self, tuple args):
-        """The result, or None (and nothing done) for arguments that need the careful path.
+        """The result, or None (and nothing done) for arguments that need the slow path.
 
         Raises
         ------

@@ -1,5 +1,5 @@
 # Eager calls on plain arrays, where the checks cost more than the arithmetic. Each function either runs the whole call
-# or returns None before it has written anything; then the careful path in fastnn/kernels converts, copies or raises.
+# or returns None before it has written anything; then the slow path in fastnn/kernels converts, copies or raises.
 
 cdef enum:
     ROWS, COLS, DEPTH, A_ROW, A_DEPTH, B_DEPTH, B_COL, C_ROW, BLOCK, ACTIVATION, DOT_ROWS, GEMM_DIMS

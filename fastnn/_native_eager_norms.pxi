@@ -1,4 +1,4 @@
-# Short ways (see _native_eager.pxi) of batch norm, layer norm and what draws from a random stream.
+# Fast paths (see _native_eager.pxi) of batch norm, layer norm and what draws from a random stream.
 
 cdef int batch_norm_code = OP_CODES["batch_norm"], batch_norm_inference_code = OP_CODES["batch_norm_inference"]
 cdef int batch_norm_backward_code = OP_CODES["batch_norm_backward"], layer_norm_code = OP_CODES["layer_norm"]

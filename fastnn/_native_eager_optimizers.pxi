@@ -1,4 +1,4 @@
-# The short way (see _native_eager.pxi) of optimizer steps, and the scalars of Adam.
+# The fast path (see _native_eager.pxi) of optimizer steps, and the scalars of Adam.
 
 from libc.math cimport HUGE_VAL, pow, sqrt
 
@@ -42,7 +42,7 @@ def optimizer_step(int64_t kind, tuple arrays, tuple scalars, double weight_deca
 
 
 def adam_scalars(step, lr, tuple betas, eps):
-    """(lr, beta1, beta2, eps, 1 - beta1**step, sqrt(1 - beta2**step)), or None where the careful way has to look.
+    """(lr, beta1, beta2, eps, 1 - beta1**step, sqrt(1 - beta2**step)), or None where the slow path has to look.
 
     Python's power of a float and an int is C's of two doubles, so that both ways give the same bits.
     """

@@ -2,7 +2,7 @@
 
 cdef enum:
     FORWARD_AXES = 8
-    FORWARD_ROWS = 8192  # more rows of another dtype or order are converted in parts, by the careful path
+    FORWARD_ROWS = 8192  # more rows of another dtype or order are converted in parts, by the slow path
 
 
 cdef bint converts_at_once(cnp.ndarray array) noexcept:
@@ -68,7 +68,7 @@ cdef class Forward:
         return cnp.PyArray_DIM(array, 0) > 0
 
     def run(self, x, out):
-        """The output, or None (and nothing done) for a call that needs the careful path.
+        """The output, or None (and nothing done) for a call that needs the slow path.
 
         Raises
         ------

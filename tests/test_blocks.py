@@ -137,7 +137,7 @@ def test_scale_normalises_and_is_saved():
         nn.Scale(4).fit(x)
 
 
-def test_hardmax_is_the_lectures():
+def test_hardmax_is_one_at_the_largest():
     logits = np.array([[5.0, 2.0, -1.0, 3.0]])
     np.testing.assert_array_equal(F.hardmax(logits), [[1, 0, 0, 0]])
     np.testing.assert_array_equal(fastnn.compile(lambda x: F.hardmax(x), logits)(logits), [[1, 0, 0, 0]])

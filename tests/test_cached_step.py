@@ -308,7 +308,7 @@ def test_batches_of_other_forms_in_between_keep_the_counts():
     assert pair.cached.step == 24
 
 
-def test_several_inputs_take_the_careful_way():
+def test_several_inputs_take_the_slow_path():
     class Two(nn.Module):
         def __init__(self):
             self.left, self.right = nn.Linear(6, 3, seed=1), nn.Linear(6, 3, seed=2)

@@ -1,4 +1,4 @@
-"""A compiled function that is called again runs natively, and gives what the careful path gives."""
+"""A compiled function that is called again runs natively, and gives what the slow path gives."""
 
 import itertools
 import threading

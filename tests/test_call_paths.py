@@ -1,7 +1,7 @@
-"""The short way of an eager call and the careful way give the same bits, errors and writes for whatever is passed.
+"""The fast path of an eager call and the slow path give the same bits, errors and writes for whatever is passed.
 
-`_native.linear` and its like run a call on plain arrays at once and answer None for anything else; the careful path in
-fastnn/kernels can do everything. Each case runs twice on equal memory: as it is, and with the short way switched off.
+`_native.linear` and its like run a call on plain arrays at once and answer None for anything else; the slow path in
+fastnn/kernels can do everything. Each case runs twice on equal memory: as it is, and with the fast path switched off.
 """
 
 import itertools
@@ -88,8 +88,8 @@ def assert_the_same(monkeypatch, function, make, what):
     with monkeypatch.context() as patch:
         for name in SHORT:
             patch.setattr(_native, name, lambda *args: None)
-        careful = outcome(function, make)
-    assert short == careful, what
+        slow = outcome(function, make)
+    assert short == slow, what
     return short[0]
 
 
@@ -201,7 +201,7 @@ def test_inputs_of_any_number_of_axes(dtype, rng, monkeypatch):
 
 
 def test_the_short_way_is_taken_for_plain_arrays(dtype, rng):
-    """Else the tests above compare the careful path with itself."""
+    """Else the tests above compare the slow path with itself."""
     x, w, b = (rng.standard_normal(shape).astype(dtype) for shape in ((5, 6), (4, 6), (4,)))
     out, backward = np.empty((5, 4), dtype), rng.standard_normal((5, 4)).astype(dtype)
     assert _native.linear(x, w, b, "relu", out) is out

@@ -111,8 +111,8 @@ def test_table_of_classes(folder, capsys):
     names = np.array(["iris", "rose", "tulip"])
     assert np.mean(names[kind] == [row["prediction"] for row in table]) > 0.9
     for row in table:
-        chances = [float(row[f"p({name})"]) for name in names]
-        assert sum(chances) == pytest.approx(1, abs=1e-5) and names[np.argmax(chances)] == row["prediction"]
+        probabilities = [float(row[f"p({name})"]) for name in names]
+        assert sum(probabilities) == pytest.approx(1, abs=1e-5) and names[np.argmax(probabilities)] == row["prediction"]
 
     assert main(["evaluate", "flowers.safetensors", "flowers.csv"]) == 0
     assert "accuracy" in capsys.readouterr().out

@@ -61,9 +61,9 @@ def test_a_loaded_table_model_predicts_raw_rows_of_any_form(folder, capsys):
     answers = predictor.predict("shop.csv")
     truth = [row["buys"] for row in csv.DictReader(io.StringIO(shop()))]
     assert np.mean(answers == truth) > 0.85 and len(answers) == 400
-    chances = predictor.predict_proba("shop.csv")
-    assert chances.shape == (400, 2) and np.allclose(chances.sum(axis=1), 1)
-    assert (chances.argmax(axis=1) == (answers == "yes")).all()
+    probabilities = predictor.predict_proba("shop.csv")
+    assert probabilities.shape == (400, 2) and np.allclose(probabilities.sum(axis=1), 1)
+    assert (probabilities.argmax(axis=1) == (answers == "yes")).all()
     assert main(["predict", "m", "shop.csv", "-o", "p.csv"]) == 0
     assert (folder / "p.csv").read_text().split()[1:] == answers.tolist()
     columns = {name: list(cells) for name, *cells in zip(*(line.split(",") for line in shop().split()))}

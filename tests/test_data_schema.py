@@ -173,12 +173,12 @@ def test_a_schema_on_other_tables(write):
     labelled = write("age,job,income,buys\n1,judge,1,yes\n", "labelled.csv")
     assert read_csv(labelled, schema=schema).y.tolist() == [1]
     assert read_csv(labelled, False, schema=schema).y is None
-    strange = write("age,job,income,buys\n1,judge,1,maybe\n", "strange.csv")
-    assert len(read_csv(strange, False, schema=schema)) == 1
+    unseen = write("age,job,income,buys\n1,judge,1,maybe\n", "unseen.csv")
+    assert len(read_csv(unseen, False, schema=schema)) == 1
     with pytest.raises(ValueError, match="line 2: column 'buys' holds 'maybe', .*the classes are: no, yes"):
-        read_csv(strange, schema=schema)
+        read_csv(unseen, schema=schema)
     with pytest.raises(ValueError, match="lacks the columns 'age', 'job'; its columns are: income, wage"):
-        read_csv(write("income,wage\n1,2\n", "lacking.csv"), schema=schema)
+        read_csv(write("income,wage\n1,2\n", "missing.csv"), schema=schema)
     with pytest.raises(ValueError, match="line 3: column 'age' holds 'old', which is not a number"):
         read_csv(write("age,job,income\n1,judge,1\nold,judge,1\n", "text.csv"), schema=schema)
     with pytest.raises(ValueError, match="target is 'buys', not 'job'"):

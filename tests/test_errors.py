@@ -58,7 +58,7 @@ def write_bad_files(folder):
     (folder / "names.csv").write_text("n,kind\n" + "".join(f"name{i},{i % 2}\n" for i in range(150)))
     (folder / "other.csv").write_text("c,d\n1,2\n")
     (folder / "text.csv").write_text("a,b\n1,two\n")
-    (folder / "strange.csv").write_text("a,b,kind\n1,2,w\n")
+    (folder / "unseen.csv").write_text("a,b,kind\n1,2,w\n")
     (folder / "pixels.csv").write_text("1,2,3\n4,5,6\n")
     damaged = bytearray((folder / "table.model").read_bytes())
     damaged[-3] ^= 4
@@ -184,7 +184,7 @@ CASES = [
     ("predict table.model text.csv", "line 2: column 'b' holds 'two', which is not a number"),
     ("predict table.model holes.csv --missing error", "missing values in 2 columns"),
     ("predict numbers.model numbers.csv --probabilities", "this model predicts a number"),
-    ("evaluate table.model strange.csv", "'kind' holds 'w', which is not a known class; the classes are: x, y, z"),
+    ("evaluate table.model unseen.csv", "'kind' holds 'w', which is not a known class; the classes are: x, y, z"),
     ("evaluate table.model numbers.csv", "no column 'kind' to compare"),
     ("predict digits.model pixels.csv", "3 pixels in an image; the model was trained on 64"),
     ("predict digits.model one.idx", "4 pixels in an image"),

@@ -1,4 +1,4 @@
-"""The walls of the Python house: a room imports only rooms below it, and imports stay cheap."""
+"""Layers of the Python packages: each imports only those below it, and imports stay cheap."""
 
 import subprocess
 import sys

@@ -13,7 +13,7 @@ EPOCHS = 40
 
 
 class Watcher(Callback):
-    """Has a hook between epochs, so that none is trained ahead."""
+    """Has a hook between epochs, so that no lookahead is allowed."""
 
     def on_epoch_end(self, epoch, logs):
         pass

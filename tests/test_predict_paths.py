@@ -25,8 +25,8 @@ def net(dtype, outputs=3):
 
 
 @pytest.fixture
-def careful(monkeypatch):
-    """Make a model that has been called on the careful path, and will be."""
+def slow_path(monkeypatch):
+    """Make a model that has been called on the slow path, and will be."""
 
     def make(model, *inputs):
         with monkeypatch.context() as patch:
@@ -47,11 +47,11 @@ def calls(model):
 
 @pytest.mark.filterwarnings("ignore:Casting complex", "ignore:overflow")
 @pytest.mark.parametrize("name", ["predict", "call"])
-def test_forms_of_the_input_and_of_out(name, dtype, rng, careful, monkeypatch):
+def test_forms_of_the_input_and_of_out(name, dtype, rng, slow_path, monkeypatch):
     x = rng.standard_normal((5, 6)).astype(dtype)
     short, slow = net(dtype), net(dtype)
     short(x)
-    careful(slow, x)
+    slow_path(slow, x)
     refused = taken = 0
     cases = [(form, disguise, lambda: None) for form, disguise in FORMS.items()]
     cases += [(form, np.copy, offer) for form, offer in outs((5, 3), np.dtype(dtype)).items()]
@@ -187,11 +187,11 @@ def test_the_guard_also_stands_before_the_short_path(rng):
     assert model.predict(x).shape == (64, 3)
 
 
-def test_compiled_programs(dtype, rng, careful, monkeypatch):
+def test_compiled_programs(dtype, rng, slow_path, monkeypatch):
     x = rng.standard_normal((5, 6)).astype(dtype)
     model = net(dtype)
     short = fastnn.compile(model, x)
-    expected = careful(net(dtype), x)(x)
+    expected = slow_path(net(dtype), x)(x)
     assert short._forward is not None
     out = np.empty_like(expected)
     assert short(x, out=out) is out

@@ -1,4 +1,4 @@
-"""Schedules: step by step against PyTorch, the lectures' numbers, composition, and the trainer that reads them."""
+"""Schedules: step by step against PyTorch, worked numbers, composition, and the trainer that reads them."""
 
 import numpy as np
 import pytest
@@ -112,7 +112,7 @@ def test_one_at_a_time_gives_the_bits_of_many(case):
     assert schedule(BASE, count, count).tolist() == many.tolist()
 
 
-def test_the_lectures_numbers():
+def test_worked_numbers():
     epochs = np.arange(4)
     np.testing.assert_allclose(S.InverseTimeLR(1.0).rate(0.2, 0, epochs), [0.1, 0.0667, 0.05, 0.04], atol=5e-5)
     np.testing.assert_allclose(S.ExponentialLR(0.95).rate(0.2, 0, epochs), 0.2 * 0.95**epochs, rtol=1e-12)

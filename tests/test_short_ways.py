@@ -1,4 +1,4 @@
-"""The short native ways of where, sums and maxima and of joining: the bits of the careful way, the values of NumPy.
+"""The fast native paths of where, sums and maxima and of joining: the bits of the slow path, the values of NumPy.
 
 Inputs, outputs and overlaps in every form: test_call_paths.py (where) and below.
 """
@@ -24,7 +24,7 @@ def filled(rng, shape, dtype, hostile):
     return x
 
 
-def careful(monkeypatch, name, function):
+def slow_path(monkeypatch, name, function):
     with monkeypatch.context() as patch:
         patch.setattr(_native, name, lambda *args: None)
         return function()
@@ -38,7 +38,7 @@ def test_reductions_of_any_size(hostile, isa, threads, dtype, rng, monkeypatch):
         for axis in dict.fromkeys((None, 0, -1, x.ndim - 1)):
             for name, (kind, mean) in REDUCTIONS.items():
                 short = _native.reduce(x, axis, kind, mean, None)
-                slow = careful(monkeypatch, "reduce", lambda f=name, x=x, a=axis: getattr(kernels, f)(x, a))
+                slow = slow_path(monkeypatch, "reduce", lambda f=name, x=x, a=axis: getattr(kernels, f)(x, a))
                 assert same_bits(short, slow), (shape, axis, name)
                 wide = getattr(np, name)(x.astype(np.float64), axis)
                 if name == "max":
@@ -54,7 +54,7 @@ def test_reductions_into_out_and_of_what_is_not_plain(dtype, rng, monkeypatch):
     x = rng.standard_normal((12, 9)).astype(dtype)
     taken = 0
     for axis, shape in ((None, ()), (0, (9,)), (1, (12,)), (-1, (12,)), (-2, (9,))):
-        want = careful(monkeypatch, "reduce", lambda a=axis: kernels.sum(x, a))
+        want = slow_path(monkeypatch, "reduce", lambda a=axis: kernels.sum(x, a))
         room = np.zeros((2, 30), dtype)
         targets = [np.zeros(shape, dtype), np.zeros((4, *shape), dtype)[2, ...]]
         targets.append(misaligned(np.zeros((1, *shape), dtype))[0, ...])
@@ -94,10 +94,10 @@ def test_where_of_any_size(isa, threads, dtype, rng, monkeypatch):
         row = filled(rng, shape[-1:], dtype, False)
         for left, right in ((a, b), (a, row), (row, b), (a, 1.5), (-2, b)):
             short = _native.where(mask, left, right, None)
-            if short is None:  # a row beside a single row: the careful way alone
+            if short is None:  # a row beside a single row: the slow path alone
                 assert row is left or row is right
                 continue
-            assert same_bits(short, careful(monkeypatch, "where", lambda p=(mask, left, right): kernels.where(*p)))
+            assert same_bits(short, slow_path(monkeypatch, "where", lambda p=(mask, left, right): kernels.where(*p)))
             assert same_bits(short, np.where(mask, left, right).astype(dtype))
         if a.ndim:
             assert same_bits(kernels.where(mask, a, b, out=a.copy()), np.where(mask, a, b))

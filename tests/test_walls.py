@@ -1,4 +1,4 @@
-"""The walls stand where they should: one test per promise of the design that later work must not move."""
+"""One test per promise that later work must not move."""
 
 import threading
 import time

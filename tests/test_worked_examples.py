@@ -1,4 +1,4 @@
-"""The worked examples of the lectures, number by number (each once; those of gradients and losses are elsewhere)."""
+"""Worked examples, number by number (each once; those of gradients and losses are elsewhere)."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from fastnn import kernels, nn, optim
 RNG = np.random.default_rng(3)
 
 
-def test_units_at_the_lectures_points():
+def test_units_at_worked_points():
     assert F.sigmoid(np.array([3.0, -3.0])) == pytest.approx([0.9526, 0.0474], abs=5e-5)
     slope = fastnn.grad(lambda x: F.sum(F.sigmoid(x)))(np.array([4.0, -4.0]))
     assert slope == pytest.approx([0.0177, 0.0177], abs=5e-5)

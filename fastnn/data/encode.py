@@ -222,14 +222,14 @@ class Encoder:
     def _classes(self, spec, column):
         truth = {text.casefold() for text in spec.categories} == {"true", "false"}
         codes, unseen = category_codes(column, spec.categories, self.schema.decimal, truth)
-        strange = codes == _UNSEEN_CODE
-        if spec.numbers and strange.any() and isinstance(column, TextColumn):
+        unknown = codes == _UNSEEN_CODE
+        if spec.numbers and unknown.any() and isinstance(column, TextColumn):
             null = np.array([is_null_word(word) for word in column.words] + [False], dtype=bool)[column.codes]
-            codes = np.where(strange & null, _MISSING_CODE, codes)
-            strange &= ~null
-        if strange.any():
+            codes = np.where(unknown & null, _MISSING_CODE, codes)
+            unknown &= ~null
+        if unknown.any():
             word = next(word for word in unseen if not (spec.numbers and is_null_word(word)))
-            raise BadCell(spec.name, int(np.argmax(strange)),
+            raise BadCell(spec.name, int(np.argmax(unknown)),
                           f"holds {word!r}, which is not a known class; the classes are: {shorten(spec.categories)}"
                           )  # fmt: skip
         return codes, codes == _MISSING_CODE

@@ -160,9 +160,9 @@ def _listed_weights(class_weight, classes):
     except (TypeError, ValueError):
         raise ValueError(wanted) from None
     if isinstance(class_weight, dict):
-        strange = keys[(keys < 0) | (keys >= classes)]
-        if len(strange):
-            raise ValueError(f"class_weight: {strange[0]} is not a class 0 .. {classes - 1}")
+        unseen = keys[(keys < 0) | (keys >= classes)]
+        if len(unseen):
+            raise ValueError(f"class_weight: {unseen[0]} is not a class 0 .. {classes - 1}")
         per_class[keys] = values
     if per_class.ndim == 0:
         raise ValueError(wanted)

@@ -138,7 +138,7 @@ class ExponentialLR(Schedule):
 
 
 class InverseTimeLR(Schedule):
-    """``base / (1 + decay * epoch)`` with epochs counted from 1, as in the lectures.
+    """``base / (1 + decay * epoch)`` with epochs counted from 1, as textbooks write it.
 
     With base 0.2 and decay 1 the first four epochs have 0.1, 0.0667, 0.05 and 0.04.
 
