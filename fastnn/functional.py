@@ -5,6 +5,9 @@ Same names, same semantics: what a model's `forward` is written with. Arrays fol
 and pointwise loss (under the name that its row gives) of the native lists is here by itself.
 """
 
+from collections.abc import Callable
+from typing import Any, Never
+
 import numpy as np
 from numpy import ndarray
 
@@ -30,7 +33,7 @@ def _array(value):
 
 
 # --- products ---------------------------------------------------------------------------------------------------------
-def matmul(a, b):
+def matmul(a: Any, b: Any) -> Any:
     """Matrix product ``a @ b``; at most `a` may have more than two dimensions."""
     tracer = _tracer(a, b)
     if tracer is not None:
@@ -38,7 +41,7 @@ def matmul(a, b):
     return kernels.matmul(_array(a), _array(b))
 
 
-def linear(x, weight, bias=None, activation=None):
+def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Any:
     """Dense layer ``activation(x @ weight.T + bias)``.
 
     Parameters
@@ -56,7 +59,7 @@ def linear(x, weight, bias=None, activation=None):
 
 
 # --- element by element -----------------------------------------------------------------------------------------------
-def where(mask, a, b):
+def where(mask: Any, a: Any, b: Any) -> Any:
     """``a`` where `mask` is not 0, else ``b``, with broadcasting. The mask has no gradient."""
     tracer = _tracer(mask, a, b)
     if tracer is not None:
@@ -64,7 +67,7 @@ def where(mask, a, b):
     return kernels.where(_array(mask), _array(a), _array(b))
 
 
-def gelu(x, approximate="none"):
+def gelu(x: Any, approximate: str = "none") -> Any:
     """GELU: ``x * Phi(x)``, Phi the distribution function of the standard normal law.
 
     Parameters
@@ -82,7 +85,7 @@ def gelu(x, approximate="none"):
     return _made["gelu" if approximate == "none" else "gelu_tanh"](x)
 
 
-def prelu(x, weight):
+def prelu(x: Any, weight: Any) -> Any:
     """``x`` where x is positive, else ``weight * x``, with a gradient for the weight.
 
     Parameters
@@ -105,7 +108,7 @@ def prelu(x, weight):
     return tracer._apply("prelu", (x, weight)) if tracer is not None else kernels.prelu(x, _array(weight))
 
 
-def clamp(x, min=None, max=None):
+def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
     """``x`` limited to [min, max]; None is no limit. The gradient passes where x is inside or at a limit."""
     if min is None and max is None:
         raise ValueError("clamp needs min, max or both")
@@ -120,7 +123,7 @@ def clamp(x, min=None, max=None):
     return x
 
 
-def power(x, exponent):
+def power(x: Any, exponent: float) -> Any:
     """``x ** exponent`` for a number `exponent`."""
     tracer = _tracer(x)
     if tracer is not None:
@@ -133,35 +136,35 @@ def _float_array(x):
     return x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)
 
 
-def stop_gradient(x):
+def stop_gradient(x: Any) -> Any:
     """`x` as a constant for differentiation."""
     tracer = _tracer(x)
     return x if tracer is None else tracer._apply("stop_gradient", (x,))
 
 
 # --- reductions -------------------------------------------------------------------------------------------------------
-def sum(x, axis=None, keepdims=False, **other):
+def sum(x: Any, axis: Any = None, keepdims: bool = False, **other: Never) -> Any:
     """Sum over an axis, several, or all."""
     if other:
         raise TypeError(keywords("sum", other))
     return _reduce("sum", x, axis, keepdims)
 
 
-def mean(x, axis=None, keepdims=False, **other):
+def mean(x: Any, axis: Any = None, keepdims: bool = False, **other: Never) -> Any:
     """Mean over an axis, several, or all."""
     if other:
         raise TypeError(keywords("mean", other))
     return _reduce("mean", x, axis, keepdims)
 
 
-def max(x, axis=None, keepdims=False, **other):
+def max(x: Any, axis: Any = None, keepdims: bool = False, **other: Never) -> Any:
     """Largest element over an axis, several, or all; at ties the gradient is shared equally."""
     if other:
         raise TypeError(keywords("max", other))
     return _reduce("max", x, axis, keepdims)
 
 
-def min(x, axis=None, keepdims=False, **other):
+def min(x: Any, axis: Any = None, keepdims: bool = False, **other: Never) -> Any:
     """Smallest element over an axis, several, or all."""
     if other:
         raise TypeError(keywords("min", other))
@@ -171,7 +174,7 @@ def min(x, axis=None, keepdims=False, **other):
     return kernels.negative(kernels.max(kernels.negative(_array(x)), axis, keepdims=keepdims))
 
 
-def var(x, axis=None, keepdims=False, **other):
+def var(x: Any, axis: Any = None, keepdims: bool = False, **other: Never) -> Any:
     """Biased variance over an axis, several, or all: the mean squared distance from the mean."""
     if other:
         raise TypeError(keywords("var", other))
@@ -191,7 +194,7 @@ def _reduce(name, x, axis, keepdims):
 
 
 # --- shapes -----------------------------------------------------------------------------------------------------------
-def reshape(x, shape):
+def reshape(x: Any, shape: Any) -> Any:
     """The same elements in another shape; one size may be -1."""
     tracer = _tracer(x)
     if tracer is not None:
@@ -199,7 +202,7 @@ def reshape(x, shape):
     return np.reshape(_array(x), shape)
 
 
-def flatten(x):
+def flatten(x: Any) -> Any:
     """All axes but the first as one."""
     tracer = _tracer(x)
     if tracer is not None:
@@ -208,7 +211,7 @@ def flatten(x):
     return x.reshape(x.shape[0], int(np.prod(x.shape[1:])))
 
 
-def transpose(x, axes=None):
+def transpose(x: Any, axes: Any = None) -> Any:
     """Axes in another order; reversed without `axes`."""
     tracer = _tracer(x)
     if tracer is not None:
@@ -216,7 +219,7 @@ def transpose(x, axes=None):
     return np.transpose(_array(x), axes)
 
 
-def broadcast_to(x, shape):
+def broadcast_to(x: Any, shape: Any) -> Any:
     """`x` repeated to `shape` by NumPy's broadcasting."""
     tracer = _tracer(x)
     if tracer is not None:
@@ -224,7 +227,7 @@ def broadcast_to(x, shape):
     return np.broadcast_to(_array(x), shape)
 
 
-def concatenate(arrays, axis=0, **other):
+def concatenate(arrays: Any, axis: Any = 0, **other: Never) -> Any:
     """Join along an existing axis."""
     if other:
         raise TypeError(keywords("concatenate", other))
@@ -235,7 +238,7 @@ def concatenate(arrays, axis=0, **other):
     return kernels.concatenate([_array(x) for x in arrays], axis)
 
 
-def stack(arrays, axis=0, **other):
+def stack(arrays: Any, axis: Any = 0, **other: Never) -> Any:
     """Join along a new axis."""
     if other:
         raise TypeError(keywords("stack", other))
@@ -247,7 +250,7 @@ def stack(arrays, axis=0, **other):
 
 
 # --- softmax and losses -----------------------------------------------------------------------------------------------
-def softmax(x, axis=-1, **other):
+def softmax(x: Any, axis: Any = -1, **other: Never) -> Any:
     """``exp(x) / sum(exp(x))`` along an axis."""
     if other:
         raise TypeError(keywords("softmax", other))
@@ -257,12 +260,12 @@ def softmax(x, axis=-1, **other):
     return kernels.softmax(_array(x), axis=axis)
 
 
-def hardmax(x, axis=-1):
+def hardmax(x: Any, axis: Any = -1) -> Any:
     """1 where `x` is largest along an axis, else 0; at ties every largest element is 1. For decisions: no gradient."""
     return equal(x, max(x, axis, keepdims=True))  # noqa: F821 (from the lists)
 
 
-def log_softmax(x, axis=-1, **other):
+def log_softmax(x: Any, axis: Any = -1, **other: Never) -> Any:
     """``x - log(sum(exp(x)))`` along an axis."""
     if other:
         raise TypeError(keywords("log_softmax", other))
@@ -273,8 +276,15 @@ def log_softmax(x, axis=-1, **other):
 
 
 def cross_entropy(
-    input, target, weight=None, ignore_index=None, reduction="mean", label_smoothing=0.0, *, sample_weight=None
-):
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    sample_weight: Any = None,
+) -> Any:
     """Softmax cross-entropy of logits: ``-log softmax(input)[target]``.
 
     Parameters
@@ -304,7 +314,10 @@ def cross_entropy(
 
 
 # --- dropout and batch norm -------------------------------------------------------------------------------------------
-def dropout(x, p=0.5, training=True, *, seed=None, layer=None, shared=False):
+def dropout(
+    x: Any, p: float = 0.5, training: bool = True, *, seed: int | None = None, layer: int | None = None,
+    shared: bool = False,
+) -> Any:  # fmt: skip
     """Drop each element with probability `p` and divide the others by 1 - p; identity unless `training`.
 
     Parameters
@@ -336,9 +349,9 @@ def dropout(x, p=0.5, training=True, *, seed=None, layer=None, shared=False):
 
 
 def batch_norm(
-    x, running_mean=None, running_var=None, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, *,
-    unbiased=True,
-):  # fmt: skip
+    x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
+    training: bool = False, momentum: float = 0.1, eps: float = 1e-5, *, unbiased: bool = True,
+) -> Any:  # fmt: skip
     """Batch normalisation of x (rows, features): ``(x - mean) / sqrt(var + eps) * weight + bias``.
 
     Training (or without running statistics) uses the batch's mean and biased variance, and moves the running
@@ -375,7 +388,9 @@ def _move(running, batch, momentum):
         running[...] = value
 
 
-def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
+def layer_norm(
+    x: Any, normalized_shape: int | tuple[int, ...], weight: Any = None, bias: Any = None, eps: float = 1e-5,
+) -> Any:  # fmt: skip
     """Layer normalisation over the trailing axes: ``(x - mean) / sqrt(var + eps) * weight + bias``.
 
     Parameters
@@ -399,7 +414,9 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
     return kernels.layer_norm(matrix, *vectors, eps=eps)[0].reshape(x.shape)
 
 
-def alpha_dropout(x, p=0.5, training=True, *, seed=None, layer=None):
+def alpha_dropout(
+    x: Any, p: float = 0.5, training: bool = True, *, seed: int | None = None, layer: int | None = None,
+) -> Any:  # fmt: skip
     """Dropout for SELU networks: keeps mean 0 and variance 1 (see `kernels.alpha_dropout`); identity unless `training`.
 
     `seed` and `layer` as in :func:`dropout`.
@@ -411,7 +428,9 @@ def alpha_dropout(x, p=0.5, training=True, *, seed=None, layer=None):
     return kernels.alpha_dropout(x, p, seed=next_seed() if seed is None else seed) if training else x
 
 
-def gaussian_noise(x, std=0.1, training=True, *, seed=None, layer=None):
+def gaussian_noise(
+    x: Any, std: float = 0.1, training: bool = True, *, seed: int | None = None, layer: int | None = None,
+) -> Any:  # fmt: skip
     """``x`` plus independent normal noise of deviation `std`; identity unless `training`.
 
     `seed` and `layer` as in :func:`dropout`.
@@ -424,7 +443,10 @@ def gaussian_noise(x, std=0.1, training=True, *, seed=None, layer=None):
 
 
 # --- Python-defined ops -----------------------------------------------------------------------------------------------
-def python_op(forward, *inputs, vjp=None, jvp=None, shape=None, name=None):
+def python_op(
+    forward: Callable[..., Any], *inputs: Any, vjp: Callable[..., Any] | None = None,
+    jvp: Callable[..., Any] | None = None, shape: Any = None, name: str | None = None,
+) -> Any:  # fmt: skip
     """An op written in Python, inside a model: the program is split around it.
 
     Parameters

@@ -6,8 +6,10 @@ unless `manual_seed` has set it. NumPy's global state is neither read nor writte
 
 import itertools
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from .validation import check_seed
 
@@ -28,10 +30,10 @@ class _Stream:
 
 
 _process = _Stream(int.from_bytes(os.urandom(8), "little"))
-_block = ContextVar("seeds", default=None)
+_block: ContextVar[_Stream | None] = ContextVar("seeds", default=None)
 
 
-def manual_seed(seed):
+def manual_seed(seed: int | None) -> None:
     """Make everything repeatable that is random and was given no seed of its own.
 
     Initial weights of layers, ``functional.dropout`` and noise on arrays, `nn.init` functions: each takes the next seed
@@ -51,13 +53,13 @@ def manual_seed(seed):
     _process = _Stream(check_seed("manual_seed", "seed", seed))
 
 
-def next_seed():
+def next_seed() -> Any:
     """The next seed for something that was given none, from 0 to 2**63 - 1."""
     return (_block.get() or _process).next()
 
 
 @contextmanager
-def seeded(seed):
+def seeded(seed: int | None) -> Iterator[Any]:
     """Inside the block, seeds come from a sequence of their own: a job's do not depend on what other threads draw."""
     token = _block.set(_Stream(seed))
     try:

@@ -1,5 +1,7 @@
 """Threads and instruction sets: how many, which one, and what this build is (decision 11)."""
 
+from typing import Any
+
 from . import _native
 from .validation import check_threads
 
@@ -13,7 +15,7 @@ __all__ = [
     "show_config",
 ]
 
-def set_num_threads(n):
+def set_num_threads(n: int | None) -> None:
     """Set the number of threads of all fastnn calls of this process.
 
     Parameters
@@ -30,7 +32,7 @@ def set_num_threads(n):
     _native.set_num_threads(0 if n is None else check_threads("set_num_threads", n))
 
 
-def get_num_threads():
+def get_num_threads() -> Any:
     """Return the number of threads that an op may use in the calling thread, at least 1.
 
     The cost model may use fewer for small work; see ``num_threads(n, force=True)``.
@@ -38,7 +40,7 @@ def get_num_threads():
     return _native.get_num_threads()
 
 
-def num_threads(n, *, force=False):
+def num_threads(n: int | None, *, force: bool = False) -> Any:
     """Use n threads for the fastnn calls of the calling Python thread inside the ``with`` block.
 
     Parameters
@@ -56,12 +58,12 @@ def num_threads(n, *, force=False):
     return _native.LocalThreads(0 if n is None else check_threads("num_threads", n), bool(force))
 
 
-def available_isas():
+def available_isas() -> tuple[Any, ...]:
     """Return the names of the instruction sets that this build has and this CPU can run, best first."""
     return tuple(_native.available_isas())
 
 
-def isa(name):
+def isa(name: str) -> Any:
     """Use one instruction set for the calls of this Python thread inside the ``with`` block.
 
     ``FASTNN_ISA`` does the same for a whole process.
@@ -87,7 +89,7 @@ def isa(name):
     return _native.LocalIsa(name)
 
 
-def show_config(mode="stdout"):
+def show_config(mode: str = "stdout") -> Any:
     """Show the instruction set and threads in use, and how this build was made.
 
     Parameters
@@ -121,7 +123,7 @@ def show_config(mode="stdout"):
     return None
 
 
-def get_include():
+def get_include() -> Any:
     """Return the folder with the public C header ``fastnn.h``, for ``-I`` of a compiler.
 
     Raises

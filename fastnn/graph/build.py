@@ -1,6 +1,8 @@
 """Models as programs: build_inference for predictions of any number of rows, build_training for training steps."""
 
 import threading
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +37,7 @@ class CompiledModel:
     that grows when a larger batch arrives.
     """
 
-    def __init__(self, graph, inputs, output, disabled=()):
+    def __init__(self, graph: Any, inputs: Any, output: Any, disabled: Iterable[str] = ()) -> None:
         leaves, self._structure = flatten(output)
         outputs = [graph.real(graph.tensor(leaf)) for leaf in leaves]
         outputs = run_passes(graph, outputs, disabled)
@@ -65,21 +67,21 @@ class CompiledModel:
         return plan.native.Forward(program, feed, result, features, shape[1:], code, plan.guard, self.revisions)
 
     @property
-    def chunk_rows(self):
+    def chunk_rows(self) -> Any:
         """Rows per chunk; 0 if the model mixes rows."""
         return self._plan.chunk
 
     @property
-    def plan(self):
+    def plan(self) -> Any:
         """The lowered program(s)."""
         return self._plan
 
     @property
-    def guard(self):
+    def guard(self) -> Any:
         """Of the parameters that a call reads."""
         return self._plan.guard
 
-    def run(self, arrays, out=None, step=0):
+    def run(self, arrays: Any, out: Any = None, step: Any = 0) -> Any:
         """Predict.
 
         Parameters
@@ -160,7 +162,10 @@ class CompiledModel:
         return out
 
 
-def build_inference(module, input_specs, dtype, *, training=False, seed=0, disabled=()):
+def build_inference(
+    module: Any, input_specs: Any, dtype: Any, *, training: bool = False, seed: int | None = 0,
+    disabled: Iterable[str] = (),
+) -> Any:  # fmt: skip
     """Compile a model for predictions.
 
     Parameters
@@ -220,8 +225,9 @@ class TrainingProgram:
     recipe, updated = None, frozenset()
 
     def __init__(
-        self, plan, arena, gradients, inputs, index_id, loss, graph, capacity, label_checks, scalar_names
-    ):  # fmt: skip
+        self, plan: Any, arena: Any, gradients: Any, inputs: Any, index_id: Any, loss: Callable[..., Any] | None,
+        graph: Any, capacity: Any, label_checks: Any, scalar_names: Any,
+    ) -> None:  # fmt: skip
         self.plan = plan
         self.arena = arena
         self.gradients = gradients
@@ -238,9 +244,9 @@ class TrainingProgram:
         self.program = None if self.segmented else plan.segments[0].program
 
     def run_steps(
-        self, update, externals, index, offsets, gradient_scalars, update_scalars, updates, losses, stop, seconds,
-        check_nan, ledger=None,
-    ):  # fmt: skip
+        self, update: Any, externals: Any, index: int | slice, offsets: Any, gradient_scalars: Any,
+        update_scalars: Any, updates: Any, losses: Any, stop: Any, seconds: Any, check_nan: Any, ledger: Any = None,
+    ) -> Any:  # fmt: skip
         """Many steps in one call; the arguments of _native.run_steps without the ids. Returns the steps done."""
         if not self.segmented:
             from .. import _native
@@ -256,7 +262,7 @@ class TrainingProgram:
             seconds, check_nan, ledger,
         )  # fmt: skip
 
-    def with_steps(self, steps):
+    def with_steps(self, steps: int) -> Any:
         """Another program of the same step and arena that also updates parameters; its scalars are behind those of
         this one.
 
@@ -272,7 +278,7 @@ class TrainingProgram:
         """
         return self.recipe.compile(steps) if self.recipe is not None and steps else None
 
-    def validate_labels(self, name, labels):
+    def validate_labels(self, name: str, labels: Any) -> None:
         """Raise IndexError if the labels of data set `name` are outside the loss's classes."""
         for checked, classes, ignore_index in self.label_checks:
             if checked == name:
@@ -327,9 +333,10 @@ def _spec(name, spec):
 
 
 def build_training(
-    module, loss, input_specs, target_spec, dtype, *, capacity, sample_weight=False, gather=True, accumulate=False,
-    seed=0, disabled=(),
-):  # fmt: skip
+    module: Any, loss: Callable[..., Any] | None, input_specs: Any, target_spec: Any, dtype: Any, *, capacity: Any,
+    sample_weight: bool = False, gather: bool = True, accumulate: bool = False, seed: int | None = 0,
+    disabled: Iterable[str] = (),
+) -> Any:  # fmt: skip
     """Compile the gradient half of a training step (decision 5).
 
     Parameters

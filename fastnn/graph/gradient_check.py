@@ -6,6 +6,9 @@ score = ||g_approx - g|| / (||g_approx|| + ||g||) over all checked coordinates: 
 evaluation.
 """
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import numpy as np
 
 from .objective import Objective
@@ -19,7 +22,7 @@ class ParameterCheck:
 
     __slots__ = ("approx", "checked", "exact", "excluded", "name", "score", "worst", "worst_approx", "worst_exact")
 
-    def __init__(self, name, exact, approx, indices, excluded, shape):
+    def __init__(self, name: str, exact: Any, approx: Any, indices: Any, excluded: Any, shape: tuple[int, ...]) -> None:
         self.name = name
         self.exact, self.approx = exact, approx
         self.checked, self.excluded = len(exact), excluded
@@ -28,7 +31,7 @@ class ParameterCheck:
         self.worst = tuple(int(i) for i in np.unravel_index(indices[at], shape)) if len(exact) else ()
         self.worst_exact, self.worst_approx = (exact[at], approx[at]) if len(exact) else (0.0, 0.0)
 
-    def forgive(self, noise):
+    def forgive(self, noise: Any) -> None:
         """A gradient that is zero but for round-off has no score of its own."""
         if max(np.linalg.norm(self.exact), np.linalg.norm(self.approx)) <= noise:
             self.score = 0.0
@@ -54,7 +57,7 @@ class GradcheckReport:
         Coordinates compared, and left out for a kink.
     """
 
-    def __init__(self, parameters, value, h, tolerance):
+    def __init__(self, parameters: Any, value: Any, h: float, tolerance: float) -> None:
         exact = np.concatenate([p.exact for p in parameters]) if parameters else np.zeros(0)
         approx = np.concatenate([p.approx for p in parameters]) if parameters else np.zeros(0)
         self.value, self.h, self.tolerance = value, h, tolerance
@@ -101,8 +104,9 @@ def _verdict(score, within_round_off):
 
 
 def gradcheck(
-    target, *inputs, loss=None, h=1e-5, tolerance=1e-7, training=True, max_coordinates=1000, seed=0, disabled=()
-):
+    target: Any, *inputs: Any, loss: Callable[..., Any] | None = None, h: float = 1e-5, tolerance: float = 1e-7,
+    training: bool = True, max_coordinates: int | None = 1000, seed: int = 0, disabled: Iterable[str] = (),
+) -> Any:  # fmt: skip
     """Compare gradients with central differences.
 
     Parameters
@@ -140,7 +144,7 @@ def gradcheck(
     return compare(objective, objective.gradients(), **options)
 
 
-def compare(objective, exact, *, h, tolerance, max_coordinates, seed):
+def compare(objective: Any, exact: Any, *, h: float, tolerance: float, max_coordinates: int | None, seed: int) -> Any:
     """The report on gradients `exact` (one array per examined array of the objective)."""
     rng = np.random.default_rng(seed)
     evaluate = objective.with_kinks()

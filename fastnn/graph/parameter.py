@@ -6,7 +6,9 @@ Every write bumps the version; whatever changes a program (dtype, requires_grad)
 """
 
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from .context import current, is_tracing
 _LINE = 64  # bytes of a cache line: the alignment of every owned array
 
 
-def aligned_zeros(shape, dtype):
+def aligned_zeros(shape: Any, dtype: Any) -> Any:
     """Zeros at an address that is a multiple of 64 bytes."""
     dtype = np.dtype(dtype)
     count = int(np.prod(shape, dtype=np.int64))
@@ -26,7 +28,7 @@ def aligned_zeros(shape, dtype):
     return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
 
 
-def as_array(value):
+def as_array(value: Any) -> Any:
     """Values for a parameter as an array: anything NumPy takes, or a tensor of PyTorch (which is not imported)."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
@@ -41,7 +43,7 @@ _local = threading.local()
 
 
 @contextmanager
-def unallocated():
+def unallocated() -> Iterator[Any]:
     """Parameters made inside the block have shapes but no memory and no values, until `Parameter.allocate`."""
     before, _local.unallocated = is_unallocated(), True
     try:
@@ -50,12 +52,12 @@ def unallocated():
         _local.unallocated = before
 
 
-def is_unallocated():
+def is_unallocated() -> Any:
     """Whether the calling thread is inside ``with unallocated():``."""
     return getattr(_local, "unallocated", False)
 
 
-def filled(shape, value=0.0):
+def filled(shape: Any, value: float = 0.0) -> Any:
     """Initial values of a parameter, all the same; an array that needs no memory."""
     return np.broadcast_to(np.float32(value), shape)
 
@@ -65,7 +67,7 @@ def _storage(shape, dtype):
     return np.broadcast_to(np.zeros((), dtype), shape) if is_unallocated() else aligned_zeros(shape, dtype)
 
 
-def padded_ld(columns):
+def padded_ld(columns: Any) -> Any:
     """The distance between rows of a weight's storage: a multiple of 16 items, never of 4096 bytes (cache sets)."""
     ld = -(-max(columns, 1) // 16) * 16
     return ld + 16 if (ld * 4) % 4096 == 0 else ld
@@ -74,7 +76,7 @@ def padded_ld(columns):
 _padded_ld = padded_ld
 
 
-def storage_shape(shape):
+def storage_shape(shape: Any) -> Any:
     """The shape of the array that holds a parameter of this logical shape."""
     if len(shape) == 2:
         return (shape[1], padded_ld(shape[0]))
@@ -82,7 +84,7 @@ def storage_shape(shape):
     return (-(-max(count, 1) // 16) * 16,)
 
 
-def logical_view(storage, shape):
+def logical_view(storage: Any, shape: Any) -> Any:
     """The logical array inside a storage array, as a view."""
     if len(shape) == 2:
         return storage[:, : shape[0]].T
@@ -156,7 +158,7 @@ class Parameter(_Arithmetic, Versioned):
 
     __slots__ = ("name", "shape", "storage", "buffer", "_requires_grad", "__weakref__")
 
-    def __init__(self, data, name="", requires_grad=True, buffer=False):
+    def __init__(self, data: Any, name: str = "", requires_grad: bool = True, buffer: bool = False) -> None:
         data = np.asarray(data)
         dtype = data.dtype if data.dtype in (np.float32, np.float64) else np.dtype(np.float32)
         if data.dtype.kind not in "fiub":
@@ -171,32 +173,32 @@ class Parameter(_Arithmetic, Versioned):
             logical_view(self.storage, self.shape)[...] = data
 
     @property
-    def dtype(self):
+    def dtype(self) -> Any:
         """float32 or float64."""
         return self.storage.dtype
 
     @property
-    def ndim(self):
+    def ndim(self) -> Any:
         """Number of logical dimensions."""
         return len(self.shape)
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Number of values, padding not counted."""
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
-    def ld(self):
+    def ld(self) -> Any:
         """Items between rows of the storage of a matrix; None for other shapes."""
         return self.storage.shape[1] if len(self.shape) == 2 else None
 
     @property
-    def requires_grad(self):
+    def requires_grad(self) -> Any:
         """Whether training changes it. Setting it makes compiled programs stale."""
         return self._requires_grad
 
     @requires_grad.setter
-    def requires_grad(self, value):
+    def requires_grad(self, value: Any) -> None:
         value = bool(value)
         if value and self.buffer:
             raise ValueError(f"buffer {self.name or self.shape} is not trainable")
@@ -204,11 +206,11 @@ class Parameter(_Arithmetic, Versioned):
             self._requires_grad = value
             self._touch()
 
-    def guard(self):
+    def guard(self) -> Any:
         """Who may read or write this array alone; see `_native.Guard`."""
         return Guard((self,))
 
-    def numpy(self):
+    def numpy(self) -> Any:
         """A read-only view of the values in logical shape. It follows later writes; copy it to keep it."""
         view = logical_view(self.storage, self.shape)
         view.flags.writeable = False
@@ -223,13 +225,13 @@ class Parameter(_Arithmetic, Versioned):
             raise ValueError("a parameter is copied when it becomes an array; numpy() gives a read-only view")
         return array
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
     def __getattr__(self, name):
         raise AttributeError(missing("tensor", self, name))
 
-    def assign(self, array):
+    def assign(self, array: Any) -> None:
         """Overwrite the values.
 
         Parameters
@@ -254,7 +256,7 @@ class Parameter(_Arithmetic, Versioned):
                 logical_view(self.storage, self.shape)[...] = array
             self.version += 1
 
-    def to(self, dtype):
+    def to(self, dtype: Any) -> Self:
         """Convert to float32 or float64 in new storage; compiled programs become stale. Returns self."""
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
@@ -269,12 +271,12 @@ class Parameter(_Arithmetic, Versioned):
                 self._touch()
         return self
 
-    def allocate(self):
+    def allocate(self) -> None:
         """Give a parameter that was made in ``with unallocated():`` memory, filled with zeros."""
         if not self.storage.flags.writeable:
             self.storage = aligned_zeros(self.storage.shape, self.dtype)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         kind = "buffer" if self.buffer else "" if self._requires_grad else "frozen"
         inner = ", ".join(text for text in (self.name, str(self.shape), str(self.dtype), kind) if text)
         return f"Parameter({inner})"

@@ -6,6 +6,7 @@ was just computed comes from a near cache, a weight that is read once per step f
 """
 
 import time
+from typing import Any
 
 import numpy as np
 
@@ -33,12 +34,15 @@ class OpTime:
 
     __slots__ = ("bound", "bytes", "flops", "kernel", "label", "limit", "seconds", "shape", "threads")
 
-    def __init__(self, label, kernel, shape, seconds, flops, moved, threads, limit, bound):
+    def __init__(
+        self, label: Any, kernel: Any, shape: tuple[int, ...], seconds: Any, flops: Any, moved: Any, threads: Any,
+        limit: Any, bound: Any,
+    ) -> None:  # fmt: skip
         self.label, self.kernel, self.shape, self.seconds = label, kernel, shape, seconds
         self.flops, self.bytes, self.threads, self.limit, self.bound = flops, moved, threads, limit, bound
 
     @property
-    def share(self):
+    def share(self) -> Any:
         """Of the limit: 1 is as fast as this machine can be."""
         return self.limit / self.seconds if self.seconds > 0 else 0.0
 
@@ -61,17 +65,17 @@ class Profile:
         Of a training step.
     """
 
-    def __init__(self, what, ops, measured, wall, memory=None):
+    def __init__(self, what: Any, ops: Any, measured: Any, wall: Any, memory: Any = None) -> None:
         self.what, self.ops, self.limits, self.wall, self.memory = what, ops, measured, wall, memory
         self.seconds = sum(op.seconds for op in ops)
         self.limit = sum(op.limit for op in ops)
 
     @property
-    def share(self):
+    def share(self) -> Any:
         """Of the roofline that a whole call or step reaches."""
         return self.limit / self.wall if self.wall > 0 else 0.0
 
-    def to_dict(self):
+    def to_dict(self) -> Any:
         """Everything as numbers and text, for JSON."""
         ops = [{**{name: getattr(op, name) for name in OpTime.__slots__}, "share": op.share} for op in self.ops]
         memory = None if self.memory is None else self.memory.to_dict()
@@ -109,7 +113,9 @@ class Profile:
         ]  # fmt: skip
 
 
-def profile_plan(plan, rows, values, externals=None, scalars=(0.0, 0.0), repeats=10):
+def profile_plan(
+    plan: Any, rows: int, values: Any, externals: Any = None, scalars: Any = (0.0, 0.0), repeats: int = 10,
+) -> Any:  # fmt: skip
     """OpTime of every op of a plan, in the order in which they run.
 
     Parameters
@@ -135,7 +141,9 @@ def profile_plan(plan, rows, values, externals=None, scalars=(0.0, 0.0), repeats
     return ops
 
 
-def profile_program(program, described, dtype, rows, externals, scalars, repeats):
+def profile_program(
+    program: Any, described: Any, dtype: Any, rows: int, externals: Any, scalars: Any, repeats: int,
+) -> Any:  # fmt: skip
     """OpTime of every op of one native program."""
     times = [program.profile(rows, externals, scalars, 1) for _ in range(max(1, repeats))]
     seconds = np.min(times, axis=0)
@@ -198,7 +206,7 @@ def _python_op(plan, node, rows, values, repeats):
     return OpTime(label, "python", shape, float(np.median(times)), 0.0, 0.0, 1, 0.0, "python")
 
 
-def median_seconds(run, repeats):
+def median_seconds(run: Any, repeats: int) -> float:
     """Median time of a call, several of them timed together where they are short."""
     run()
     start = time.perf_counter()

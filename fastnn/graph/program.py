@@ -1,5 +1,8 @@
 """Program: a compiled function or module that can be called, summarised and profiled."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import numpy as np
 
 from ..hints import keywords
@@ -9,7 +12,7 @@ from .transforms import Compiled
 class Program:
     """What `fastnn.compile` returns."""
 
-    def __init__(self, fn, example_inputs=(), disabled=()):
+    def __init__(self, fn: Callable[..., Any], example_inputs: Any = (), disabled: Iterable[str] = ()) -> None:
         self._fn = fn
         self._disabled = tuple(disabled)
         self._is_module = hasattr(fn, "named_parameters") and hasattr(fn, "forward")
@@ -37,14 +40,14 @@ class Program:
         self._model = build_inference(self._fn, specs, self._fn.dtype, disabled=self._disabled)
         self._forward = self._model.forward
 
-    def watch_for(self, watch):
+    def watch_for(self, watch: Any) -> None:
         """Tell what a program that this one becomes a part of depends on."""
         if self._is_module:
             watch.tree(self._fn)
         else:
             self._function.watch_for(watch)
 
-    def __call__(self, *inputs, out=None):
+    def __call__(self, *inputs: Any, out: Any = None) -> Any:
         """Run on arrays.
 
         Parameters
@@ -70,7 +73,7 @@ class Program:
         return self._model.run(arrays, out)
 
     @property
-    def plan(self):
+    def plan(self) -> Any:
         """The lowered native program(s), those of the latest signature."""
         if self._is_module:
             if self._model is None:
@@ -80,7 +83,7 @@ class Program:
             raise RuntimeError("give compile() example inputs, or call the program, before asking for its plan")
         return self._function.last.plan
 
-    def summary(self, rows=None):
+    def summary(self, rows: int | None = None) -> Any:
         """The op table as text: name, shape, FLOPs, bytes, threads and why; totals and memory at the end.
 
         Parameters
@@ -92,7 +95,7 @@ class Program:
 
         return summary(self.plan, self._rows if rows is None else rows)
 
-    def profile(self, *inputs, repeats=20):
+    def profile(self, *inputs: Any, repeats: int = 20) -> Any:
         """Measure each op on these inputs.
 
         Parameters
@@ -127,7 +130,7 @@ class Program:
         return Profile(what, ops, limits(self.plan.dtype), wall)
 
 
-def compile(fn, *example_inputs, disabled=(), **other):
+def compile(fn: Callable[..., Any], *example_inputs: Any, disabled: Iterable[str] = (), **other: Any) -> Any:
     """Trace and compile a function or a module.
 
     Parameters

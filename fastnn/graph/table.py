@@ -9,6 +9,8 @@ The values come from the same rules (jvp, vjp) and the same native ops as every 
 
 import html
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +70,10 @@ class TableRow:
 
     __slots__ = ("expression", "input", "local", "partial", "running", "value", "variable")
 
-    def __init__(self, variable, expression, value, running, input=None, local=None, partial=None):
+    def __init__(
+        self, variable: Any, expression: Any, value: Any, running: Any, input: Any = None, local: Any = None,
+        partial: Any = None,
+    ) -> None:  # fmt: skip
         self.variable, self.expression, self.value, self.running = variable, expression, value, running
         self.input, self.local, self.partial = input, local, partial
 
@@ -87,7 +92,7 @@ class AutogradTable:
         Per argument: its gradient (reverse), or the derivative along its tangent (forward).
     """
 
-    def __init__(self, mode, rows, value, gradients):
+    def __init__(self, mode: str, rows: int, value: Any, gradients: Any) -> None:
         self.mode, self.rows, self.value, self.gradients = mode, rows, value, gradients
 
     def _cells(self):
@@ -114,7 +119,7 @@ class AutogradTable:
 
     __repr__ = __str__
 
-    def to_html(self):
+    def to_html(self) -> str:
         """The table as an HTML ``<table>``; notebooks call it by themselves."""
         head, *lines = self._cells()
 
@@ -138,7 +143,10 @@ def _number(value):
     return " ".join(np.array2string(value, precision=6, separator=", ").split())
 
 
-def autograd_table(fn, *x, loss=None, mode="reverse", tangents=None):
+def autograd_table(
+    fn: Callable[..., Any], *x: Any, loss: Callable[..., Any] | None = None, mode: str = "reverse",
+    tangents: Any = None,
+) -> Any:  # fmt: skip
     """The table of automatic differentiation of a small function: every step of the chain rule, with its numbers.
 
     Parameters

@@ -5,6 +5,8 @@ Kinds of a tensor: "real" (the graph's dtype), "int" (int64 labels), "stat" (dou
 """
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,9 @@ class Node:
 
     __slots__ = ("attrs", "graph", "index", "inputs", "op", "outputs", "scope")
 
-    def __init__(self, graph, index, op, inputs, attrs, outputs, scope):
+    def __init__(
+        self, graph: Any, index: int, op: Any, inputs: Any, attrs: Any, outputs: Any, scope: Any,
+    ) -> None:  # fmt: skip
         self.graph = graph
         self.index = index
         self.op = op
@@ -29,16 +33,16 @@ class Node:
         self.outputs = tuple(Tensor(self, slot, shape, kind) for slot, (shape, kind) in enumerate(outputs))
 
     @property
-    def rule(self):
+    def rule(self) -> Any:
         """The rule (shape, vjp, jvp, lowering) of this node's op."""
         return rules.RULES[self.op]
 
     @property
-    def label(self):
+    def label(self) -> Any:
         """The op as the user wrote it: relu rather than unary."""
         return self.attrs.get("name", self.op)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{self.label}#{self.index}"
 
 
@@ -48,7 +52,7 @@ class Tensor:
     __slots__ = ("kind", "node", "shape", "slot")
     _fastnn_symbolic_ = True
 
-    def __init__(self, node, slot, shape, kind):
+    def __init__(self, node: Any, slot: Any, shape: Any, kind: Any) -> None:
         self.node = node
         self.slot = slot
         self.shape = shape
@@ -56,41 +60,41 @@ class Tensor:
 
     # --- what NumPy users expect -----------------------------------------------------------------------------
     @property
-    def ndim(self):
+    def ndim(self) -> Any:
         """Number of dimensions."""
         return len(self.shape)
 
     @property
-    def size(self):
+    def size(self) -> Any:
         """Number of elements; may be a multiple of the symbol rows."""
         return product(self.shape)
 
     @property
-    def dtype(self):
+    def dtype(self) -> Any:
         """The NumPy dtype that the value will have."""
         return np.dtype(np.int64 if self.kind == "int" else np.float64 if self.kind == "stat" else self.graph.dtype)
 
     @property
-    def graph(self):
+    def graph(self) -> Any:
         """The graph that the tensor belongs to."""
         return self.node.graph
 
     @property
-    def T(self):  # noqa: N802 (NumPy's name)
+    def T(self) -> Any:  # noqa: N802 (NumPy's name)
         """The transposed matrix."""
         return self.transpose()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Tensor({self.node!r}, shape={shape_text(self.shape)}, {self.dtype})"
 
-    def __len__(self):
+    def __len__(self) -> int:
         if not self.shape:
             raise TypeError("a 0-d tensor has no length")
         if isinstance(self.shape[0], Dim):
             raise TypeError(f"len() needs a number, but axis 0 is the symbol rows: use x.shape[0] ({user_line()})")
         return self.shape[0]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         for i in range(len(self)):
             yield self[i]
 
@@ -110,7 +114,7 @@ class Tensor:
     def __rsub__(self, other):
         return self._apply("subtract", (other, self))
 
-    def __mul__(self, other):
+    def __mul__(self, other: Any) -> Any:
         return self._apply("multiply", (self, other))
 
     def __rmul__(self, other):
@@ -162,33 +166,33 @@ class Tensor:
 
     __hash__ = object.__hash__
 
-    def reshape(self, *shape):
+    def reshape(self, *shape: Any) -> Any:
         """The same elements in another shape; one size may be -1."""
         shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
         return self._apply("reshape", (self,), {"shape": tuple(shape)})
 
-    def transpose(self, *axes):
+    def transpose(self, *axes: Any) -> Any:
         """Axes in another order; reversed without arguments."""
         axes = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
         return self._apply("transpose", (self,), {"axes": tuple(axes) or None})
 
-    def sum(self, axis=None, keepdims=False, **numpy):
+    def sum(self, axis: Any = None, keepdims: bool = False, **numpy: Any) -> Any:
         """Sum over axes (all without argument). ``numpy.sum`` calls it."""
         return self._reduce("sum", axis, keepdims, numpy)
 
-    def mean(self, axis=None, keepdims=False, **numpy):
+    def mean(self, axis: Any = None, keepdims: bool = False, **numpy: Any) -> Any:
         """Mean over axes (all without argument). ``numpy.mean`` calls it."""
         return self._reduce("mean", axis, keepdims, numpy)
 
-    def var(self, axis=None, keepdims=False, **numpy):
+    def var(self, axis: Any = None, keepdims: bool = False, **numpy: Any) -> Any:
         """Biased variance over axes (all without argument). ``numpy.var`` calls it."""
         return self._reduce("var", axis, keepdims, numpy)
 
-    def max(self, axis=None, keepdims=False, **numpy):
+    def max(self, axis: Any = None, keepdims: bool = False, **numpy: Any) -> Any:
         """Largest element over axes (all without argument). ``numpy.max`` calls it."""
         return self._reduce("max", axis, keepdims, numpy)
 
-    def min(self, axis=None, keepdims=False, **numpy):
+    def min(self, axis: Any = None, keepdims: bool = False, **numpy: Any) -> Any:
         """Smallest element over axes (all without argument). ``numpy.min`` calls it."""
         return self._reduce("min", axis, keepdims, numpy)
 
@@ -199,7 +203,7 @@ class Tensor:
             raise TypeError(keywords(name, unusual or numpy))
         return self._apply(name, (self,), {"axis": axis, "keepdims": bool(keepdims)})
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice) -> Any:
         return self._apply("slice", (self,), {"index": index})
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):

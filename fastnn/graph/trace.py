@@ -6,6 +6,8 @@ and tracing itself changes nothing.
 """
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +39,7 @@ class Graph:
         Parameters without a stand-in enter as constants, converted (gradient checks are in float64).
     """
 
-    def __init__(self, dtype, training=False, seed=0):
+    def __init__(self, dtype: Any, training: bool = False, seed: int | None = 0) -> None:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"a program computes in float32 or float64, not {self.dtype}")
@@ -58,7 +60,7 @@ class Graph:
         self.target_checks = []  # (input node, views of it, Domain): the same for float targets
 
     # --- recording --------------------------------------------------------------------------------------------
-    def apply(self, name, inputs, attrs):
+    def apply(self, name: str, inputs: Any, attrs: Any) -> Any:
         """Record op `name` on inputs (tensors, parameters, arrays, numbers or None) and return its output(s)."""
         recorder = rules.recorder(name)
         try:
@@ -66,7 +68,7 @@ class Graph:
         except (ValueError, TypeError, IndexError) as error:
             raise self._explain(error, name, inputs) from None
 
-    def emit(self, op, inputs, attrs, outputs, scope=None):
+    def emit(self, op: Any, inputs: Any, attrs: Any, outputs: Any, scope: Any = None) -> Any:
         """Append a node; outputs is a list of (shape, kind)."""
         scope = self.derived if scope is None and self.derived is not None else scope
         node = Node(self, len(self.nodes), op, tuple(inputs), attrs, outputs, self.scope if scope is None else scope)
@@ -82,7 +84,7 @@ class Graph:
         return explained
 
     # --- leaves -----------------------------------------------------------------------------------------------
-    def tensor(self, value):
+    def tensor(self, value: Any) -> Any:
         """Anything that may stand in an expression, as a tensor of this graph (None stays None)."""
         if value is None:
             return None
@@ -98,11 +100,11 @@ class Graph:
             return self.size_tensor(value)
         return self.constant(value)
 
-    def input(self, shape, kind="real", name=""):
+    def input(self, shape: tuple[int, ...], kind: str = "real", name: str = "") -> Any:
         """A value given at run time."""
         return self.emit("input", (), {"label": name}, [(tuple(shape), kind)]).outputs[0]
 
-    def parameter(self, parameter):
+    def parameter(self, parameter: Any) -> Any:
         """The tensor of a parameter: its latest state if an op has changed it."""
         key = id(parameter)
         self.watch.on(parameter)
@@ -123,11 +125,11 @@ class Graph:
             self.parameters[key] = (parameter, node.outputs[0])
         return self.parameters[key][1]
 
-    def set_state(self, parameter, tensor):
+    def set_state(self, parameter: Any, tensor: Any) -> None:
         """Record that `parameter` holds `tensor` after the program has run."""
         self.states[id(parameter)] = (parameter, tensor)
 
-    def constant(self, value, kind=None):
+    def constant(self, value: Any, kind: Any = None) -> Any:
         """A value known now. Arrays are copied, so that later changes to them have no effect."""
         if isinstance(value, (int, float)) and kind is None:
             key = float(value)
@@ -144,13 +146,13 @@ class Graph:
     def _constant(self, array, kind):
         return self.emit("constant", (), {"value": array}, [(array.shape, kind)]).outputs[0]
 
-    def size_tensor(self, size):
+    def size_tensor(self, size: Any) -> Any:
         """A size as a real scalar tensor."""
         if not isinstance(size, Dim):
             return self.constant(float(size))
         return self.emit("size", (), {"size": size}, [((), "real")]).outputs[0]
 
-    def real(self, tensor):
+    def real(self, tensor: Any) -> Any:
         """`tensor` in the graph's dtype: integers that enter arithmetic are converted (decision 7)."""
         if tensor.kind == "real":
             return tensor
@@ -164,18 +166,18 @@ class Graph:
         raise TypeError(f"{tensor.node.label} gives {tensor.dtype}, which cannot enter arithmetic")
 
     # --- effects and names ------------------------------------------------------------------------------------
-    def next_random_layer(self):
+    def next_random_layer(self) -> Any:
         """The number of the next random op: the layer id of its Philox stream."""
         self.random_layers += 1
         return self.random_layers - 1
 
     @property
-    def scope(self):
+    def scope(self) -> Any:
         """The path of the module whose forward is running, as in `0.block.linear`."""
         return ".".join(self._scope)
 
     @contextlib.contextmanager
-    def module(self, name):
+    def module(self, name: str) -> Iterator[Any]:
         """Name the module whose forward runs inside the `with` block."""
         self._scope.append(name)
         try:
@@ -184,6 +186,6 @@ class Graph:
             self._scope.pop()
 
 
-def is_constant(tensor, value):
+def is_constant(tensor: Any, value: Any) -> Any:
     """Whether a tensor is the scalar constant `value`."""
     return tensor.node.op == "constant" and not tensor.shape and float(tensor.node.attrs["value"]) == value

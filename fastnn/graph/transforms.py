@@ -15,6 +15,8 @@ where they enter arithmetic. Python floats follow the arrays, and are float64 al
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +76,10 @@ class Compiled:
         Whether states that the function changes (running statistics) are written.
     """
 
-    def __init__(self, fn, real_args=(), effects=False, disabled=(), watch=None):
+    def __init__(
+        self, fn: Callable[..., Any], real_args: Any = (), effects: bool = False, disabled: Iterable[str] = (),
+        watch: Any = None,
+    ) -> None:  # fmt: skip
         self.fn = fn
         self.watch = fn if watch is None else watch
         self.real_args = real_args
@@ -85,7 +90,7 @@ class Compiled:
         self._cache = OrderedDict()
         self._lock = threading.RLock()
 
-    def prepare(self, args):
+    def prepare(self, args: Any) -> Any:
         """(executable, arrays, structure of the result) for these arguments."""
         from .. import _native
 
@@ -130,7 +135,7 @@ class Compiled:
         effects = [t for _, t in graph.states.values()] if self.effects else []
         return Executable(graph, inputs, outputs, self.disabled, effects), result_structure
 
-    def watch_for(self, watch):
+    def watch_for(self, watch: Any) -> None:
         """Tell what a program of this function depends on."""
         fn = self.watch
         if isinstance(fn, Compiled):
@@ -138,7 +143,7 @@ class Compiled:
         else:
             watch.callable(fn, getattr(fn, "__name__", type(fn).__name__))
 
-    def __call__(self, *args):
+    def __call__(self, *args: Any) -> Any:
         for call in self._fast:
             result = call.run(args)
             if result is not None:
@@ -215,7 +220,7 @@ def _zeros_for_none(found, points):
     return [full_like(p, 0.0) if g is None else g for g, p in zip(found, points, strict=True)]
 
 
-def value_and_grad(fn, argnums=0):
+def value_and_grad(fn: Callable[..., Any], argnums: Any = 0) -> Any:
     """A function that returns (fn(*args), gradient of it).
 
     Parameters
@@ -255,7 +260,7 @@ class _Which:
         return i in self.which or any(w < 0 for w in self.which)
 
 
-def grad(fn, argnums=0):
+def grad(fn: Callable[..., Any], argnums: Any = 0) -> Any:
     """A function that returns the gradient of fn; arguments as for `value_and_grad`."""
     both = value_and_grad(fn, argnums)
 
@@ -291,7 +296,7 @@ def _cached(kind, fn, make):
     return compiled
 
 
-def vjp(fn, *x):
+def vjp(fn: Callable[..., Any], *x: Any) -> Any:
     """(y, pullback): y = fn(*x), and pullback(cotangent of y) -> tuple of gradients, one per argument.
 
     Examples
@@ -329,7 +334,7 @@ def vjp(fn, *x):
     return y, pullback
 
 
-def jvp(fn, x, v):
+def jvp(fn: Callable[..., Any], x: Any, v: Any) -> Any:
     """(y, dy): y = fn(*x) and its derivative along the tangents v, in forward mode.
 
     Parameters
@@ -362,7 +367,7 @@ def jvp(fn, x, v):
     return _cached("jvp", fn, lambda: Compiled(run, None, watch=fn))(x, v)
 
 
-def hvp(fn, x, v):
+def hvp(fn: Callable[..., Any], x: Any, v: Any) -> Any:
     """(y, H v): y = fn(*x), and the product of the Hessian of fn with the direction v, without forming the Hessian.
 
     Forward mode over reverse mode (Pearlmutter 1994): the gradient's derivative along v, at about twice the cost of a
@@ -386,7 +391,7 @@ def hvp(fn, x, v):
     return y, product if isinstance(x, tuple) else product[0]
 
 
-def jacobian(fn, argnums=0):
+def jacobian(fn: Callable[..., Any], argnums: Any = 0) -> Any:
     """A function that returns the derivative of every output with respect to every element of an argument.
 
     Parameters
@@ -421,7 +426,7 @@ def jacobian(fn, argnums=0):
     return _renamed(run, fn, "jacobian")
 
 
-def hessian(fn, argnums=0):
+def hessian(fn: Callable[..., Any], argnums: Any = 0) -> Any:
     """A function that returns the second derivatives of one number, of shape ``(*argument.shape, *argument.shape)``.
 
     One `jvp` of the gradient per element; `hvp` gives products with directions at the cost of one.

@@ -8,6 +8,7 @@ import contextlib
 import os
 import stat
 import warnings
+from typing import Any
 
 
 def _write_all(descriptor, data):
@@ -67,7 +68,7 @@ def _set_mode(descriptor, mode):
             raise
 
 
-def write_atomic(path, *pieces):
+def write_atomic(path: str | os.PathLike[str], *pieces: Any) -> None:
     """Write bytes to `path`, replacing an existing file in one step.
 
     Parameters

@@ -1,7 +1,9 @@
 """SHA-256 inside a safetensors file: over every byte of it, with the digest's own 64 places taken as zeros."""
 
 import hashlib
+import os
 import re
+from typing import Any
 
 KEY = "fastnn.sha256"
 PREFIX = "fastnn."
@@ -17,7 +19,7 @@ def _digest(pieces):
     return digest.hexdigest()
 
 
-def seal(pieces):
+def seal(pieces: Any) -> Any:
     """Put the digest into the pieces that `to_bytes` made with ``metadata[KEY] = BLANK``; return them."""
     head = pieces[0]
     places = list(_PATTERN.finditer(head))
@@ -28,7 +30,7 @@ def seal(pieces):
     return [head[:start] + text + head[start + 64 :], *pieces[1:]]
 
 
-def check(data, metadata, path):
+def check(data: Any, metadata: dict[str, str], path: str | os.PathLike[str]) -> None:
     """Raise ValueError if a file of fastnn's is not the one that was written.
 
     A file without any ``fastnn.`` metadata comes from elsewhere and may lack a digest.

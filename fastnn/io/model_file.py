@@ -14,6 +14,7 @@ No pickle anywhere: reading a model file runs no code from it and opens no other
 
 import json
 import os
+from typing import Any
 
 from fastnn.io import checksum
 from fastnn.io.atomic import write_atomic
@@ -41,7 +42,10 @@ class ModelFile:
 
     __slots__ = ("model", "preprocessing", "training", "version")
 
-    def __init__(self, model, preprocessing=None, training=None, version=""):
+    def __init__(
+        self, model: Any, preprocessing: dict[str, Any] | None = None, training: dict[str, Any] | None = None,
+        version: str = "",
+    ) -> None:  # fmt: skip
         self.model = model
         self.preprocessing = preprocessing or {}
         self.training = training or {}
@@ -73,7 +77,10 @@ def _architecture(model):
         return {CUSTOM: type(model).__name__, "reason": str(error)}
 
 
-def save_model_file(path, model, preprocessing=None, training=None):
+def save_model_file(
+    path: str | os.PathLike[str], model: Any, preprocessing: dict[str, Any] | None = None,
+    training: dict[str, Any] | None = None,
+) -> None:  # fmt: skip
     """Write a model file.
 
     Parameters
@@ -98,7 +105,7 @@ def save_model_file(path, model, preprocessing=None, training=None):
     write_atomic(path, *checksum.seal(to_bytes(model.state_dict(), metadata)))
 
 
-def is_fastnn_file(path):
+def is_fastnn_file(path: str | os.PathLike[str]) -> Any:
     """True if `path` is a safetensors file with fastnn's metadata (damaged or not)."""
     from fastnn.io.safetensors import load_safetensors_metadata
 
@@ -142,7 +149,7 @@ def _build(architecture, tensors, model):
     return model
 
 
-def load_model_file(path, model=None):
+def load_model_file(path: str | os.PathLike[str], model: Any = None) -> Any:
     """Read a model file.
 
     Parameters
@@ -180,7 +187,7 @@ def load_model_file(path, model=None):
     )
 
 
-def save(model_or_trainer, path):
+def save(model_or_trainer: Any, path: str | os.PathLike[str]) -> None:
     """Save a model to one file, to be read back with `load`.
 
     Parameters
@@ -209,7 +216,7 @@ def save(model_or_trainer, path):
     save_model_file(path, model)
 
 
-def load(path, model=None):
+def load(path: str | os.PathLike[str], model: Any = None) -> Any:
     """Read a model that `save`, or the command line, wrote.
 
     Parameters

@@ -1,5 +1,7 @@
 """A table's model as a predictor: raw rows in, labels or numbers out."""
 
+from typing import Any
+
 import numpy as np
 
 from fastnn.data.table import Table, read_table
@@ -29,7 +31,7 @@ class TablePredictor:
     >>> predictor.predict_proba("new.csv")
     """
 
-    def __init__(self, model, preprocessing: Preprocessing, training: dict | None = None):
+    def __init__(self, model: Any, preprocessing: Preprocessing, training: dict | None = None) -> None:
         self.model, self.preprocessing, self.training = model, preprocessing, training or {}
         self.schema = preprocessing.schema
         self.classes_ = preprocessing.labels() if preprocessing.task == "classification" else None
@@ -38,7 +40,7 @@ class TablePredictor:
     def __repr__(self) -> str:
         return f"TablePredictor({self.schema!r})"
 
-    def read(self, data, *, target: bool = False) -> Table:
+    def read(self, data: Any, *, target: bool = False) -> Table:
         """Raw features of every record, by the schema; NaN where a cell is missing.
 
         Parameters
@@ -58,7 +60,7 @@ class TablePredictor:
         x = self.preprocessing.inputs(self.read(data).x, self.model.dtype)
         return self.model.predict(np.ascontiguousarray(x))
 
-    def predict(self, data) -> np.ndarray:
+    def predict(self, data: Any) -> np.ndarray:
         """A label (as in the training table: text, number or truth value) or a number for every record of `data`.
 
         Missing numbers count as the training part's mean, categories that were never seen as none of the known ones;
@@ -69,7 +71,7 @@ class TablePredictor:
             return self.preprocessing.answers(output)
         return self.classes_[self.preprocessing.meaning().decision(output)]
 
-    def predict_proba(self, data) -> np.ndarray:
+    def predict_proba(self, data: Any) -> np.ndarray:
         """Probabilities, float64 of shape (rows, classes), in the order of `classes_`; ValueError for a regression."""
         if self.classes_ is None:
             raise ValueError("this model predicts a number: it has no probabilities")

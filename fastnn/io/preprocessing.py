@@ -1,5 +1,8 @@
 """What happens to data before and after a model, kept in the model file: schema, clip, scale, names of classes."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from fastnn.data.clip import SmoothClip
@@ -32,8 +35,10 @@ class Preprocessing:
         Class of the loss in `fastnn.nn`, which says what outputs mean.
     """
 
-    def __init__(self, kind, task, scale, *, class_names=None, schema=None, clip=None, target_scale=None,
-                 target_clip=None, loss=None):  # fmt: skip
+    def __init__(
+        self, kind: Any, task: Any, scale: Any, *, class_names: Any = None, schema: Any = None, clip: Any = None,
+        target_scale: Any = None, target_clip: Any = None, loss: Callable[..., Any] | None = None,
+    ) -> None:  # fmt: skip
         self.kind = kind
         self.task = task
         self.scale = scale
@@ -53,18 +58,18 @@ class Preprocessing:
         """Number of outputs of the model: the classes, or 1."""
         return len(self.class_names) if self.task == "classification" else 1
 
-    def inputs(self, x, dtype=np.float32) -> np.ndarray:
+    def inputs(self, x: Any, dtype: Any = np.float32) -> np.ndarray:
         """Clip and scale raw features of shape (rows, features)."""
         return self.scale.transform(x if self.clip is None else self.clip.apply(x), dtype)
 
-    def targets(self, y, dtype=np.float32) -> np.ndarray:
+    def targets(self, y: Any, dtype: Any = np.float32) -> np.ndarray:
         """What the model is trained on: class numbers as they are, or scaled numbers of shape (rows, 1)."""
         if self.task == "classification":
             return y
         y = np.asarray(y).reshape(-1, 1)
         return self.target_scale.transform(y if self.target_clip is None else self.target_clip.apply(y), dtype)
 
-    def answers(self, output) -> np.ndarray:
+    def answers(self, output: Any) -> np.ndarray:
         """Class names (an object array of str) or numbers (float64), one for each row of the model's output."""
         if self.task == "classification":
             return np.array(self.class_names, dtype=object)[np.argmax(output, axis=1)]
@@ -82,13 +87,13 @@ class Preprocessing:
             return np.array([int(name) for name in names] if whole else numbers)
         return np.array(names, dtype=object)
 
-    def meaning(self):
+    def meaning(self) -> Any:
         """The loss, which knows what outputs stand for."""
         from fastnn import nn
 
         return getattr(nn, self.loss)()
 
-    def probabilities(self, output) -> np.ndarray:
+    def probabilities(self, output: Any) -> np.ndarray:
         """Probabilities of the classes, float64 of shape (rows, classes)."""
         return np.asarray(self.meaning().probabilities(np.asarray(output, dtype=np.float64)))
 

@@ -9,6 +9,8 @@ file each time. Reading goes through the package's parser, which has been fuzzed
 
 import json
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +40,7 @@ MAX_HEADER = 100_000_000
 METADATA = "__metadata__"
 
 
-def to_bytes(tensors, metadata=None):
+def to_bytes(tensors: Mapping[str, Any], metadata: dict[str, str] | None = None) -> Any:
     """A safetensors file as a list of bytes-like pieces: length and header first, then one piece for each array.
 
     Parameters
@@ -51,7 +53,8 @@ def to_bytes(tensors, metadata=None):
     TypeError
         If a name or text is not a str, or a type has no safetensors name.
     """
-    header, pieces = {}, []
+    header: dict[str, Any] = {}
+    pieces: list[Any] = []
     if metadata is not None:
         for key, value in metadata.items():
             if not isinstance(key, str) or not isinstance(value, str):
@@ -84,7 +87,9 @@ def to_bytes(tensors, metadata=None):
     return [len(text).to_bytes(8, "little") + text, *pieces]
 
 
-def save_safetensors(tensors, path, metadata=None):
+def save_safetensors(
+    tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: dict[str, str] | None = None,
+) -> None:  # fmt: skip
     """Write arrays to a safetensors file.
 
     Parameters
@@ -122,7 +127,7 @@ def _header_size(head, total, path):
     return size
 
 
-def read_header(data, path):
+def read_header(data: Any, path: str | os.PathLike[str]) -> Any:
     """Parse and check the header of a safetensors file held in `data`.
 
     Returns
@@ -156,7 +161,7 @@ def _bfloat16(data):
     return (np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16).view(np.float32)
 
 
-def from_bytes(data, path):
+def from_bytes(data: Any, path: str | os.PathLike[str]) -> Any:
     """Arrays of a safetensors file held in `data`; ValueError (one line that starts with `path`) if it is not one."""
     try:
         from safetensors import SafetensorError, deserialize
@@ -182,7 +187,7 @@ def from_bytes(data, path):
     return tensors
 
 
-def read_file(path):
+def read_file(path: str | os.PathLike[str]) -> Any:
     """The bytes of a safetensors file, read as a whole only if it begins like one; OSError if it cannot be read."""
     with _open(path) as file:
         head, total = file.read(9), os.fstat(file.fileno()).st_size
@@ -195,7 +200,7 @@ def _open(path):
     return open(path, "rb")
 
 
-def load_safetensors(path, *, return_metadata=False):
+def load_safetensors(path: str | os.PathLike[str], *, return_metadata: bool = False) -> Any:
     """Read a safetensors file.
 
     Parameters
@@ -227,7 +232,7 @@ def load_safetensors(path, *, return_metadata=False):
     return (tensors, metadata) if return_metadata else tensors
 
 
-def load_safetensors_metadata(path):
+def load_safetensors_metadata(path: str | os.PathLike[str]) -> Any:
     """The ``__metadata__`` of a safetensors file, a dict of texts, without reading the arrays."""
     path = os.fspath(path)
     with _open(path) as file:

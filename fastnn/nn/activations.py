@@ -1,6 +1,7 @@
 """Every activation of the native list as a module class, made by one factory; PReLU, which learns its parameter."""
 
 import inspect
+from typing import Any
 
 import numpy as np
 
@@ -68,18 +69,18 @@ class GELU(Module):
     Hendrycks & Gimpel 2016
     """
 
-    def __init__(self, approximate="none"):
+    def __init__(self, approximate: str = "none") -> None:
         if approximate not in ("none", "tanh"):
             raise ValueError(f'GELU: approximate must be "none" or "tanh", not {approximate!r}')
         self.approximate = approximate
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return F.gelu(x, self.approximate)
 
     def _fit_init(self, following):
         return "gelu"
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return "" if self.approximate == "none" else f"approximate={self.approximate!r}"
 
 
@@ -97,7 +98,7 @@ class PReLU(Layer):
     He, Zhang, Ren & Sun 2015. A weight decay pulls the slope towards 0, so towards a ReLU.
     """
 
-    def __init__(self, num_parameters=1, init=0.25):
+    def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
         self.num_parameters = n = check_count("PReLU", "num_parameters", num_parameters)
         self.init = float(init)
         self.weight = Parameter(filled(n, self.init), name="weight")
@@ -105,13 +106,13 @@ class PReLU(Layer):
     def _draw_parameters(self, seed, path):
         self.weight.assign(np.full(self.weight.shape, self.init, self.weight.dtype))
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return F.prelu(x, self.weight)
 
     def _fit_init(self, following):
         return "prelu"
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.num_parameters}"
 
 

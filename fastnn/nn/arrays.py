@@ -5,6 +5,8 @@ and integer arrays are never copied, whatever their row stride. Copied once are:
 swapped byte order, misaligned data, and rows whose own elements are not contiguous (x[:, ::2], Fortran order).
 """
 
+from typing import Any
+
 import numpy as np
 
 _DIRECT = frozenset(
@@ -12,7 +14,7 @@ _DIRECT = frozenset(
 )
 
 
-def as_rows(x, what="x"):
+def as_rows(x: Any, what: str = "x") -> Any:
     """Return x as an array whose rows a program can gather.
 
     Raises
@@ -81,7 +83,7 @@ def _contiguous_rows(x):
     return x
 
 
-def spec_of(x):
+def spec_of(x: Any) -> Any:
     """(shape without rows, dtype, distance between rows in elements) of an array made by `as_rows`."""
     size = 1
     for extent in x.shape[1:]:
@@ -89,7 +91,7 @@ def spec_of(x):
     return x.shape[1:], x.dtype, (x.strides[0] // x.itemsize if len(x) > 1 else size)
 
 
-def split_inputs(x):
+def split_inputs(x: Any) -> Any:
     """Return (names or None, tuple of arrays) of one input, a tuple of inputs or a dict of inputs.
 
     All inputs must have the same number of rows; errors name the input.

@@ -1,5 +1,7 @@
 """BatchNorm1d: y = (x - mean) / sqrt(var + eps) * weight + bias, statistics over the rows (Ioffe & Szegedy 2015)."""
 
+from typing import Any
+
 import numpy as np
 
 from .. import functional as F
@@ -36,7 +38,7 @@ class BatchNorm1d(Layer):
         When a training batch has one row (its variance is zero); `Trainer` merges such a remainder.
     """
 
-    def __init__(self, num_features, eps=1e-5, momentum=0.1, *, unbiased=True):
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, *, unbiased: bool = True) -> None:
         self.num_features = n = check_count("BatchNorm1d", "num_features", num_features)
         if not eps >= 0:
             raise ValueError(f"BatchNorm1d: eps must not be negative, got {eps}")
@@ -63,7 +65,7 @@ class BatchNorm1d(Layer):
         if self.momentum is None:
             self.num_batches_tracked.assign(np.zeros(()))
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         training = self.training and context.current().training != "sampling"
         cumulative = training and self.momentum is None
         if cumulative:
@@ -91,7 +93,7 @@ class BatchNorm1d(Layer):
             count._apply("assign", (state, state + (batch - state) / count), {"state": state})
         count._apply("assign", (self.num_batches_tracked, count), {"state": self.num_batches_tracked})
 
-    def estimate_population(self, x):
+    def estimate_population(self, x: Any) -> None:
         """Set the running statistics to those of all rows of `x`, this layer's inputs over a data set.
 
         Parameters
@@ -122,7 +124,7 @@ class BatchNorm1d(Layer):
         self.running_mean.assign(mean.astype(dtype))
         self.running_var.assign((square / (rows - 1 if self.unbiased else rows)).astype(dtype))
 
-    def fold(self, linear):
+    def fold(self, linear: Any) -> Any:
         """The layer and the `Linear` before it as one `Linear`, for inference.
 
         Parameters
@@ -155,5 +157,5 @@ class BatchNorm1d(Layer):
     def _fit_init(self, following):
         return following
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps:g}, momentum={self.momentum}"

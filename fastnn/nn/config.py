@@ -4,6 +4,8 @@
  "dtype": "float32", "tied": {"2.weight": "0.weight"}, "frozen": ["0.weight"]}
 """
 
+from typing import Any
+
 from .registry import find, is_own, options_of, tupled
 from .state import tied_places
 
@@ -32,7 +34,7 @@ def _layers_of(container):
     return list(container.named_children())[: len(container._layers)]
 
 
-def to_config(module):
+def to_config(module: Any) -> dict[str, Any]:
     """See `Module.to_config`."""
     config = _describe(module, "", {})
     shared_layers = _places_below_shared_modules(module)
@@ -101,7 +103,7 @@ def _tie(module, place, first):
     holder[int(keys[-1]) if isinstance(holder, list) else keys[-1]] = tensors[first]
 
 
-def from_config(config):
+def from_config(config: dict[str, Any]) -> Any:
     """Build the module that ``module.to_config()`` described; weights are freshly drawn.
 
     Parameters

@@ -1,5 +1,7 @@
 """Dropout, AlphaDropout, GaussianNoise: layers that act in training only, from counter-based random streams."""
 
+from typing import Any
+
 from .. import functional as F
 from .module import Module
 
@@ -45,19 +47,19 @@ class Dropout(_Random):
     Changing ``layer.p`` acts at the next step.
     """
 
-    def __init__(self, p=0.5, mode="inverted", shared=False):
+    def __init__(self, p: float = 0.5, mode: str = "inverted", shared: bool = False) -> None:
         super().__init__(p)
         if mode not in ("inverted", "classic"):
             raise ValueError(f"Dropout: mode must be 'inverted' or 'classic', got {mode!r}")
         self.mode = mode
         self.shared = bool(shared)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         if self.mode == "inverted":
             return F.dropout(x, self.p, training=self.training, shared=self.shared)
         return F.dropout(x, self.p, training=self.training, shared=self.shared) * (1.0 - self.p)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"p={self.p:g}" + ("" if self.mode == "inverted" else ", mode=classic") + self.shared * ", shared"
 
 
@@ -74,7 +76,7 @@ class AlphaDropout(_Random):
     Klambauer, Unterthiner, Mayr & Hochreiter 2017, section 3.
     """
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return F.alpha_dropout(x, self.p, training=self.training)
 
 
@@ -87,7 +89,7 @@ class GaussianNoise(Module):
         Deviation of the noise.
     """
 
-    def __init__(self, std=0.1):
+    def __init__(self, std: float = 0.1) -> None:
         self.std = std
 
     def __setattr__(self, name, value):
@@ -97,11 +99,11 @@ class GaussianNoise(Module):
             value = float(value)
         super().__setattr__(name, value)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return F.gaussian_noise(x, self.std, training=self.training)
 
     def _fit_init(self, following):
         return following
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"std={self.std:g}"

@@ -1,5 +1,8 @@
 """Embedding: a row of a table for each index."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from .. import functional as F
@@ -37,7 +40,10 @@ class Embedding(Layer):
     returns to Python once per batch, and the gradient is dense: each step costs a pass over the table.
     """
 
-    def __init__(self, num_embeddings, embedding_dim, padding_idx=None, *, init="normal", seed=None):
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *,
+        init: str | Callable[..., Any] = "normal", seed: int | None = None,
+    ) -> None:  # fmt: skip
         self.num_embeddings = n = check_count("Embedding", "num_embeddings", num_embeddings)
         self.embedding_dim = check_count("Embedding", "embedding_dim", embedding_dim)
         if padding_idx is not None and not -n <= padding_idx < n:
@@ -62,7 +68,7 @@ class Embedding(Layer):
             raise IndexError(f"Embedding: index {wrong:g} is not a whole number from 0 to {self.num_embeddings - 1}")
         return index
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         def look_up(x, weight):
             return weight[self._indices(x)]
 
@@ -80,6 +86,6 @@ class Embedding(Layer):
         shape = (*x.shape, self.embedding_dim)
         return F.python_op(look_up, x, self.weight, vjp=gradient, jvp=tangent, shape=shape, name="embedding")
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"

@@ -49,7 +49,7 @@ def functional_call(model: Module, params: Mapping[str, Any], *inputs: Any, trai
     return programs[training](dict(params), *inputs)
 
 
-def _traced(model: Module, params: Mapping[str, Any], inputs: tuple[Any, ...], training: bool) -> Any:
+def _traced(model: Any, params: Mapping[str, Any], inputs: tuple[Any, ...], training: bool) -> Any:
     current = context.current()
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     given = {}

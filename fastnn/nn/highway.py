@@ -1,5 +1,7 @@
 """Highway: y = t * h(x) + (1 - t) * x, t = sigmoid(W x + b) (Srivastava, Greff & Schmidhuber 2015)."""
 
+from typing import Any
+
 import numpy as np
 
 from .. import functional as F
@@ -12,7 +14,7 @@ from .sequential import Sequential
 class Gate(Linear):
     """A Linear whose bias starts at a value."""
 
-    def __init__(self, features, start):
+    def __init__(self, features: int, start: Any) -> None:
         self.start = float(start)
         super().__init__(features, features, init="xavier_uniform")
 
@@ -42,7 +44,7 @@ class Highway(Module):
         ``gate`` is the Linear of W and b.
     """
 
-    def __init__(self, features, layer=None, *, bias=-2.0):
+    def __init__(self, features: int, layer: Any = None, *, bias: float = -2.0) -> None:
         from .activations import CLASSES
 
         self.features = n = check_count("Highway", "features", features)
@@ -52,7 +54,7 @@ class Highway(Module):
         self.layer = Sequential(Linear(n, n), CLASSES["ReLU"]()) if layer is None else layer
         self.gate = Gate(n, self.bias)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         y = self.layer(x)
         if y.shape != x.shape:
             raise ValueError(f"Highway({self.features}): its layer makes shape {y.shape} of shape {x.shape}")

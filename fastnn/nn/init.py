@@ -5,13 +5,15 @@ generator; nothing here touches NumPy's global state.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ..seeds import next_seed
 
 
-def stream(seed, path):
+def stream(seed: Any, path: str) -> Any:
     """The generator of one parameter: keyed by the seed and the parameter's name."""
     import zlib
 
@@ -26,7 +28,7 @@ def _fans(shape):
     return shape[-1], shape[0]
 
 
-def torch_bound(shape):
+def torch_bound(shape: Any) -> Any:
     """1/sqrt(fan_in): PyTorch's default bound for weights and biases of a linear layer."""
     return 1.0 / math.sqrt(_fans(shape)[0])
 
@@ -34,7 +36,7 @@ def torch_bound(shape):
 _GAINS = {"linear": 1.0, "identity": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3.0, "relu": math.sqrt(2.0), "selu": 0.75}
 
 
-def calculate_gain(nonlinearity, param=None):
+def calculate_gain(nonlinearity: Any, param: Any = None) -> Any:
     """PyTorch's gains: linear and sigmoid 1, tanh 5/3, relu sqrt(2), leaky_relu sqrt(2/(1+slope^2)), selu 3/4."""
     if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else float(param)
@@ -163,7 +165,7 @@ FITTING = {
 }
 
 
-def fitting(following):
+def fitting(following: Any) -> Any:
     """Name of the default draw before an activation of this name ("linear": before none, None: not known).
 
     Glorot & Bengio 2010 for tanh and its like; He, Zhang, Ren & Sun 2015 for ReLU and its like; Klambauer et al. 2017
@@ -172,14 +174,14 @@ def fitting(following):
     return FITTING.get(following, "kaiming_uniform")
 
 
-def check(init):
+def check(init: str | Callable[..., Any]) -> None:
     """Raise unless `init` is "auto", a known name or a callable."""
     if not callable(init) and init != "auto" and init not in _DRAWS:
         known = ", ".join(sorted([*_DRAWS, "auto"]))
         raise ValueError(f"unknown init {init!r}; known: {known}, or a callable (shape, rng)")
 
 
-def draw(init, shape, rng):
+def draw(init: str | Callable[..., Any], shape: Any, rng: Any) -> Any:
     """Return a float64 array of `shape` drawn by a name or a callable ``init(shape, rng)``."""
     check(init)
     if not callable(init):

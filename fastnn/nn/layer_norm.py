@@ -1,5 +1,7 @@
 """LayerNorm: y = (x - mean) / sqrt(var + eps) * weight + bias, statistics over the trailing axes (Ba et al. 2016)."""
 
+from typing import Any
+
 import numpy as np
 
 from .. import functional as F
@@ -24,7 +26,10 @@ class LayerNorm(Layer):
         False leaves the bias out.
     """
 
-    def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True):
+    def __init__(
+        self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, elementwise_affine: bool = True,
+        bias: bool = True,
+    ) -> None:  # fmt: skip
         sizes = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
         self.normalized_shape = tuple(check_count("LayerNorm", "normalized_shape", size) for size in sizes)
         if not sizes:
@@ -42,12 +47,12 @@ class LayerNorm(Layer):
             if tensor is not None:
                 tensor.assign(np.full(tensor.shape, value, tensor.dtype))
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, eps=self.eps)
 
     def _fit_init(self, following):
         return following
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         affine = "" if self.elementwise_affine else ", elementwise_affine=False"
         return f"{', '.join(map(str, self.normalized_shape))}, eps={self.eps:g}{affine}"

@@ -1,5 +1,7 @@
 """Linear: y = x W^T + b."""
 
+from collections.abc import Callable
+from typing import Any
 
 from .. import functional as F
 from ..graph.parameter import filled
@@ -33,7 +35,10 @@ class Linear(Layer):
     bias : Parameter of shape (out_features,), or None
     """
 
-    def __init__(self, in_features, out_features, bias=True, *, init="auto", seed=None):
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, *, init: str | Callable[..., Any] = "auto",
+        seed: int | None = None,
+    ) -> None:  # fmt: skip
         self.in_features = check_count("Linear", "in_features", in_features)
         self.out_features = check_count("Linear", "out_features", out_features)
         initialisers.check(init)
@@ -52,12 +57,12 @@ class Linear(Layer):
             rng = initialisers.stream(seed, f"{path}.bias")
             self.bias.assign(rng.uniform(-bound, bound, self.bias.shape).astype(self.bias.dtype))
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return F.linear(x, self.weight, self.bias)
 
     def _fit_init(self, following):
         object.__setattr__(self, "_following", following)
         return "linear"
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")

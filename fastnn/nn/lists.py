@@ -1,16 +1,19 @@
 """Lists and dicts of modules and parameters: what a module owns by way of them, and their own count of changes."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from .._native import Revised
 from ..graph.context import is_tracing
 from ..graph.parameter import Parameter
 
 
-def is_owned(value):
+def is_owned(value: Any) -> Any:
     """Whether a module owns this attribute or item: a module, a parameter, a list or dict of them."""
     return isinstance(value, (Parameter, ModuleList, ModuleDict)) or hasattr(value, "named_modules")
 
 
-def own(value):
+def own(value: Any) -> Any:
     """Lists, tuples and dicts of nothing but modules and parameters (nested at will), and empty lists and dicts, as
     what counts its changes; everything else as it is."""
     if type(value) in (list, tuple) and (value or type(value) is list):
@@ -22,7 +25,7 @@ def own(value):
     return value
 
 
-def members(value, path):
+def members(value: Any, path: str) -> Iterator[Any]:
     """Yield (path, module or parameter) of what an attribute called `path` owns directly."""
     if isinstance(value, ModuleList):
         for i, item in enumerate(list.__iter__(value)):
@@ -34,7 +37,7 @@ def members(value, path):
         yield path, value
 
 
-def cells(value):
+def cells(value: Any) -> Iterator[Any]:
     """Yield what counts the changes of the lists and dicts of an attribute."""
     if isinstance(value, (ModuleList, ModuleDict)):
         yield value.changes
@@ -97,7 +100,7 @@ class ModuleList(_Counted, list):
 
     _plain = list
 
-    def __init__(self, items=()):
+    def __init__(self, items: Any = ()) -> None:
         list.__init__(self, [own(item) for item in items])
 
     def _items(self):
@@ -125,7 +128,7 @@ class ModuleDict(_Counted, dict):
 
     _plain = dict
 
-    def __init__(self, items=()):
+    def __init__(self, items: Any = ()) -> None:
         dict.__init__(self, {key: own(item) for key, item in dict(items).items()})
 
     def _items(self):
@@ -136,7 +139,7 @@ class ModuleDict(_Counted, dict):
     __setitem__ = _changing(dict, "__setitem__", lambda key, item: (key, own(item)))
     setdefault = _changing(dict, "setdefault", lambda key, item=None: (key, own(item)))
 
-    def update(self, *args, **kwargs):
+    def update(self, *args: Any, **kwargs: Any) -> None:
         """As ``dict.update``."""
         for key, item in dict(*args, **kwargs).items():
             self[key] = item

@@ -1,5 +1,8 @@
 """Losses as classes: a callable (output, target[, sample_weight=]) that also says what it means (see `meaning`)."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from .. import _native
@@ -22,14 +25,14 @@ class Loss(Watched, Meaning):
 
     _kind = "loss"
 
-    def __call__(self, output, target, sample_weight=None):
+    def __call__(self, output: Any, target: Any, sample_weight: Any = None) -> Any:
         raise NotImplementedError
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in self.to_config().items() if name != "class")
         return f"{type(self).__name__}({options})"
 
-    def to_config(self):
+    def to_config(self) -> dict[str, Any]:
         """Return {"class": name, options} for JSON."""
         return {"class": type(self).__name__, **{k: _plain(v) for k, v in self._options().items()}}
 
@@ -60,7 +63,10 @@ class CrossEntropyLoss(Loss):
     target = "class"
     link = "softmax"
 
-    def __init__(self, weight=None, *, ignore_index=None, label_smoothing=0.0, reduction="mean"):
+    def __init__(
+        self, weight: Any = None, *, ignore_index: int | None = None, label_smoothing: float = 0.0,
+        reduction: str = "mean",
+    ) -> None:  # fmt: skip
         _check_reduction("CrossEntropyLoss", reduction)
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"CrossEntropyLoss: label_smoothing must be between 0 and 1, got {label_smoothing}")
@@ -73,7 +79,7 @@ class CrossEntropyLoss(Loss):
         self.label_smoothing = float(label_smoothing)
         self.reduction = reduction
 
-    def __call__(self, output, target, sample_weight=None):
+    def __call__(self, output: Any, target: Any, sample_weight: Any = None) -> Any:
         weight = self.weight
         if weight is not None and hasattr(output, "astype"):  # arrays: kernels do not mix floating types
             weight = weight.astype(output.dtype)
@@ -94,7 +100,7 @@ class PointwiseLoss(Loss):
     _row = None
     _function = None
 
-    def __init__(self, *args, reduction="mean", **options):
+    def __init__(self, *args: Any, reduction: str = "mean", **options: Any) -> None:
         name, row = type(self).__name__, self._row
         free = set(row.names[len(args) :])
         if len(args) > len(row.names) or options.keys() - free:
@@ -108,7 +114,7 @@ class PointwiseLoss(Loss):
             setattr(self, option, np.array(value, np.float64) if np.ndim(value) else value)
         self.reduction = reduction
 
-    def __call__(self, output, target, sample_weight=None):
+    def __call__(self, output: Any, target: Any, sample_weight: Any = None) -> Any:
         options = {option: getattr(self, option) for option in self._row.names}
         return self._function(output, target, sample_weight=sample_weight, reduction=self.reduction, **options)
 
@@ -152,7 +158,7 @@ _MEANINGS = {
 }
 
 
-def meaning_of(loss):
+def meaning_of(loss: Callable[..., Any] | None) -> Any:
     """The `Meaning` of a loss: itself if it has one (all of `nn`), else what the callable declares.
 
     Parameters

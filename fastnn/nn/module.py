@@ -4,7 +4,11 @@ What `forward` records is the only definition of the model (decision 14): callin
 Program that was planned from it. Nothing here holds state that a user could forget to switch.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from copy import deepcopy
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,9 +20,10 @@ from ..seeds import next_seed
 from .hooks import trace_state
 from .lists import cells, is_owned, members, own
 from .registry import Given, register
+from .state import LoadReport
 
 
-def is_symbolic(value):
+def is_symbolic(value: Any) -> Any:
     """True for the tensors that a trace hands to `forward`."""
     return getattr(value, "_fastnn_symbolic_", False)
 
@@ -126,20 +131,20 @@ class Module(Watched):
 
     # ---- walking -----------------------------------------------------------------------------------------------
 
-    def named_children(self):
+    def named_children(self) -> Iterator[tuple[str, Module]]:
         """Yield (name, module) of the direct sub-modules in order of assignment; items: ``list.0``, ``dict.key``."""
         for name, value in self.__dict__.items():
             for path, item in members(value, name):
                 if not isinstance(item, Parameter):
                     yield path, item
 
-    def named_modules(self, prefix=""):
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Yield (path, module) of this module ("" is its path) and of all inside it; a shared one once per place."""
         yield prefix, self
         for name, child in self.named_children():
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
-    def modules(self):
+    def modules(self) -> list[Module]:
         """Return the list of distinct modules: this one first, then all inside it."""
         return list({id(module): module for _, module in self.named_modules()}.values())
 
@@ -150,18 +155,18 @@ class Module(Watched):
             for wanted in (False, True):
                 yield from ((dot + name, tensor) for name, tensor in own if tensor.buffer == wanted)
 
-    def children(self):
+    def children(self) -> list[Module]:
         """Return the list of distinct direct sub-modules."""
         return list({id(child): child for _, child in self.named_children()}.values())
 
-    def apply(self, function):
+    def apply(self, function: Callable[[Module], Any]) -> Self:
         """Call ``function(module)`` for all modules inside, then for this one. Returns self."""
         for child in self.children():
             child.apply(function)
         function(self)
         return self
 
-    def requires_grad_(self, requires_grad=True):
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Freeze (False) or thaw all parameters. Returns self."""
         for parameter in self.parameters():
             parameter.requires_grad = requires_grad
@@ -179,20 +184,20 @@ class Module(Watched):
                 seen.add(id(tensor))
                 yield path, tensor
 
-    def named_parameters(self):
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (name, Parameter), PyTorch's names; a shared parameter appears once, under its first name."""
         return self._named_tensors(False)
 
-    def named_buffers(self):
+    def named_buffers(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (name, Parameter) of the buffers: batch norm's running statistics."""
         return self._named_tensors(True)
 
-    def parameters(self):
+    def parameters(self) -> list[Parameter]:
         """Return the list of distinct parameters (no buffers)."""
         return [parameter for _, parameter in self.named_parameters()]
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype[Any]:
         """The model's one floating dtype (decision 7): that of its first parameter, float32 without parameters."""
         for _, tensor in self._all_named_tensors():
             return np.dtype(tensor.dtype)
@@ -201,7 +206,7 @@ class Module(Watched):
     # ---- tracing -----------------------------------------------------------------------------------------------
 
     @property
-    def training(self):
+    def training(self) -> bool:
         """True while the training mode is traced, False while inference is. Exists only inside ``forward``."""
         if not context.is_tracing():
             raise RuntimeError(
@@ -210,7 +215,7 @@ class Module(Watched):
             )
         return bool(context.current().training)
 
-    def forward(self, *inputs):
+    def forward(self, *inputs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no forward(self, x)")
 
     def _forward_traced(self, inputs):
@@ -252,7 +257,7 @@ class Module(Watched):
 
     # ---- running -----------------------------------------------------------------------------------------------
 
-    def __call__(self, *inputs, training=False, out=None):
+    def __call__(self, *inputs: Any, training: bool = False, out: Any = None) -> Any:
         forward = self._forward
         if forward is not None and len(inputs) == 1 and not training:
             y = forward.run(inputs[0], out)
@@ -267,7 +272,7 @@ class Module(Watched):
 
         return run_model(self, first if len(inputs) == 1 else inputs, training, out)
 
-    def predict(self, x, *, out=None):
+    def predict(self, x: Any, *, out: Any = None) -> Any:
         """Return the model's output for the rows of x: for a classifier the logits, as `forward` ends.
 
         Parameters
@@ -300,7 +305,7 @@ class Module(Watched):
 
     # ---- weights -----------------------------------------------------------------------------------------------
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, np.ndarray]:
         """Return {name: contiguous copy}, PyTorch's names and shapes; a shared parameter is there once.
 
         Raises
@@ -316,7 +321,7 @@ class Module(Watched):
                     result[path] = np.array(tensor.numpy(), order="C")
         return result
 
-    def load_state_dict(self, state, strict=True):
+    def load_state_dict(self, state: Any, strict: bool = True) -> LoadReport:
         """Write the arrays of `state` into the parameters and buffers.
 
         Parameters
@@ -340,7 +345,7 @@ class Module(Watched):
 
         return load_state(self, state, strict)
 
-    def reset_parameters(self, seed=None):
+    def reset_parameters(self, seed: int | None = None) -> Self:
         """Draw all initial weights again: each from a stream keyed by (seed, its name). Returns self.
 
         Parameters
@@ -375,7 +380,7 @@ class Module(Watched):
     def _keep_weights(self):
         """Layers with parameters override this: count as written, so that no later owner draws them again."""
 
-    def to(self, dtype):
+    def to(self, dtype: Any) -> Self:
         """Convert parameters and buffers to "float32" or "float64", in place; sharing is kept. Returns self."""
         from .state import convert
 
@@ -383,17 +388,17 @@ class Module(Watched):
 
     # ---- text --------------------------------------------------------------------------------------------------
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return ""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         children = list(self.named_children())
         if not children:
             return f"{type(self).__name__}({self.extra_repr()})"
         lines = [f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in children]
         return f"{type(self).__name__}(\n" + "\n".join(lines) + "\n)"
 
-    def summary(self, x=None):
+    def summary(self, x: Any = None) -> str:
         """Return a table of the layers: name, layer, output and weight shapes, number of parameters (trainable or not).
 
         Parameters
@@ -406,7 +411,7 @@ class Module(Watched):
 
         return summary(self, x)
 
-    def diagram(self, x=None, *, direction="TD"):
+    def diagram(self, x: Any = None, *, direction: str = "TD") -> Any:
         """Return the model as the text of a Mermaid flowchart: layers as boxes, tensors with their shapes as arrows.
 
         GitHub, GitLab, Jupyter and https://mermaid.live draw it.
@@ -422,7 +427,7 @@ class Module(Watched):
 
         return diagram(self, x, direction)
 
-    def to_config(self):
+    def to_config(self) -> dict[str, Any]:
         """Return the architecture as a dict for JSON, without weights; `nn.from_config` builds it again.
 
         A layer is its class and the options of its constructor: as the attributes of the same names are now, else as
@@ -439,7 +444,7 @@ class Module(Watched):
         return to_config(self)
 
 
-def draw_untouched(module, seed, prefix):
+def draw_untouched(module: Any, seed: int | None, prefix: str) -> None:
     """Give the layers inside `module` that nobody has written yet the weights of their new place: keyed by (seed, name)
     or, without a seed, by their own seeds again (what follows a layer may have changed how it is drawn)."""
     for path, inner in module.named_modules(prefix):

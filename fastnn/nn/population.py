@@ -1,5 +1,7 @@
 """Batch norm's statistics of a whole data set, for a whole model (Ioffe & Szegedy 2015, algorithm 2)."""
 
+from typing import Any
+
 from ..graph import build_inference
 from .arrays import split_inputs
 from .batch_norm import BatchNorm1d
@@ -7,7 +9,7 @@ from .hooks import forward_hook
 from .predict import with_names
 
 
-def estimate_population(model, x):
+def estimate_population(model: Any, x: Any) -> Any:
     """Set the running statistics of every `BatchNorm1d` in `model` to those of the rows of `x`.
 
     Layer by layer: a later one sees its inputs as inference gives them, with the exact statistics of those before it.

@@ -1,6 +1,7 @@
 """Running a module on arrays: the cache of compiled programs and the call itself."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,11 +15,11 @@ _PART_ROWS = 8192  # rows converted at a time when the data have another dtype t
 class NamedInputs:
     """A module whose inputs came as a dict: forward gets them by name. The graph sees an ordinary module."""
 
-    def __init__(self, module, names):
+    def __init__(self, module: Any, names: Any) -> None:
         self._module = module
         self._names = names
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs: Any) -> Any:
         import inspect
 
         module = self._module
@@ -32,7 +33,7 @@ class NamedInputs:
         return getattr(self._module, name)
 
 
-def with_names(module, names):
+def with_names(module: Any, names: Any) -> Any:
     """The module as the graph shall trace it."""
     return module if names is None else NamedInputs(module, names)
 
@@ -94,7 +95,10 @@ class Samples(NamedTuple):
     samples: np.ndarray | None = None
 
 
-def predict_mc(module, x, n=100, *, function=None, keep=False, seed=0):
+def predict_mc(
+    module: Any, x: Any, n: int = 100, *, function: Callable[..., Any] | None = None, keep: bool = False,
+    seed: int = 0,
+) -> Any:  # fmt: skip
     """Predict with live dropout: `n` passes, each with masks of its own (Gal & Ghahramani 2016).
 
     An average over thinned networks, which is what training approximates: their spread says how sure the model is.
@@ -141,7 +145,7 @@ def predict_mc(module, x, n=100, *, function=None, keep=False, seed=0):
     return Samples(mean.astype(y.dtype), std.astype(y.dtype), np.stack(samples) if keep else None)
 
 
-def run_model(module, x, training, out):
+def run_model(module: Any, x: Any, training: bool, out: Any) -> Any:
     """Run `module` on arrays; see `Module.predict`."""
     names, arrays = split_inputs(x)
     compiled = _find_compiled(module, names, arrays, bool(training))

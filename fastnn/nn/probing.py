@@ -1,6 +1,7 @@
 """What goes through a model: the output of every layer, and the gradient of the loss with respect to it."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,7 +38,10 @@ class Signal(NamedTuple):
     gradient: np.ndarray
 
 
-def probe(model, x, y=None, loss=None, *, training=True, seed=0):
+def probe(
+    model: Any, x: Any, y: Any = None, loss: Callable[..., Any] | None = None, *, training: bool = True,
+    seed: int = 0,
+) -> Any:  # fmt: skip
     """Run a model on a batch and look at every layer. Nothing is learned, and no running statistics change.
 
     Parameters

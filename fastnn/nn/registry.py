@@ -56,7 +56,7 @@ class Given:
 
     __slots__ = ("args", "kwargs")
 
-    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]):
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.args = tuple(arg if is_simple(arg) else ... for arg in args)
         self.kwargs = {name: arg if is_simple(arg) else ... for name, arg in kwargs.items()}
 

@@ -1,5 +1,7 @@
 """Scale: feature normalisation as a part of the model."""
 
+from typing import Any, Self
+
 import numpy as np
 
 from ..graph.parameter import filled
@@ -28,13 +30,13 @@ class Scale(Module):
     >>> model = nn.Sequential(nn.Scale(x.shape[1]).fit(x), nn.Linear(x.shape[1], 32), nn.ReLU(), nn.Linear(32, 1))
     """
 
-    def __init__(self, num_features, per_feature=True):
+    def __init__(self, num_features: int, per_feature: bool = True) -> None:
         self.num_features = n = check_count("Scale", "num_features", num_features)
         self.per_feature = bool(per_feature)
         self.mean = Parameter(filled(n), name="mean", buffer=True)
         self.std = Parameter(filled(n, 1), name="std", buffer=True)
 
-    def fit(self, x):
+    def fit(self, x: Any) -> Self:
         """Measure mean and deviation of the rows of x, in double and in two passes. Returns self.
 
         Parameters
@@ -58,11 +60,11 @@ class Scale(Module):
             buffer.assign(np.broadcast_to(values, buffer.shape))
         return self
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return (x - self.mean) / self.std
 
     def _fit_init(self, following):
         return following
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.num_features}" + ("" if self.per_feature else ", per_feature=False")

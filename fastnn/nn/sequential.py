@@ -1,5 +1,8 @@
 """Modules made of a list of layers: Sequential, Residual, Concat."""
 
+from collections.abc import Iterator
+from typing import Any, Self
+
 from .. import functional as F
 from .lists import ModuleList
 from .module import Module, draw_untouched
@@ -9,9 +12,9 @@ class Container(Module):
     """Base of the modules that hold a list of layers, named "0", "1", ... as in PyTorch."""
 
     _seed = None
-    _names = ()  # of the layers, where they have names of their own
+    _names: tuple[str, ...] = ()  # of the layers, where they have names of their own
 
-    def __init__(self, *layers, seed=None):
+    def __init__(self, *layers: Any, seed: int | None = None) -> None:
         if len(layers) == 1 and isinstance(layers[0], dict):
             self._names, layers = tuple(map(str, layers[0])), tuple(layers[0].values())
         for i, layer in enumerate(layers):
@@ -35,7 +38,7 @@ class Container(Module):
             for module in self.modules():
                 module._keep_weights()
 
-    def named_children(self):
+    def named_children(self) -> Iterator[Any]:
         for i, layer in enumerate(self._layers):
             yield (self._names[i] if i < len(self._names) else str(i)), layer
 
@@ -43,20 +46,20 @@ class Container(Module):
         names = self.__dict__.get("_names", ())
         return self._layers[names.index(name)] if name in names else super().__getattr__(name)
 
-    def append(self, layer):
+    def append(self, layer: Any) -> Self:
         """Add a module at the end. Returns self."""
         self._check_layer("what is appended", layer)
         self._layers.append(layer)
         self._settle()
         return self
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._layers)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._layers)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice) -> Any:
         """A layer by its number; a slice as a `Sequential` of the same layers, whose weights stay as they are."""
         if not isinstance(index, slice):
             return self._layers[index]
@@ -66,12 +69,12 @@ class Container(Module):
             part._names = tuple(name for name, _ in self.named_children())[index]
         return part
 
-    def __setitem__(self, index, layer):
+    def __setitem__(self, index: int | slice, layer: Any) -> None:
         self._check_layer(f"item {index}", layer)
         self._layers[index] = layer
         self._settle()
 
-    def __delitem__(self, index):
+    def __delitem__(self, index: int | slice) -> None:
         names = [name for name, _ in self.named_children()] if self._names else []
         del self._layers[index]
         if names:
@@ -100,7 +103,7 @@ class Sequential(Container):
     (128, 64)
     """
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         for layer in self._layers:
             x = layer(x)
         return x
@@ -128,13 +131,13 @@ class Residual(Sequential):
     >>> block = nn.Residual(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64))
     """
 
-    def __init__(self, *layers, shortcut=None, seed=None):
+    def __init__(self, *layers: Any, shortcut: Any = None, seed: int | None = None) -> None:
         if shortcut is not None:
             self._check_layer("shortcut", shortcut)
         self.shortcut = shortcut
         super().__init__(*layers, seed=seed)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         y = super().forward(x)
         straight = x if self.shortcut is None else self.shortcut(x)
         if straight.shape != y.shape:
@@ -144,7 +147,7 @@ class Residual(Sequential):
             )
         return straight + y
 
-    def named_children(self):
+    def named_children(self) -> Iterator[Any]:
         yield from super().named_children()
         if self.shortcut is not None:
             yield "shortcut", self.shortcut
@@ -171,12 +174,12 @@ class Concat(Container):
     >>> wide_and_deep = nn.Concat(nn.Identity(), nn.Sequential(nn.Linear(8, 32), nn.ReLU()))
     """
 
-    def __init__(self, *branches, seed=None):
+    def __init__(self, *branches: Any, seed: int | None = None) -> None:
         if not branches:
             raise ValueError("Concat needs at least one branch")
         super().__init__(*branches, seed=seed)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return F.concatenate([branch(x) for branch in self._layers], axis=-1)
 
     def _fit_init(self, following):
@@ -198,7 +201,7 @@ class ProbabilityAverage(Concat):
         As `Sequential`'s.
     """
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         total = F.softmax(self._layers[0](x))
         for branch in self._layers[1:]:
             total = total + F.softmax(branch(x))

@@ -1,5 +1,7 @@
 """Layers without weights over the last axis or the shape: Flatten, Softmax, LogSoftmax."""
 
+from typing import Any
+
 from .. import functional as F
 from .module import Module
 
@@ -7,7 +9,7 @@ from .module import Module
 class Flatten(Module):
     """All axes but the first as one: (rows, 28, 28) becomes (rows, 784)."""
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return F.flatten(x)
 
     def _fit_init(self, following):
@@ -20,12 +22,12 @@ class Softmax(Module):
     For a model that gives probabilities. Do not train it with `CrossEntropyLoss`, which takes logits.
     """
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return F.softmax(x)
 
 
 class LogSoftmax(Module):
     """``x - log(sum(exp(x)))`` along the last axis."""
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return F.log_softmax(x)

@@ -1,5 +1,8 @@
 """The report before training: do signals and gradients keep their size through the layers?"""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from .probing import probe
@@ -22,7 +25,7 @@ class SignalReport:
         Variance of the gradient at the first hidden output over that at the last.
     """
 
-    def __init__(self, signals):
+    def __init__(self, signals: Any) -> None:
         self.rows = [_row(signal) for signal in signals]
         hidden = [row for row in self.rows[:-1] if row["variance"] > 0]  # the last is the output
         ends = (hidden[0], hidden[-1]) if len(hidden) > 1 else None
@@ -30,7 +33,7 @@ class SignalReport:
         gradients = (ends[0]["gradient_variance"], ends[1]["gradient_variance"]) if ends else (1.0, 1.0)
         self.gradient_growth = gradients[0] / gradients[1] if gradients[1] else float("nan")
 
-    def advice(self):
+    def advice(self) -> Any:
         """What the numbers say, one line each."""
         lines = []
         for what, growth, way in (
@@ -59,7 +62,7 @@ class SignalReport:
 
     __repr__ = __str__
 
-    def plot(self, axes=None):
+    def plot(self, axes: Any = None) -> Any:
         """Draw the variances through the layers. Returns a `fastnn.plot.SignalDisplay`."""
         from ..plot import SignalDisplay
 
@@ -79,7 +82,9 @@ def _row(signal):
     }
 
 
-def signal_report(model, x=None, y=None, loss=None, *, seed=0):
+def signal_report(
+    model: Any, x: Any = None, y: Any = None, loss: Callable[..., Any] | None = None, *, seed: int = 0,
+) -> Any:  # fmt: skip
     """Look at a model before it is trained: mean and variance of activations and gradients through its layers.
 
     Parameters

@@ -1,6 +1,6 @@
 """Weights in and out of a module: load_state_dict, conversion of the dtype, sharing."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def _listed(names):
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def load_state(module, state, strict):
+def load_state(module: Any, state: Any, strict: bool) -> Any:
     """See `Module.load_state_dict`. Everything is checked before the first write."""
     writes, report = _checked(module, state, strict)
     with module._guard.writing():
@@ -21,7 +21,7 @@ def load_state(module, state, strict):
     return report
 
 
-def checked_writes(module, state, strict):
+def checked_writes(module: Any, state: Any, strict: bool) -> Any:
     """[(parameter or buffer, array)] of a state that fits; ValueError or TypeError if it does not."""
     return _checked(module, state, strict)[0]
 
@@ -62,7 +62,7 @@ def _checked(module, state, strict):
     return writes, LoadReport(missing, unknown)
 
 
-def convert(module, dtype):
+def convert(module: Any, dtype: Any) -> Any:
     """See `Module.to`."""
     try:
         dtype = np.dtype(dtype)
@@ -79,7 +79,7 @@ def convert(module, dtype):
     return module
 
 
-def tied_places(module):
+def tied_places(module: Any) -> Any:
     """{name: first name} of the places that share a parameter with an earlier one."""
     first, tied = {}, {}
     for path, tensor in module._all_named_tensors():

@@ -1,11 +1,12 @@
 """The text table of `Module.summary`."""
 
 import math
+from typing import Any
 
 from .shapes import example_input, output_shapes
 
 
-def summary(module, x=None):
+def summary(module: Any, x: Any = None) -> Any:
     """See `Module.summary`."""
     shapes = _output_shapes(module, x)
     rows, counted, totals = [], set(), {True: 0, False: 0}
@@ -48,7 +49,7 @@ def _shape_text(shape):
     return "" if shape is None else "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
 
 
-def table(header, rows):
+def table(header: list[str], rows: list[list[str]]) -> Any:
     """Lines of a table whose last column is aligned to the right."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(header, widths, strict=True)).rstrip()]

@@ -1,11 +1,12 @@
 """Breaking the symmetry: units that start equal stay equal."""
 
 import warnings
+from typing import Any
 
 from .linear import Linear
 
 
-def equal_units(model):
+def equal_units(model: Any) -> Any:
     """Names of the hidden `Linear` layers whose units all start with the same weights and the same bias.
 
     Such units compute the same and get the same gradient, so that they stay one unit. The last layer is left out: its
@@ -23,7 +24,7 @@ def equal_units(model):
     return found
 
 
-def warn_of_equal_units(model):
+def warn_of_equal_units(model: Any) -> None:
     """Warn once per call if a hidden layer's units are all equal."""
     for path in equal_units(model):
         warnings.warn(

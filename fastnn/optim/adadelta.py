@@ -1,5 +1,7 @@
 """AdaDelta: steps in the unit of the weights, without a rate to choose (Zeiler 2012, algorithm 1)."""
 
+from typing import Any
+
 from .base import Optimizer
 
 
@@ -23,15 +25,17 @@ class Adadelta(Optimizer):
     kind = "adadelta"
     options = ("lr", "rho", "eps")
 
-    def __init__(self, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0, **common):
+    def __init__(
+        self, lr: float = 1.0, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0.0, **common: Any,
+    ) -> None:  # fmt: skip
         self.lr = lr
         self.rho = rho
         self.eps = eps
         self.weight_decay = weight_decay
         self._configure(**common)
 
-    def states(self, options):
+    def states(self, options: dict[str, Any]) -> Any:
         return ("square_avg", "acc_delta")
 
-    def scalars(self, options, first_step, count):
+    def scalars(self, options: dict[str, Any], first_step: int, count: int) -> Any:
         return [options["lr"], options["rho"], options["eps"]]

@@ -1,5 +1,7 @@
 """AdaGrad: r += g^2; w -= lr g / (sqrt(r) + eps) (Duchi, Hazan & Singer 2011)."""
 
+from typing import Any
+
 from .base import Optimizer
 
 
@@ -25,8 +27,9 @@ class Adagrad(Optimizer):
     options = ("lr", "lr_decay", "initial_accumulator_value", "eps")
 
     def __init__(
-        self, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10, **common
-    ):
+        self, lr: float = 1e-2, lr_decay: float = 0.0, weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0, eps: float = 1e-10, **common: Any,
+    ) -> None:  # fmt: skip
         self.lr = lr
         self.lr_decay = lr_decay
         self.weight_decay = weight_decay
@@ -34,13 +37,13 @@ class Adagrad(Optimizer):
         self.eps = eps
         self._configure(**common)
 
-    def states(self, options):
+    def states(self, options: dict[str, Any]) -> Any:
         return ("sum",)
 
-    def initial(self, state, options):
+    def initial(self, state: Any, options: dict[str, Any]) -> Any:
         return options["initial_accumulator_value"]
 
-    def scalars(self, options, first_step, count):
+    def scalars(self, options: dict[str, Any], first_step: int, count: int) -> Any:
         decay = options["lr_decay"]
         divisor = [1.0 + (t - 1) * decay for t in range(first_step, first_step + count)] if decay else 1.0
         return [options["lr"], options["eps"], divisor]

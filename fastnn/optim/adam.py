@@ -1,6 +1,7 @@
 """Adam (Kingma & Ba 2015, algorithm 1), AdamW (Loshchilov & Hutter 2019) and NAdam (Dozat 2016)."""
 
 from math import sqrt
+from typing import Any
 
 from ..kernels._nadam import nadam_shares
 from .base import Optimizer
@@ -48,7 +49,10 @@ class Adam(_Moments):
     kind = "adam"
     options = ("lr", "betas", "eps", "amsgrad")
 
-    def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, **common):
+    def __init__(
+        self, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+        weight_decay: float = 0.0, amsgrad: bool = False, **common: Any,
+    ) -> None:  # fmt: skip
         self.lr = lr
         self.betas = betas
         self.eps = eps
@@ -74,7 +78,10 @@ class AdamW(Adam):
 
     kind = "adamw"
 
-    def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsgrad=False, **common):
+    def __init__(
+        self, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+        weight_decay: float = 1e-2, amsgrad: bool = False, **common: Any,
+    ) -> None:  # fmt: skip
         super().__init__(lr, betas, eps, weight_decay, amsgrad, **{"decoupled_weight_decay": True, **common})
 
     def _check(self, options):
@@ -109,8 +116,9 @@ class NAdam(_Moments):
     options = ("lr", "betas", "eps", "momentum_decay")
 
     def __init__(
-        self, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, momentum_decay=4e-3, **common
-    ):
+        self, lr: float = 2e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+        weight_decay: float = 0.0, momentum_decay: float = 4e-3, **common: Any,
+    ) -> None:  # fmt: skip
         self.lr = lr
         self.betas = betas
         self.eps = eps
@@ -118,7 +126,7 @@ class NAdam(_Moments):
         self.momentum_decay = momentum_decay
         self._configure(**common)
 
-    def scalars(self, options, first_step, count):
+    def scalars(self, options: dict[str, Any], first_step: int, count: int) -> Any:
         lr, beta1, beta2, eps, _, root2 = super().scalars(options, first_step, count)
         steps = range(first_step, first_step + count)
         shares = [nadam_shares(beta1, options["momentum_decay"], t) for t in steps]

@@ -2,6 +2,7 @@
 
 from copy import copy
 from fnmatch import fnmatchcase
+from typing import Any
 
 from ..hints import PARAMETERS_FIRST
 from ..validation import (
@@ -15,7 +16,7 @@ from ..validation import (
 )
 
 
-def check_betas(owner, name, value):
+def check_betas(owner: str, name: str, value: Any) -> tuple[Any, ...]:
     """Two decays in [0, 1), as a tuple."""
     if not isinstance(value, (tuple, list)) or len(value) != 2 or not all(map(is_number, value)):
         raise ValueError(f"{owner}: {name} must be two numbers in [0, 1), got {value!r}")
@@ -53,8 +54,8 @@ class Optimizer(Strict):
 
     kind = ""  # row of optimizers.def
     _kind = "optimizer"
-    options = ()  # names of the attributes that a group may override, besides those below
-    common = ("weight_decay", "l1", "max_norm", "decoupled_weight_decay")
+    options: tuple[str, ...] = ()  # names of the attributes that a group may override, besides those below
+    common: tuple[str, ...] = ("weight_decay", "l1", "max_norm", "decoupled_weight_decay")
     per_layer = False  # a step needs norms of the whole parameter
     changes = 0  # counts assignments, so that a step need not look at every option; groups it looks at
 
@@ -129,14 +130,14 @@ class Optimizer(Strict):
             if option in self._checks:
                 self._checks[option](self._name(), option, value)
 
-    def group_of(self, name):
+    def group_of(self, name: str) -> Any:
         """Index of the first group whose glob matches a parameter's name, or -1."""
         for i, group in enumerate(self.groups):
             if any(fnmatchcase(name, pattern) for pattern in group["params"]):
                 return i
         return -1
 
-    def check_groups(self, names):
+    def check_groups(self, names: Any) -> None:
         """Raise ValueError if a glob of a group matches none of the parameter names (a typing error, mostly)."""
         for group in self.groups:
             for pattern in group["params"]:
@@ -146,7 +147,7 @@ class Optimizer(Strict):
                         f"{', '.join(list(names)[:4])}"
                     )
 
-    def options_of(self, group, decays=True):
+    def options_of(self, group: int, decays: bool = True) -> Any:
         """The options of a group (-1: the optimizer's own), as they are now."""
         options = self._own_options()
         own = self.groups[group] if group >= 0 else {}
@@ -159,23 +160,23 @@ class Optimizer(Strict):
                     options[name] = 0.0
         return options
 
-    def has_penalties(self):
+    def has_penalties(self) -> Any:
         """Whether any group has an L2 or L1 term."""
         return any(any(self.penalties(self.options_of(group))) for group in range(-1, len(self.groups)))
 
-    def penalties(self, options):
+    def penalties(self, options: dict[str, Any]) -> Any:
         """(L2, L1): the factors of ``||W||^2 / 2`` and ``||W||_1`` whose gradients these options add to the loss's."""
         return (0.0 if options["decoupled_weight_decay"] else options["weight_decay"]), options["l1"]
 
-    def states(self, options):
+    def states(self, options: dict[str, Any]) -> Any:
         """Names of the states that these options need, among those of the native row."""
         raise NotImplementedError
 
-    def initial(self, state, options):
+    def initial(self, state: Any, options: dict[str, Any]) -> Any:
         """The value that a state starts from."""
         return 0.0
 
-    def scalars(self, options, first_step, count):
+    def scalars(self, options: dict[str, Any], first_step: int, count: int) -> Any:
         """Columns of the native row's scalars for steps first_step .. first_step + count - 1 (steps from 1).
 
         Returns
@@ -185,11 +186,11 @@ class Optimizer(Strict):
         """
         raise NotImplementedError
 
-    def momentum_of(self, options):
+    def momentum_of(self, options: dict[str, Any]) -> Any:
         """The momentum, or the first beta; 0 without either."""
         return options["betas"][0] if "betas" in options else options.get("momentum", 0.0)
 
-    def moving_scalars(self, options, first_step, momenta):
+    def moving_scalars(self, options: dict[str, Any], first_step: int, momenta: Any) -> Any:
         """`scalars` for steps that each have a momentum (or first beta) of their own, as a schedule gives them."""
         if self.momentum_of(options) == 0:
             raise ValueError(
@@ -202,7 +203,7 @@ class Optimizer(Strict):
             rows.append([value[0] if type(value) is list else value for value in values])
         return [list(column) for column in zip(*rows, strict=True)]
 
-    def to_config(self):
+    def to_config(self) -> dict[str, Any]:
         """Return {"class": name, options} for JSON."""
         config = {"class": self._name(), **self._own_options()}
         config.update(maximize=self.maximize, decay_bias=self.decay_bias)
@@ -212,7 +213,7 @@ class Optimizer(Strict):
             config["groups"] = [dict(group) for group in self.groups]
         return config
 
-    def load_config(self, config):
+    def load_config(self, config: dict[str, Any]) -> None:
         """Take over the options that `to_config` returned (rates that a callback has changed, for example).
 
         Raises
@@ -225,7 +226,7 @@ class Optimizer(Strict):
         if kept != self.__dict__:
             self.__dict__.update({**kept, "changes": self.changes + 1})
 
-    def with_options(self, config):
+    def with_options(self, config: dict[str, Any]) -> Any:
         """A copy with the options that `to_config` returned."""
         name, known = self._name(), {*self._own_options(), "maximize", "decay_bias", "groups"}
         if not isinstance(config, dict):
@@ -245,7 +246,7 @@ class Optimizer(Strict):
         fresh.__dict__.update({key: self.__dict__[key] for key in ("_sealed",) if key in self.__dict__})
         return fresh
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         shown = [f"{name}={getattr(self, name)!r}" for name in (*self.options, "weight_decay")]
         rest = {"l1": 0.0, "max_norm": None, "decoupled_weight_decay": False, "maximize": False, "decay_bias": False}
         shown += [f"{name}={getattr(self, name)!r}" for name, usual in rest.items() if getattr(self, name) != usual]

@@ -1,5 +1,7 @@
 """Exponentially weighted averages: of anything (`EWMA`), and of the weights of a model (`WeightAverage`)."""
 
+from typing import Any
+
 import numpy as np
 
 from .. import _native
@@ -32,23 +34,23 @@ class EWMA:
     >>> EWMA(0.9).smooth(history["loss"])  # a series
     """
 
-    def __init__(self, beta, bias_correction=True):
+    def __init__(self, beta: float, bias_correction: bool = True) -> None:
         check_share("EWMA", "beta", beta)
         self.beta = float(beta)
         self.bias_correction = bool(bias_correction)
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget all values."""
         self.t = 0
         self.raw = 0.0
 
     @property
-    def window(self):
+    def window(self) -> Any:
         """``1 / (1 - beta)``."""
         return 1.0 / (1.0 - self.beta)
 
-    def update(self, x):
+    def update(self, x: Any) -> Any:
         """Take one more value (a number or an array, of one shape throughout) and return the average."""
         x = np.asarray(x, dtype=np.float64)
         if self.t and np.shape(self.raw) != x.shape:
@@ -58,7 +60,7 @@ class EWMA:
         self.raw = raw if raw.ndim else float(raw)
         return self.value
 
-    def smooth(self, values):
+    def smooth(self, values: Any) -> Any:
         """The average after each of a series of values, as a new average of this kind would give it.
 
         Parameters
@@ -79,7 +81,7 @@ class EWMA:
         return smoothed
 
     @property
-    def value(self):
+    def value(self) -> Any:
         """The average of the values so far; raises ValueError before the first."""
         if self.t == 0:
             raise ValueError("EWMA: no value yet")
@@ -87,7 +89,7 @@ class EWMA:
             return self.raw
         return self.raw / (1.0 - self.beta**self.t)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"EWMA({self.beta}, bias_correction={self.bias_correction})"
 
 
@@ -96,7 +98,7 @@ class AverageSlot(_native.Stepped):
 
     __slots__ = ("array",)
 
-    def __init__(self, array, steps=0):
+    def __init__(self, array: Any, steps: int = 0) -> None:
         self.array = array
         self.steps = steps
 
@@ -111,10 +113,10 @@ class WeightAverage:
     ``(beta * v + (1 - beta) * w) / (1 - beta**t)``, so that nothing has to be divided when it is read.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.slots = {}
 
-    def slot_for(self, name, parameter):
+    def slot_for(self, name: str, parameter: Any) -> Any:
         """The slot of a parameter; zeros at its first step, converted if its dtype has changed."""
         slot, storage = self.slots.get(name), parameter.storage
         if slot is None or slot.array.shape != storage.shape:
@@ -126,11 +128,11 @@ class WeightAverage:
         return slot
 
     @staticmethod
-    def shares(beta, first_step, count):
+    def shares(beta: float, first_step: int, count: int) -> Any:
         """The weight of the new value in steps first_step .. first_step + count - 1 (from 1)."""
         return [(1.0 - beta) / (1.0 - beta**t) for t in range(first_step, first_step + count)]
 
-    def state_dict(self, parameters):
+    def state_dict(self, parameters: Any) -> Any:
         """Return ({name: contiguous logical array}, {name: steps})."""
         known = {name: slot for name, slot in self.slots.items() if name in parameters and slot.steps}
         arrays = {
@@ -138,7 +140,7 @@ class WeightAverage:
         }
         return arrays, {name: slot.steps for name, slot in known.items()}
 
-    def load_state_dict(self, parameters, arrays, steps):
+    def load_state_dict(self, parameters: Any, arrays: Any, steps: int) -> None:
         """Fill the slots from what `state_dict` returned. Raises ValueError if a name or a shape does not fit."""
         self.slots = {}
         for name, count in steps.items():

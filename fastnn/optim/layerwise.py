@@ -1,6 +1,7 @@
 """Optimizers for large batches, with a rate per layer: LARS (You et al. 2017) and LAMB (You et al. 2020)."""
 
 from math import inf
+from typing import Any
 
 from .adam import _Moments
 from .base import Optimizer
@@ -44,7 +45,10 @@ class LARS(_Layerwise, Optimizer):
     kind = "lars"
     options = ("lr", "momentum", "trust_coefficient", "eps")
 
-    def __init__(self, lr=0.1, momentum=0.9, weight_decay=0.0, trust_coefficient=1e-3, eps=0.0, **common):
+    def __init__(
+        self, lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 0.0, trust_coefficient: float = 1e-3,
+        eps: float = 0.0, **common: Any,
+    ) -> None:  # fmt: skip
         self.lr = lr
         self.momentum = momentum
         self.weight_decay = weight_decay
@@ -52,10 +56,10 @@ class LARS(_Layerwise, Optimizer):
         self.eps = eps
         self._configure(**common)
 
-    def states(self, options):
+    def states(self, options: dict[str, Any]) -> Any:
         return ("momentum_buffer",)
 
-    def scalars(self, options, first_step, count):
+    def scalars(self, options: dict[str, Any], first_step: int, count: int) -> Any:
         first = 0.0 if first_step > 1 else [1.0] + [0.0] * (count - 1)
         return [options["lr"], options["momentum"], options["trust_coefficient"], options["eps"], first]
 
@@ -85,14 +89,14 @@ class LAMB(_Layerwise, _Moments):
 
     def __init__(
         self,
-        lr=1e-3,
-        betas=(0.9, 0.999),
-        eps=1e-6,
-        weight_decay=0.0,
-        eps_inside_root=False,
-        trust_clip=None,
-        **common,
-    ):
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        eps_inside_root: bool = False,
+        trust_clip: float | None = None,
+        **common: Any,
+    ) -> None:
         self.lr = lr
         self.betas = betas
         self.eps = eps
@@ -101,10 +105,10 @@ class LAMB(_Layerwise, _Moments):
         self.trust_clip = trust_clip
         self._configure(**common)
 
-    def penalties(self, options):
+    def penalties(self, options: dict[str, Any]) -> Any:
         return 0.0, options["l1"]  # the decay stands behind the moments
 
-    def scalars(self, options, first_step, count):
+    def scalars(self, options: dict[str, Any], first_step: int, count: int) -> Any:
         clip = options["trust_clip"]
         ends = [1.0 if options["eps_inside_root"] else 0.0, inf if clip is None else clip]
         return super().scalars(options, first_step, count) + ends

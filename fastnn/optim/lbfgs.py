@@ -1,5 +1,8 @@
 """L-BFGS through SciPy: the whole data at once, no rate to choose (Liu & Nocedal 1989)."""
 
+from collections.abc import Callable
+from typing import Any, Self
+
 import numpy as np
 
 from ..validation import check_not_negative, check_whole
@@ -43,9 +46,9 @@ class LBFGS:
     """
 
     def __init__(
-        self, max_iter=200, history_size=10, tolerance_grad=1e-5, tolerance_change=1e-9, weight_decay=0.0,
-        decay_bias=False,
-    ):  # fmt: skip
+        self, max_iter: int = 200, history_size: int = 10, tolerance_grad: float = 1e-5,
+        tolerance_change: float = 1e-9, weight_decay: float = 0.0, decay_bias: bool = False,
+    ) -> None:  # fmt: skip
         for name, value in (("max_iter", max_iter), ("history_size", history_size)):
             check_whole("LBFGS", name, value, 1)
         for name, value in (
@@ -63,7 +66,7 @@ class LBFGS:
         self.losses = []
         self.stop_reason = ""
 
-    def minimize(self, model, loss, x, y, *, seed=0):
+    def minimize(self, model: Any, loss: Callable[..., Any], x: Any, y: Any, *, seed: int = 0) -> Self:
         """Train the model's parameters on all rows of x.
 
         Parameters
@@ -144,7 +147,7 @@ class LBFGS:
         by_name = dict(model.named_parameters())
         return objective, [by_name[name] for name in objective.names]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         options = ("max_iter", "history_size", "tolerance_grad", "tolerance_change", "weight_decay", "decay_bias")
         return f"LBFGS({', '.join(f'{name}={getattr(self, name)!r}' for name in options)})"
 

@@ -1,11 +1,13 @@
 """The written forms of L2 and L1 penalties as the numbers that an optimizer takes, and what they add to the loss."""
 
+from typing import Any
+
 import numpy as np
 
 from ..validation import check_not_negative, check_whole
 
 
-def l2(lam, m=None):
+def l2(lam: float, m: int | None = None) -> Any:
     """The ``weight_decay`` of an L2 penalty: `lam` / m, or 2 `lam`.
 
     Parameters
@@ -25,7 +27,7 @@ def l2(lam, m=None):
     return 2.0 * lam if m is None else lam / _rows("l2", m)
 
 
-def l1(lam, m=None):
+def l1(lam: float, m: int | None = None) -> Any:
     """The ``l1`` of an L1 penalty: `lam` / (2 m) for ``lam / (2 m) * ||W||_1``, `lam` for ``lam * ||W||_1``.
 
     Parameters
@@ -39,7 +41,7 @@ def l1(lam, m=None):
     return lam if m is None else lam / (2.0 * _rows("l1", m))
 
 
-def penalty(optimizer, named_parameters):
+def penalty(optimizer: Any, named_parameters: Any) -> Any:
     """What an optimizer's L2 and L1 terms add to the loss at the weights as they are.
 
     ``sum of weight_decay / 2 * ||W||^2 + l1 * ||W||_1`` over the parameters, each with its group's options: the

@@ -1,5 +1,7 @@
 """RMSProp: r = alpha r + (1 - alpha) g^2; w -= lr g / (sqrt(r) + eps) (Tieleman & Hinton 2012, lecture 6.5)."""
 
+from typing import Any
+
 from .base import Optimizer
 
 
@@ -25,7 +27,10 @@ class RMSprop(Optimizer):
     kind = "rmsprop"
     options = ("lr", "alpha", "eps", "momentum", "centered")
 
-    def __init__(self, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False, **common):
+    def __init__(
+        self, lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0.0,
+        momentum: float = 0.0, centered: bool = False, **common: Any,
+    ) -> None:  # fmt: skip
         self.lr = lr
         self.alpha = alpha
         self.eps = eps
@@ -34,9 +39,9 @@ class RMSprop(Optimizer):
         self.centered = centered
         self._configure(**common)
 
-    def states(self, options):
+    def states(self, options: dict[str, Any]) -> Any:
         names = ("square_avg", "grad_avg") if options["centered"] else ("square_avg",)
         return (*names, "momentum_buffer") if options["momentum"] != 0 else names
 
-    def scalars(self, options, first_step, count):
+    def scalars(self, options: dict[str, Any], first_step: int, count: int) -> Any:
         return [options["lr"], options["alpha"], options["eps"], options["momentum"]]

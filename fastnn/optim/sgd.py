@@ -1,5 +1,7 @@
 """SGD with momentum in its three written forms (Sutskever et al. 2013)."""
 
+from typing import Any
+
 from .base import Optimizer
 
 _FORMS = {"torch": 0.0, "classical": 1.0, "averaging": 2.0}  # FNN_SGD_* of the native library
@@ -34,15 +36,15 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        lr=1e-3,
-        momentum=0.0,
-        dampening=0.0,
-        weight_decay=0.0,
-        nesterov=False,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
         *,
-        form="torch",
-        **common,
-    ):
+        form: str = "torch",
+        **common: Any,
+    ) -> None:
         self.lr = lr
         self.momentum = momentum
         self.dampening = dampening
@@ -59,10 +61,10 @@ class SGD(Optimizer):
         if options["nesterov"] and not plain:
             raise ValueError("SGD: nesterov=True needs momentum > 0, dampening=0 and not the averaging form")
 
-    def states(self, options):
+    def states(self, options: dict[str, Any]) -> Any:
         return ("momentum_buffer",) if options["momentum"] != 0 else ()
 
-    def scalars(self, options, first_step, count):
+    def scalars(self, options: dict[str, Any], first_step: int, count: int) -> Any:
         first = 0.0 if first_step > 1 else [1.0] + [0.0] * (count - 1)
         return [
             options["lr"],

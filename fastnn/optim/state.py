@@ -1,5 +1,7 @@
 """The moments of an optimizer, per parameter name: owned by the Trainer, saved in logical shape (decision 5)."""
 
+from typing import Any
+
 import numpy as np
 
 from .. import _native
@@ -8,14 +10,14 @@ from ..graph.parameter import aligned_zeros, logical_view
 _ROWS = {row["name"]: row for row in _native.list_rows("optimizers")}
 
 
-def row_of(optimizer):
+def row_of(optimizer: Any) -> Any:
     """The native list's row for an optimizer."""
     if optimizer.kind not in _ROWS:
         raise TypeError(f"{type(optimizer).__name__} names no native optimizer: kind is {optimizer.kind!r}")
     return _ROWS[optimizer.kind]
 
 
-def code_of(kind):
+def code_of(kind: Any) -> Any:
     """The code of a row of the native list."""
     return _ROWS[kind]["code"]
 
@@ -25,7 +27,7 @@ class Slots(_native.Stepped):
 
     __slots__ = ("arrays",)
 
-    def __init__(self, arrays, steps=0):
+    def __init__(self, arrays: Any, steps: int = 0) -> None:
         self.arrays = arrays
         self.steps = steps
 
@@ -36,21 +38,21 @@ class Slots(_native.Stepped):
 class OptimizerState(_native.Clocked):
     """{parameter name: Slots} for one kind of optimizer; grows as parameters are first trained."""
 
-    def __init__(self, kind=None, slots=None):
+    def __init__(self, kind: Any = None, slots: Any = None) -> None:
         self.kind = kind
         self.slots = {} if slots is None else slots
 
     def __reduce__(self):
         return OptimizerState, (self.kind, self.slots)
 
-    def start(self, optimizer):
+    def start(self, optimizer: Any) -> None:
         """Forget the slots if they belong to another kind of optimizer."""
         if self.kind != optimizer.kind:
             self.kind = optimizer.kind
             self.slots = {}
             self.generation += 1
 
-    def slots_for(self, name, parameter, optimizer, options):
+    def slots_for(self, name: str, parameter: Any, optimizer: Any, options: dict[str, Any]) -> Any:
         """The slots of a parameter: those states that the options need, started at its first step, converted if its
         dtype has changed."""
         slots = self.slots.get(name)
@@ -68,7 +70,7 @@ class OptimizerState(_native.Clocked):
                 slots.arrays[state] = fresh
         return slots
 
-    def state_dict(self, parameters):
+    def state_dict(self, parameters: Any) -> Any:
         """Return ({"name/state": contiguous logical array}, {name: steps}) for the parameters by name."""
         arrays, steps = {}, {}
         for name, slots in self.slots.items():
@@ -79,7 +81,7 @@ class OptimizerState(_native.Clocked):
                     arrays[f"{name}/{state}"] = np.array(logical, order="C")
         return arrays, steps
 
-    def load_state_dict(self, optimizer, parameters, arrays, steps):
+    def load_state_dict(self, optimizer: Any, parameters: Any, arrays: Any, steps: int) -> None:
         """Fill the slots from what `state_dict` returned. Raises ValueError if a name or a shape does not fit."""
         known = row_of(optimizer)["states"]
         self.kind, self.slots = optimizer.kind, {}

@@ -7,7 +7,7 @@ of its parameter.
 """
 
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,7 +48,10 @@ class Update:
         What its steps are entered into; set by whoever makes them.
     """
 
-    def __init__(self, optimizer, state, items, dtype, *, arena=None, limits=None, averages=None, clears=False):
+    def __init__(
+        self, optimizer: Any, state: Any, items: Any, dtype: Any, *, arena: Any = None, limits: Any = None,
+        averages: Any = None, clears: bool = False,
+    ) -> None:  # fmt: skip
         """items: list of (name, parameter, gradient array in the parameter's storage layout); arena: the array that
         holds these gradients, for clipping by norm; averages: WeightAverage, for averaged weights; clears: the arena
         is zero after the update, for gradients that are added to it."""
@@ -69,7 +72,7 @@ class Update:
         self.program = self.compile()
         self._generation = state.generation
 
-    def compile(self, without=frozenset()):
+    def compile(self, without: Any = frozenset()) -> Any:
         """The program; without: id of parameters that are updated elsewhere, by `steps`."""
         self.builder = _native.Builder(self._dtype_code)
         self.bindings, self.factor = [], None
@@ -86,7 +89,7 @@ class Update:
         del self.builder, self.bindings
         return program
 
-    def steps(self, first_column):
+    def steps(self, first_column: Any) -> Any:
         """{id(parameter): Step} of the parameters whose update needs nothing but each element's gradient. The scalars
         of a step begin at this column of its row."""
         if self.limits.clip_norm is not None or self.optimizer.per_layer:
@@ -97,18 +100,18 @@ class Update:
             if not limited
         }
 
-    def follow(self, optimizer, limits):
+    def follow(self, optimizer: Any, limits: Any) -> None:
         """Take the scalars of the next steps from these."""
         self.optimizer, self.limits, self._changes = optimizer, limits, optimizer.changes
         self._options = {}
 
-    def follows(self, optimizer, limits):
+    def follows(self, optimizer: Any, limits: Any) -> Any:
         """Whether nothing has changed since `follow`. False if there are groups: their dictionaries count nothing."""
         same = self.optimizer is optimizer and self._changes == optimizer.changes
         return same and self.limits == limits and not optimizer.groups
 
     @staticmethod
-    def signature_of(optimizer, limits):
+    def signature_of(optimizer: Any, limits: Any) -> Any:
         """What the program (not its scalars) depends on."""
         groups = [optimizer.options_of(group) for group in range(-1, len(optimizer.groups))]
         return (
@@ -185,7 +188,7 @@ class Update:
             dims = (parameter.storage.size, code_of("sgd"))
             self.builder.op("optimizer", (buffers[0], buffers[0], None, None, None, buffers[-1]), dims, still)
 
-    def is_current(self):
+    def is_current(self) -> bool:
         """False if another program has since trained only some of a segment's parameters: their counts differ now; or
         if the slots were forgotten, because the trainer has had another kind of optimizer."""
         if self._generation != self.state.generation:
@@ -228,7 +231,7 @@ class Update:
         decoupled = 1.0 if options["decoupled_weight_decay"] else 0.0
         return values + [options["l1"], options["weight_decay"], decoupled, shares, inf if limit is None else limit]
 
-    def rows(self, count, rate=None, divisors=None):
+    def rows(self, count: int, rate: Any = None, divisors: Any = None) -> Any:
         """The scalar rows of the next `count` steps, float64 (count, width).
 
         rate : StepRates, optional
@@ -247,6 +250,6 @@ class Update:
             column += self.columns
         return table
 
-    def counters(self):
+    def counters(self) -> tuple[Any, ...]:
         """Whatever counts the steps of a parameter, as a tuple of _native.Stepped."""
         return tuple([slots for slots, _, _ in self.slots] + [own for _, own, _ in self.slots if own is not None])

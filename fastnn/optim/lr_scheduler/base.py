@@ -1,5 +1,8 @@
 """Schedule: what every schedule shares, and how the steps of a trainer read one."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ...validation import Strict, check_not_negative, check_positive, check_whole
@@ -21,7 +24,7 @@ class Schedule(Strict):
         What is counted.
     """
 
-    options = ()
+    options: tuple[str, ...] = ()
     per = "epoch"
     _kind = "schedule"
     changes = 0  # of all schedules together, so that steps whose rates are known need not look at every option
@@ -43,7 +46,7 @@ class Schedule(Strict):
             raise ValueError(f"{self._name()}: per must be 'epoch' or 'step', got {per!r}")
         self.per = per
 
-    def rate(self, base, step, epoch):
+    def rate(self, base: float, step: Any, epoch: Any) -> Any:
         """Return the rates at given places.
 
         Parameters
@@ -62,7 +65,7 @@ class Schedule(Strict):
 
     __call__ = rate
 
-    def momentum(self, base, step, epoch):
+    def momentum(self, base: float, step: Any, epoch: Any) -> Any:
         """Return the momentum (Adam: the first beta) at given places as `rate` does, or None if it stays `base`."""
         return self._values(self._momentum_at, base, step, epoch) if self.cycles_momentum else None
 
@@ -77,11 +80,11 @@ class Schedule(Strict):
     def _momentum_at(self, base, count):
         return base
 
-    def __mul__(self, other):
+    def __mul__(self, other: Any) -> Any:
         """``a * b``: both at once, see `ChainedScheduler`."""
         return ChainedScheduler([self, other]) if isinstance(other, Schedule) else NotImplemented
 
-    def plot(self, steps, *, base=1.0, steps_per_epoch=1, axes=None):
+    def plot(self, steps: int, *, base: float = 1.0, steps_per_epoch: int = 1, axes: Any = None) -> Any:
         """Draw the rate over the first `steps` steps.
 
         Parameters
@@ -101,7 +104,7 @@ class Schedule(Strict):
 
         return ScheduleDisplay.from_schedule(self, steps, base=base, steps_per_epoch=steps_per_epoch).plot(axes)
 
-    def to_config(self):
+    def to_config(self) -> dict[str, Any]:
         """Return {"class": name, options} for JSON."""
         return {"class": self._name(), **self._options()}
 
@@ -111,13 +114,13 @@ class Schedule(Strict):
     def __eq__(self, other):
         return type(self) is type(other) and self.to_config() == other.to_config()
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{self._name()}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.options)})"
 
 
-def checked_schedules(owner, schedulers):
+def checked_schedules(owner: str, schedulers: Any) -> Any:
     """The schedules as a list; an error names what is none."""
     schedulers = list(schedulers)
     if not schedulers:
@@ -131,9 +134,9 @@ def checked_schedules(owner, schedulers):
 class Composed(Schedule):
     """Made of schedules."""
 
-    options = ("schedulers",)
+    options: tuple[str, ...] = ("schedulers",)
 
-    def to_config(self):
+    def to_config(self) -> dict[str, Any]:
         config = super().to_config()
         return {**config, "schedulers": [schedule.to_config() for schedule in self.schedulers]}
 
@@ -150,7 +153,7 @@ class ChainedScheduler(Composed):
         Their order does not matter, except for the rounding.
     """
 
-    def __init__(self, schedulers):
+    def __init__(self, schedulers: Any) -> None:
         flat = []
         for schedule in checked_schedules("ChainedScheduler", schedulers):
             flat += schedule.schedulers if isinstance(schedule, ChainedScheduler) else [schedule]
@@ -164,7 +167,7 @@ class ChainedScheduler(Composed):
         units = {schedule.per for schedule in flat}
         self.per = units.pop() if len(units) == 1 else "step and epoch"
 
-    def rate(self, base, step, epoch):
+    def rate(self, base: float, step: Any, epoch: Any) -> Any:
         """See `Schedule.rate`."""
         unit = base if base > 0 else 1.0
         first, *others = sorted(self.schedulers, key=lambda schedule: not schedule.absolute)
@@ -178,7 +181,7 @@ class ChainedScheduler(Composed):
     def _at(self, base, count):
         return self.rate(base, count, count)
 
-    def momentum(self, base, step, epoch):
+    def momentum(self, base: float, step: Any, epoch: Any) -> Any:
         """See `Schedule.momentum`."""
         for schedule in self.schedulers:
             if schedule.cycles_momentum:
@@ -199,18 +202,18 @@ class StepRates:
         Updates and epochs completed so far. The steps asked for belong to one epoch.
     """
 
-    def __init__(self, schedule, step, epoch):
+    def __init__(self, schedule: Any, step: Any, epoch: Any) -> None:
         self.schedule, self.step, self.epoch = schedule, step, epoch
 
     def _steps(self, count):
         return np.arange(self.step, self.step + count, dtype=np.int64)
 
-    def lr(self, base, count):
+    def lr(self, base: float, count: int) -> Any:
         """Rates of the next `count` steps, float64 (count,)."""
         rates = np.asarray(self.schedule(base, self._steps(count), self.epoch), dtype=np.float64)
         return np.broadcast_to(rates, (count,))
 
-    def momentum(self, base, count):
+    def momentum(self, base: float, count: int) -> Any:
         """Momentum of the next `count` steps, or None if the schedule leaves it alone."""
         function = getattr(self.schedule, "momentum", None)
         return None if function is None else function(base, self._steps(count), self.epoch)
@@ -219,14 +222,14 @@ class StepRates:
 integer = check_whole
 
 
-def number(owner, name, value, *, positive=False):
+def number(owner: str, name: str, value: Any, *, positive: bool = False) -> float:
     """value as a finite float >= 0 (> 0 if `positive`), or an error that names it."""
     if positive and value is None:
         raise ValueError(f"{owner}: {name} must be a number > 0, got None")
     return float((check_positive if positive else check_not_negative)(owner, name, value))
 
 
-def rising(owner, name, values):
+def rising(owner: str, name: str, values: Any) -> Any:
     """values as a list of ints >= 1, each larger than the one before, or an error that names them."""
     values = [integer(owner, name, value, 1) for value in values]
     if any(a >= b for a, b in zip(values, values[1:], strict=False)):
@@ -234,12 +237,12 @@ def rising(owner, name, values):
     return values
 
 
-def powers(factor, exponents):
+def powers(factor: float, exponents: Any) -> Any:
     """``factor ** exponents`` with Python's pow: NumPy's differs between machines in the last bit."""
     return each(lambda exponent: factor**exponent, exponents)
 
 
-def each(function, values):
+def each(function: Callable[..., Any] | None, values: Any) -> Any:
     """function of each element as a Python number, float64."""
     values = np.asarray(values)
     return np.array([function(value) for value in values.ravel().tolist()], dtype=np.float64).reshape(values.shape)

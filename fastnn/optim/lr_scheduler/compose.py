@@ -1,5 +1,8 @@
 """Schedules one after the other."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from .base import Composed, checked_schedules, rising
@@ -22,7 +25,7 @@ class SequentialLR(Composed):
 
     options = ("schedulers", "milestones")
 
-    def __init__(self, schedulers, milestones):
+    def __init__(self, schedulers: Any, milestones: Sequence[int]) -> None:
         self.schedulers = checked_schedules("SequentialLR", schedulers)
         self.milestones = rising("SequentialLR", "milestones", milestones)
         if len(self.milestones) != len(self.schedulers) - 1:

@@ -1,13 +1,14 @@
 """Cosine annealing, without and with restarts (Loshchilov & Hutter 2017, equation 5)."""
 
 from math import cos, pi
+from typing import Any
 
 import numpy as np
 
 from .base import Schedule, each, integer, number
 
 
-def half_wave(low, high, share):
+def half_wave(low: Any, high: Any, share: Any) -> Any:
     """From `high` at share 0 to `low` at share 1 along a cosine."""
     return low + (high - low) * 0.5 * (1.0 + each(lambda s: cos(pi * s), share))
 
@@ -27,7 +28,7 @@ class CosineAnnealingLR(Schedule):
 
     options = ("T_max", "eta_min", "per")
 
-    def __init__(self, T_max, eta_min=0.0, *, per="epoch"):
+    def __init__(self, T_max: int, eta_min: float = 0.0, *, per: str = "epoch") -> None:
         self.T_max = integer("CosineAnnealingLR", "T_max", T_max, 1)
         self.eta_min = number("CosineAnnealingLR", "eta_min", eta_min)
         self._count_per(per)
@@ -54,7 +55,7 @@ class CosineAnnealingWarmRestarts(Schedule):
 
     options = ("T_0", "T_mult", "eta_min", "per")
 
-    def __init__(self, T_0, T_mult=1, eta_min=0.0, *, per="epoch"):
+    def __init__(self, T_0: int, T_mult: int = 1, eta_min: float = 0.0, *, per: str = "epoch") -> None:
         self.T_0 = integer("CosineAnnealingWarmRestarts", "T_0", T_0, 1)
         self.T_mult = integer("CosineAnnealingWarmRestarts", "T_mult", T_mult, 1)
         self.eta_min = number("CosineAnnealingWarmRestarts", "eta_min", eta_min)

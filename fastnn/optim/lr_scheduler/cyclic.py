@@ -1,5 +1,8 @@
 """Cyclical rates (Smith 2017) and the one-cycle policy (Smith & Topin 2019). Both give rates, not factors."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from .base import Schedule, each, integer, number, powers
@@ -51,22 +54,22 @@ class CyclicLR(Schedule):
 
     def __init__(
         self,
-        base_lr,
-        max_lr,
-        step_size_up=2000,
-        step_size_down=None,
-        mode="triangular",
-        gamma=1.0,
-        scale_fn=None,
-        scale_mode="cycle",
-        cycle_momentum=True,
-        base_momentum=0.8,
-        max_momentum=0.9,
+        base_lr: float,
+        max_lr: float,
+        step_size_up: int = 2000,
+        step_size_down: int | None = None,
+        mode: str = "triangular",
+        gamma: float = 1.0,
+        scale_fn: Callable[[float], float] | None = None,
+        scale_mode: str = "cycle",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.8,
+        max_momentum: float = 0.9,
         *,
-        total_steps=None,
-        tail=0.1,
-        final_lr=None,
-    ):
+        total_steps: int | None = None,
+        tail: float = 0.1,
+        final_lr: float | None = None,
+    ) -> None:
         name = "CyclicLR"
         self.base_lr, self.max_lr = number(name, "base_lr", base_lr), number(name, "max_lr", max_lr)
         if self.base_lr > self.max_lr:
@@ -150,19 +153,19 @@ class OneCycleLR(Schedule):
 
     def __init__(
         self,
-        max_lr,
-        total_steps=None,
-        epochs=None,
-        steps_per_epoch=None,
-        pct_start=0.3,
-        anneal_strategy="cos",
-        cycle_momentum=True,
-        base_momentum=0.85,
-        max_momentum=0.95,
-        div_factor=25.0,
-        final_div_factor=1e4,
-        three_phase=False,
-    ):
+        max_lr: float,
+        total_steps: int | None = None,
+        epochs: Any = None,
+        steps_per_epoch: int | None = None,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: float = 0.85,
+        max_momentum: float = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+    ) -> None:
         name = "OneCycleLR"
         self.max_lr = number(name, "max_lr", max_lr)
         if total_steps is None:

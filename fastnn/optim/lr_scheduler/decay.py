@@ -1,5 +1,8 @@
 """Schedules that scale the base rate: constant, steps, exponential, inverse time, polynomial, warm-up, any function."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 from .base import Schedule, each, integer, number, powers, rising
@@ -18,7 +21,7 @@ class ConstantLR(Schedule):
 
     options = ("factor", "total_iters", "per")
 
-    def __init__(self, factor=1.0 / 3.0, total_iters=5, *, per="epoch"):
+    def __init__(self, factor: float = 1.0 / 3.0, total_iters: int = 5, *, per: str = "epoch") -> None:
         self.factor = number("ConstantLR", "factor", factor)
         self.total_iters = integer("ConstantLR", "total_iters", total_iters)
         self._count_per(per)
@@ -41,7 +44,9 @@ class LinearLR(Schedule):
 
     options = ("start_factor", "end_factor", "total_iters", "per")
 
-    def __init__(self, start_factor=1.0 / 3.0, end_factor=1.0, total_iters=5, *, per="epoch"):
+    def __init__(
+        self, start_factor: float = 1.0 / 3.0, end_factor: float = 1.0, total_iters: int = 5, *, per: str = "epoch",
+    ) -> None:  # fmt: skip
         self.start_factor = number("LinearLR", "start_factor", start_factor)
         self.end_factor = number("LinearLR", "end_factor", end_factor)
         self.total_iters = integer("LinearLR", "total_iters", total_iters, 1)
@@ -66,7 +71,7 @@ class LinearWarmup(Schedule):
 
     options = ("steps", "per")
 
-    def __init__(self, steps, *, per="step"):
+    def __init__(self, steps: int, *, per: str = "step") -> None:
         self.steps = integer("LinearWarmup", "steps", steps, 1)
         self._count_per(per)
 
@@ -87,7 +92,7 @@ class StepLR(Schedule):
 
     options = ("step_size", "gamma", "per")
 
-    def __init__(self, step_size, gamma=0.1, *, per="epoch"):
+    def __init__(self, step_size: int, gamma: float = 0.1, *, per: str = "epoch") -> None:
         self.step_size = integer("StepLR", "step_size", step_size, 1)
         self.gamma = number("StepLR", "gamma", gamma)
         self._count_per(per)
@@ -109,7 +114,7 @@ class MultiStepLR(Schedule):
 
     options = ("milestones", "gamma", "per")
 
-    def __init__(self, milestones, gamma=0.1, *, per="epoch"):
+    def __init__(self, milestones: Sequence[int], gamma: float = 0.1, *, per: str = "epoch") -> None:
         self.milestones = rising("MultiStepLR", "milestones", milestones)
         self.gamma = number("MultiStepLR", "gamma", gamma)
         self._count_per(per)
@@ -129,7 +134,7 @@ class ExponentialLR(Schedule):
 
     options = ("gamma", "per")
 
-    def __init__(self, gamma, *, per="epoch"):
+    def __init__(self, gamma: float, *, per: str = "epoch") -> None:
         self.gamma = number("ExponentialLR", "gamma", gamma)
         self._count_per(per)
 
@@ -150,7 +155,7 @@ class InverseTimeLR(Schedule):
 
     options = ("decay", "per")
 
-    def __init__(self, decay=1.0, *, per="epoch"):
+    def __init__(self, decay: float = 1.0, *, per: str = "epoch") -> None:
         self.decay = number("InverseTimeLR", "decay", decay)
         self._count_per(per)
 
@@ -171,7 +176,7 @@ class PolynomialLR(Schedule):
 
     options = ("total_iters", "power", "per")
 
-    def __init__(self, total_iters=5, power=1.0, *, per="epoch"):
+    def __init__(self, total_iters: int = 5, power: float = 1.0, *, per: str = "epoch") -> None:
         self.total_iters = integer("PolynomialLR", "total_iters", total_iters, 1)
         self.power = number("PolynomialLR", "power", power)
         self._count_per(per)
@@ -194,7 +199,7 @@ class LambdaLR(Schedule):
 
     options = ("lr_lambda", "per")
 
-    def __init__(self, lr_lambda, *, per="epoch"):
+    def __init__(self, lr_lambda: Callable[[float, Any, Any], Any], *, per: str = "epoch") -> None:
         if not callable(lr_lambda):
             raise TypeError(f"LambdaLR: lr_lambda must be a function of the count, got {lr_lambda!r}")
         self.lr_lambda = lr_lambda
