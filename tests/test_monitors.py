@@ -88,8 +88,9 @@ def test_a_broken_model_is_not_restored_for_its_accuracy():
         if epoch == 3:
             t.model[0].weight = np.full((16, 6), np.nan)
 
-    t.fit(x, y, epochs=6, validation_data=(x, y), progress=False, callbacks=[
-        LambdaCallback(on_epoch_begin=break_weights), EarlyStopping("val_accuracy", patience=10), TerminateOnNaN("never")])  # fmt: skip
+    stopping = EarlyStopping("val_accuracy", patience=10)
+    callbacks = [LambdaCallback(on_epoch_begin=break_weights), stopping, TerminateOnNaN("never")]
+    t.fit(x, y, epochs=6, validation_data=(x, y), progress=False, callbacks=callbacks)
     assert np.isfinite(t.history["val_accuracy"][:3]).all() and np.isnan(t.history["val_accuracy"][3:]).all()
     assert np.isfinite(t.predict(x)).all()
 
@@ -152,7 +153,7 @@ def test_another_trainer_begins_anew(tmp_path):
 
 
 def test_epochs_without_a_measurement_are_left_out_of_patience():
-    """With validation_every=2 the column is empty in every second epoch; patience is looked at where it was measured."""
+    """With validation_every=2 the column is empty in every second epoch; patience counts where it was measured."""
     x, y = blobs(60)
     t, stop, plateau = trainer(), EarlyStopping(patience=1), ReduceLROnPlateau(patience=2, factor=0.5)
     values = [None, 1.0, None, 0.9, None, 0.8, None, 0.9]

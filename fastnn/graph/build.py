@@ -335,7 +335,7 @@ def _spec(name, spec):
 def build_training(
     module: Any, loss: Callable[..., Any] | None, input_specs: Any, target_spec: Any, dtype: Any, *, capacity: Any,
     sample_weight: bool = False, gather: bool = True, accumulate: bool = False, seed: int | None = 0,
-    disabled: Iterable[str] = (),
+    frozen: frozenset[int] | set[int] = frozenset(), disabled: Iterable[str] = (),
 ) -> Any:  # fmt: skip
     """Compile the gradient half of a training step (decision 5).
 
@@ -361,6 +361,8 @@ def build_training(
         its rows) and added to the arena. Whoever applies them clears it afterwards.
     seed : int
         Key of dropout's stream.
+    frozen : set of int
+        id of parameters that are constants here, whatever their `requires_grad`.
 
     Returns
     -------
@@ -382,11 +384,11 @@ def build_training(
     if value.shape != () and any(isinstance(size, Dim) or size != 1 for size in value.shape):
         raise ValueError(f"a loss must be one number, not a tensor of shape {value.shape}")
     value = value.reshape(())
-    return _finish_training(graph, value, specs, capacity, gather, accumulate, disabled)
+    return _finish_training(graph, value, specs, capacity, gather, accumulate, frozen, disabled)
 
 
-def _finish_training(graph, value, specs, capacity, gather, accumulate, disabled):
-    trainable = [(p, t) for p, t in graph.parameters.values() if p.requires_grad]
+def _finish_training(graph, value, specs, capacity, gather, accumulate, frozen, disabled):
+    trainable = [(p, t) for p, t in graph.parameters.values() if p.requires_grad and id(p) not in frozen]
     seed = graph.constant(1.0)
     if accumulate:
         seed = graph.emit("step_scalar", (), {"column": _SCALARS.index("divisor")}, [((), "real")]).outputs[0]

@@ -11,7 +11,7 @@ _MOST_ROWS = 64  # steps whose scalars are computed at once
 #: attributes of a trainer that its steps follow: new objects make the cached step look at them
 _SETTINGS = (
     "model", "loss", "seed", "optimizer", "scheduler", "clip_grad_norm", "clip_grad_value", "ema", "accumulate",
-    "gradient_hook", "num_threads", "state",
+    "gradient_hook", "num_threads", "frozen", "state",
 )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ class CachedStep(_native.Step):
     @staticmethod
     def _circumstances(trainer):
         """What the gradient program depends on."""
-        return trainer.seed, id(trainer.model), id(trainer.loss)
+        return trainer.seed, trainer.frozen, id(trainer.model), id(trainer.loss)
 
     def fits(self, trainer):
         """Whether such a step may be made at all."""

@@ -7,6 +7,7 @@ counts.
 """
 
 import time
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import numpy as np
@@ -77,7 +78,7 @@ class StepRunner:
         trainer, cache = self.trainer, self._programs
         accumulates = trainer.accumulate > 1
         specs = tuple(spec_of(array) for array in arrays)
-        key = (names, specs, target_spec, weighted, _native.get_isa(), trainer.seed, accumulates)
+        key = (names, specs, target_spec, weighted, _native.get_isa(), trainer.seed, accumulates, trainer.frozen)
         program = cache.get(key)
         if program is not None and program.training.capacity >= rows and program.training.revisions.are_current():
             program.refresh()
@@ -91,6 +92,7 @@ class StepRunner:
             trainer.model.dtype,
             capacity=rows,
             seed=trainer.seed,
+            frozen=self._frozen(),
             sample_weight=weighted,
             gather=True,
             accumulate=accumulates,
@@ -103,6 +105,16 @@ class StepRunner:
         while len(cache) > _CACHE_LIMIT:
             cache.pop(next(iter(cache)))
         return program
+
+    def _frozen(self):
+        """id of the parameters that the trainer's patterns name."""
+        names, found = dict(self.trainer.model.named_parameters()), set()
+        for pattern in self.trainer.frozen:
+            matching = {id(parameter) for name, parameter in names.items() if fnmatchcase(name, pattern)}
+            if not matching:
+                raise ValueError(f"Trainer: frozen {pattern!r} matches no parameter; there are {', '.join(names)}")
+            found |= matching
+        return found
 
     # ---- lists of batches --------------------------------------------------------------------------------------
     def run(self, program, externals, batches: Batches, *, seconds=0.0, check_nan=False, stop=None) -> int:

@@ -46,6 +46,13 @@ def _threads(owner: str, name: str, value: Any) -> int:
     return check_threads(f"{owner}: {name}", value)
 
 
+def _frozen(owner: str, name: str, value: Any) -> tuple[str, ...]:
+    patterns = (value,) if isinstance(value, str) else tuple(value)
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise TypeError(f"{owner}: {name} must be names of parameters such as 'critic.*', got {value!r}")
+    return patterns
+
+
 CHECKS = {
     "model": _model,
     "loss": _loss,
@@ -58,4 +65,5 @@ CHECKS = {
     "gradient_hook": check_function,
     "num_threads": optional(_threads),
     "seed": check_seed,
+    "frozen": _frozen,
 }

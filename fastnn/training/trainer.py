@@ -53,6 +53,9 @@ class Trainer(Strict):
         Threads for this trainer's native calls; default: see ``fastnn.set_num_threads``.
     seed : int, default 0
         Keys the order of the rows, dropout, and validation splits. Initial weights have the model's seed.
+    frozen : str or sequence of str, default ()
+        Names of parameters, as globs such as ``"critic.*"``, that this trainer leaves alone, whatever others do with
+        them: two trainers of one model can train its parts against each other.
 
     Attributes
     ----------
@@ -79,6 +82,7 @@ class Trainer(Strict):
         gradient_hook=None,
         num_threads=None,
         seed=0,
+        frozen=(),
     ):
         self.model = model
         self.loss = loss
@@ -92,6 +96,7 @@ class Trainer(Strict):
         self.gradient_hook = gradient_hook
         self.num_threads = num_threads
         self.seed = seed
+        self.frozen = frozen
         self.state = TrainerState()
         self._runner = StepRunner(self)
         self._fit = None  # the Fit that is running

@@ -98,7 +98,7 @@ def _outside_sample(grid):
         return []
     seen, outside = set(), []
     # a fixed order in which neighbours differ in all parameters
-    for number, item in sorted(enumerate(grid), key=lambda pair: (pair[0] * 2654435761) % 4294967296):
+    for _, item in sorted(enumerate(grid), key=lambda pair: (pair[0] * 2654435761) % 4294967296):
         values = {(name, repr(value)) for name, value in item.callspec.params.items()}
         if values <= seen:
             outside.append(item)
