@@ -53,16 +53,13 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.fixture(autouse=True)
-def both_readers_agree():
-    """Every text table of a test is read by the csv module and by pyarrow: the same cells, or the same error."""
+@pytest.fixture(scope="session")
+def opened_tables():
+    """(path, options) of every text table that has been opened with any reader, as the session goes on."""
     from importlib.util import find_spec
 
     from fastnn.data.text_source import TextSource
 
-    if find_spec("pyarrow") is None:
-        yield
-        return
     opened, original = [], TextSource.__init__
 
     def recording(self, path, **form):
@@ -70,12 +67,23 @@ def both_readers_agree():
             opened.append((os.path.abspath(path), form))
         original(self, path, **form)
 
+    if find_spec("pyarrow") is None:
+        yield opened
+        return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TextSource, "__init__", recording)
-        yield
-    if opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def both_readers_agree(opened_tables):
+    """Every text table of a test is read by the csv module and by pyarrow: the same cells, or the same error."""
+    opened_tables.clear()
+    yield
+    tables, opened_tables[:] = dict(opened_tables), []
+    if tables:
         from helpers.tables import assert_readers_agree
 
-        for path, form in dict(opened).items():
+        for path, form in tables.items():
             if os.path.isfile(path) and os.path.getsize(path) < 1_000_000:
                 assert_readers_agree(path, form)

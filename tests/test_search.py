@@ -257,7 +257,7 @@ def test_a_study_of_something_else_is_refused(tmp_path):
     ):
         with pytest.raises(ValueError, match=words):
             search.fit(x, y, epochs=1)
-    with pytest.raises(ValueError, match="another data"):
+    with pytest.raises(ValueError, match="other data"):
         RandomSearch(factory, SPACE, 2, study=path).fit(x, y[::-1], epochs=1)
     with pytest.raises(ValueError, match="another epochs"):
         RandomSearch(factory, SPACE, 2, study=path).fit(x, y, epochs=2)

@@ -2,9 +2,11 @@
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .encode import Encoder
 from .infer import python_call
@@ -179,15 +181,15 @@ def whole_number(name: str, value) -> int:
 
 
 def open_dataset(
-    data,
+    data: Any,
     target: str | int | None = None,
     *,
     schema: TableSchema | None = None,
     scale: StandardScale | None = None,
     missing: str = "error",
-    types: dict | None = None,
-    na=(),
-    ignore=(),
+    types: Mapping[str | int, str] | None = None,
+    na: str | Iterable[str] = (),
+    ignore: Iterable[str | int] = (),
     header: bool = True,
     delimiter: str = "auto",
     decimal: str = ".",
@@ -195,7 +197,7 @@ def open_dataset(
     task: str = "auto",
     max_categories: int = MAX_CATEGORIES,
     block_rows: int = 16_384,
-    dtype=np.float32,
+    dtype: DTypeLike = np.float32,
     reader: str = "auto",
 ) -> TableDataset:
     """Open a table of any length; only a block of rows is in memory.
@@ -258,8 +260,9 @@ def open_dataset(
 
 
 def stream_table(
-    data, target: str | int | None = None, *, batch_size: int = 128, shuffle: bool = True, seed: int = 0, **options
-) -> TableStream:
+    data: Any, target: str | int | None = None, *, batch_size: int = 128, shuffle: bool = True, seed: int = 0,
+    **options: Any,
+) -> TableStream:  # fmt: skip
     """A table of any length as batches for `Trainer.fit`.
 
     Parameters

@@ -8,6 +8,8 @@ each class' share, with the normal approximation. A feature is reported if its p
 
 import math
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +55,9 @@ def _compare_classes(a, b):
     return classes, distances, np.array([math.erfc(z / math.sqrt(2)) for z in distances / deviation])
 
 
-def compare_parts(*parts, names=None, level=0.001, distance=0.1, warn=True):
+def compare_parts(
+    *parts: Any, names: Sequence[str] | None = None, level: float = 0.001, distance: float = 0.1, warn: bool = True
+) -> list[dict[str, Any]]:
     """Find features and classes whose distribution in another part is not that of the training part.
 
     Parameters

@@ -33,7 +33,7 @@ def _read_header(file, path):
     return np.dtype(TYPES[head[2]]), shape
 
 
-def read_idx(path):
+def read_idx(path: str | os.PathLike) -> np.ndarray:
     """Read one IDX file, plain or gzip.
 
     Parameters
@@ -104,7 +104,7 @@ def _read_pair(folder, part):
     return images.reshape(len(images), -1), labels.astype(np.int64)
 
 
-def read_idx_folder(folder, parts=("train", "test")):
+def read_idx_folder(folder: str | os.PathLike, parts: tuple[str, ...] = ("train", "test")) -> tuple:
     """Read a data set kept under MNIST's usual file names, each plain or ``.gz``.
 
     Parameters

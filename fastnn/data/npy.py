@@ -1,5 +1,6 @@
 """NumPy's own files as arrays that stay on the disk."""
 
+import os
 import tokenize
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from .files import check_is_file
 
 
-def read_npy(path, *, memory_map: bool = True) -> np.ndarray:
+def read_npy(path: str | os.PathLike, *, memory_map: bool = True) -> np.ndarray:
     """Open a NumPy file as an array that stays on the disk: `Trainer.fit` reads the rows of each batch.
 
     Parameters

@@ -6,7 +6,10 @@ summed in two passes, and blocks are merged by the pairwise update of Chan, Golu
 one-pass formula sum x^2 - n mean^2 loses every digit when the mean is large beside the deviation.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 # Rows handled at a time, so that float64 copies stay small (uint8 images would otherwise grow eightfold).
 _BLOCK_ROWS = 2048
@@ -95,20 +98,20 @@ class StandardScale:
         becomes 0 and other values keep their size on new data.
     """
 
-    def __init__(self, per_feature=True, missing="error"):
+    def __init__(self, per_feature: bool = True, missing: str = "error"):
         if missing not in ("error", "mean"):
             raise ValueError(f'missing must be "error" or "mean", not {missing!r}')
         self.per_feature = bool(per_feature)
         self.missing = missing
-        self.features = None
-        self.mean = None
-        self.std = None
+        self.features: int | None = None
+        self.mean: np.ndarray | None = None
+        self.std: np.ndarray | None = None
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         state = "not fitted" if self.mean is None else f"{self.features} features"
         return f"StandardScale(per_feature={self.per_feature}, missing={self.missing!r}; {state})"
 
-    def fit(self, x, columns=None):
+    def fit(self, x: ArrayLike, columns: ArrayLike | None = None) -> "StandardScale":
         """Measure mean and deviation. Use the training part only, or the other parts leak into the model.
 
         Parameters
@@ -140,7 +143,7 @@ class StandardScale:
             self.mean, self.std = np.where(columns, self.mean, 0.0), np.where(columns, self.std, 1.0)
         return self
 
-    def fit_blocks(self, blocks):
+    def fit_blocks(self, blocks: Iterable) -> "StandardScale":
         """Measure over data that come in blocks, in one pass (Chan, Golub and LeVeque 1983, equation 2.1).
 
         Parameters
@@ -190,7 +193,7 @@ class StandardScale:
             raise ValueError(f"x has {x.shape[1]} features, but the scale was fitted on {self.features}")
         return x
 
-    def transform(self, x, dtype=np.float32):
+    def transform(self, x: ArrayLike, dtype: DTypeLike = np.float32) -> np.ndarray:
         """Return ``(x - mean) / std``.
 
         Parameters
@@ -218,11 +221,13 @@ class StandardScale:
             out[start : start + len(block)] = scaled
         return out
 
-    def fit_transform(self, x, columns=None, dtype=np.float32):
+    def fit_transform(
+        self, x: ArrayLike, columns: ArrayLike | None = None, dtype: DTypeLike = np.float32
+    ) -> np.ndarray:
         """`fit` and `transform` in one call."""
         return self.fit(x, columns).transform(x, dtype)
 
-    def inverse(self, z, dtype=np.float32):
+    def inverse(self, z: ArrayLike, dtype: DTypeLike = np.float32) -> np.ndarray:
         """Return ``z * std + mean``: from scaled values back to the units of the data. Shapes as in `transform`."""
         z = self._check_fitted(z)
         out = np.empty(z.shape, dtype=dtype)
@@ -230,7 +235,7 @@ class StandardScale:
             out[start : start + len(block)] = block * self.std + self.mean
         return out
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """Everything `from_dict` needs, as plain Python values; JSON keeps every bit of them."""
         if self.mean is None:
             raise ValueError("this StandardScale has not been fitted: there is nothing to save")
@@ -244,7 +249,7 @@ class StandardScale:
         }
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: dict) -> "StandardScale":
         """Rebuild a scale from `to_dict`; a ValueError says what is wrong with values that are not its output."""
         try:
             scale = cls(values["per_feature"], values["missing"])

@@ -1,9 +1,12 @@
 """Cutting data into a training, a development (validation) and a test part."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def auto_sizes(rows):
+def auto_sizes(rows: int) -> tuple[float, float, float]:
     """Shares of the three parts by the number of rows: 60/20/20 for thousands, 98/1/1 for millions.
 
     A development or test part has to be large enough to tell models apart, not a fixed share: about 20 % of small
@@ -85,7 +88,10 @@ def _stratified(shares, labels, rng):
     return parts
 
 
-def split_indices(rows, *, sizes="auto", seed=0, stratify=None, groups=None):
+def split_indices(
+    rows: int, *, sizes: str | Sequence[float] = "auto", seed: int = 0, stratify: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+) -> tuple[np.ndarray, ...]:  # fmt: skip
     """Row numbers of the training, development and test part.
 
     Parameters
@@ -135,7 +141,10 @@ def split_indices(rows, *, sizes="auto", seed=0, stratify=None, groups=None):
     return tuple(np.flatnonzero(parts == part) for part in range(count))
 
 
-def train_dev_test_split(*arrays, sizes="auto", seed=0, stratify=None, groups=None):
+def train_dev_test_split(
+    *arrays: ArrayLike, sizes: str | Sequence[float] = "auto", seed: int = 0, stratify: ArrayLike | bool | None = None,
+    groups: ArrayLike | None = None,
+) -> tuple:  # fmt: skip
     """Cut arrays into a training, a development and a test part, or into two parts.
 
     With `groups`, which are not drawn row by row, parts whose distributions differ are warned about (see

@@ -2,8 +2,11 @@
 
 import os
 import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .files import check_is_file
 from .infer import python_call
@@ -138,9 +141,9 @@ def read_csv(
     target: str | int | bool | None = None,
     *,
     schema: TableSchema | None = None,
-    types: dict | None = None,
-    na=(),
-    ignore=(),
+    types: Mapping[str | int, str] | None = None,
+    na: str | Iterable[str] = (),
+    ignore: Iterable[str | int] = (),
     header: bool = True,
     delimiter: str = "auto",
     decimal: str = ".",
@@ -148,7 +151,7 @@ def read_csv(
     missing: str = "error",
     task: str = "auto",
     max_categories: int = MAX_CATEGORIES,
-    dtype=np.float32,
+    dtype: DTypeLike = np.float32,
     reader: str = "auto",
 ) -> Table:
     """Read a table from a delimited text file, plain or gzip.
@@ -219,17 +222,17 @@ def read_csv(
 
 
 def read_table(
-    data,
+    data: Any,
     target: str | int | bool | None = None,
     *,
     schema: TableSchema | None = None,
-    types: dict | None = None,
-    na=(),
-    ignore=(),
+    types: Mapping[str | int, str] | None = None,
+    na: str | Iterable[str] = (),
+    ignore: Iterable[str | int] = (),
     missing: str = "error",
     task: str = "auto",
     max_categories: int = MAX_CATEGORIES,
-    dtype=np.float32,
+    dtype: DTypeLike = np.float32,
 ) -> Table:
     """Features and target of a frame, an array or a file.
 

@@ -39,6 +39,16 @@ def fingerprint(x, y):
     return [list(part.shape) for part in parts] + [crc]
 
 
+def _difference(name, old, new):
+    """What is not the same, in words."""
+    if name != "data":
+        return f"another {name}: {old}, not {new}"
+    shapes = [" and ".join(" x ".join(map(str, shape)) for shape in data[:-1]) for data in (old or [[]], new)]
+    if shapes[0] != shapes[1]:
+        return f"other data: {shapes[0]} then, {shapes[1]} now"
+    return f"other data: {shapes[1]} as now, but with other values"
+
+
 class Study:
     """Trials by number, and the settings that they were made with.
 
@@ -69,8 +79,8 @@ class Study:
         for name, value in self.settings.items():
             if settings.get(name) != value:
                 raise ValueError(
-                    f"{self.path} was made with another {name}: {settings.get(name)}, not {value}; "
-                    "give the study another name, or remove the file"
+                    f"{self.path} was made with {_difference(name, settings.get(name), value)}; give the study another "
+                    "name, or remove the file"
                 )
         self.trials = {int(trial["number"]): trial for trial in trials}
 
