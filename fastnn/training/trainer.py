@@ -1,10 +1,18 @@
 """Trainer: a model, a loss and an optimizer, and the loop around the step."""
 
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ..graph.loss_call import call_loss
 from ..nn.losses import meaning_of
-from ..nn.predict import predict_mc
+from ..nn.module import Module
+from ..nn.predict import Samples, predict_mc
+from ..optim.base import Optimizer
 from ..optim.lr_scheduler.base import StepRates
 from ..threads import num_threads as thread_limit
 from ..validation import Strict
@@ -19,6 +27,8 @@ from .runner import StepRunner
 from .settings import CHECKS
 from .state import TrainerState
 from .targets import LABELS, prepare_target, prepare_weight
+
+Metrics = Sequence[str | Callable[..., Any]] | str | Callable[..., Any] | None
 
 
 class Trainer(Strict):
@@ -69,21 +79,21 @@ class Trainer(Strict):
 
     def __init__(
         self,
-        model,
-        loss,
-        optimizer,
+        model: Module,
+        loss: Callable[..., Any],
+        optimizer: Optimizer,
         *,
-        scheduler=None,
-        metrics=(),
-        clip_grad_norm=None,
-        clip_grad_value=None,
-        accumulate=1,
-        ema=None,
-        gradient_hook=None,
-        num_threads=None,
-        seed=0,
-        frozen=(),
-    ):
+        scheduler: Callable[..., Any] | Callback | None = None,
+        metrics: Metrics = (),
+        clip_grad_norm: float | None = None,
+        clip_grad_value: float | None = None,
+        accumulate: int = 1,
+        ema: float | None = None,
+        gradient_hook: Callable[[dict[str, NDArray[Any]]], Any] | None = None,
+        num_threads: int | None = None,
+        seed: int = 0,
+        frozen: str | Sequence[str] = (),
+    ) -> None:
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
@@ -143,23 +153,23 @@ class Trainer(Strict):
 
     def fit(
         self,
-        x,
-        y=None,
+        x: Any,
+        y: Any = None,
         *,
-        epochs,
-        batch_size=128,
-        validation_data=None,
-        validation_split=None,
-        sample_weight=None,
-        class_weight=None,
-        shuffle=True,
-        callbacks=(),
-        progress=True,
-        max_time=None,
-        max_steps=None,
-        eval_train=False,
-        validation_every=1,
-        resume=None,
+        epochs: int,
+        batch_size: int | str = 128,
+        validation_data: Any = None,
+        validation_split: float | None = None,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | ArrayLike | str | None = None,
+        shuffle: bool | str = True,
+        callbacks: Callback | Iterable[Callback] | None = (),
+        progress: bool = True,
+        max_time: float | None = None,
+        max_steps: int | None = None,
+        eval_train: bool = False,
+        validation_every: int = 1,
+        resume: str | os.PathLike[str] | None = None,
         feed: Feed | None = None,
     ) -> History:
         """Train for a number of epochs.
@@ -240,11 +250,11 @@ class Trainer(Strict):
             feed=feed,
         )
 
-    def stop(self):
+    def stop(self) -> None:
         """End the running fit at the next step boundary. May be called by a callback or by another thread."""
         self._stop_flag[0] = 1
 
-    def train_step(self, x, y, sample_weight=None):
+    def train_step(self, x: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """Make one training step on all rows of x.
 
         Parameters
@@ -280,7 +290,7 @@ class Trainer(Strict):
         output = self.model.predict(first if names is None else dict(zip(names, first, strict=True)))
         return output.shape[1:] if isinstance(output, np.ndarray) else None
 
-    def current_lr(self):
+    def current_lr(self) -> float:
         """The optimizer's own rate at the step made last, schedule included."""
         schedule = self._schedule()
         if schedule is None:
@@ -299,7 +309,7 @@ class Trainer(Strict):
 
     # ---- measuring ---------------------------------------------------------------------------------------------
 
-    def evaluate(self, x, y=None, *, sample_weight=None) -> dict[str, float]:
+    def evaluate(self, x: Any, y: Any = None, *, sample_weight: ArrayLike | None = None) -> dict[str, float]:
         """Return {"loss": float, metric: float, ...} in inference mode.
 
         The loss is the mean per row, weighted by class and sample weights, whatever its reduction. Metrics count every
@@ -334,12 +344,12 @@ class Trainer(Strict):
         per_row = meaning_of(self.loss).per_row(float(loss), target, weight)
         return {"loss": per_row, **measure(self.metrics, self.loss, target, output)}
 
-    def predict(self, x, *, out=None):
+    def predict(self, x: Any, *, out: NDArray[Any] | None = None) -> Any:
         """The same as ``trainer.model.predict(x, out=out)``."""
         with thread_limit(self.num_threads):
             return self.model.predict(x, out=out)
 
-    def predict_proba(self, x):
+    def predict_proba(self, x: Any) -> NDArray[Any]:
         """Probabilities of the output's shape: what the loss says that the outputs stand for.
 
         Softmax of the outputs for `CrossEntropyLoss`, sigmoid for `BCEWithLogitsLoss`, the outputs for `BCELoss`.
@@ -354,7 +364,7 @@ class Trainer(Strict):
             meaning.probabilities(None)  # raises, before anything is computed
         return meaning.probabilities(self.predict(x))
 
-    def overfit(self, batch, *, steps=200):
+    def overfit(self, batch: Sequence[Any], *, steps: int = 200) -> Any:
         """Try to learn a few rows by heart: a sound network, loss and rate can, and a fit may begin.
 
         The trainer and its model are afterwards what they were before.
@@ -374,20 +384,22 @@ class Trainer(Strict):
 
         return overfit(self, batch, steps)
 
-    def predict_mc(self, x, n=100, *, function=None, keep=False, seed=0):
+    def predict_mc(
+        self, x: Any, n: int = 100, *, function: Callable[..., Any] | None = None, keep: bool = False, seed: int = 0
+    ) -> Samples:
         """Predict `n` times with live dropout: mean and standard deviation. See `nn.predict_mc`."""
         with thread_limit(self.num_threads):
             return predict_mc(self.model, x, n, function=function, keep=keep, seed=seed)
 
     # ---- averaged weights --------------------------------------------------------------------------------------
 
-    def averaged_state_dict(self):
+    def averaged_state_dict(self) -> dict[str, NDArray[Any]]:
         """The model's ``state_dict()`` with averaged weights (see `ema`) in place of those that have been averaged."""
         from .average import averaged_state_dict
 
         return averaged_state_dict(self)
 
-    def averaged(self):
+    def averaged(self) -> AbstractContextManager[Module]:
         """Context manager: inside it the model has the averaged weights, for predicting, evaluating and saving.
 
         The trained weights are back afterwards; training inside raises RuntimeError.
@@ -398,19 +410,19 @@ class Trainer(Strict):
 
     # ---- state -------------------------------------------------------------------------------------------------
 
-    def state_dict(self):
+    def state_dict(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return (arrays, values): weights and moments in logical shape, and JSON-able counters and history."""
         from .state import state_dict
 
         return state_dict(self)
 
-    def load_state_dict(self, arrays, values):
+    def load_state_dict(self, arrays: dict[str, NDArray[Any]], values: dict[str, Any]) -> None:
         """Take over what `state_dict` returned, from any ISA and number of threads."""
         from .state import load_state_dict
 
         load_state_dict(self, arrays, values)
 
-    def save_checkpoint(self, path):
+    def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Write everything that training needs to go on to one file, which is replaced in one step.
 
         Weights and running statistics, the optimizer's state and options, averaged weights, counters (which key the
@@ -426,7 +438,7 @@ class Trainer(Strict):
 
         save(self, path)
 
-    def resume(self, path):
+    def resume(self, path: str | os.PathLike[str]) -> None:
         """Load a checkpoint into this trainer: training goes on with the bits of an uninterrupted run.
 
         Parameters

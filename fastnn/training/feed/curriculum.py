@@ -1,8 +1,11 @@
 """Curriculum: easy rows first, harder ones as training goes on."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ...validation import check_count
 
@@ -29,7 +32,9 @@ class Curriculum:
     Bengio, Louradour, Collobert & Weston 2009. What an epoch trains on is a function of its number only.
     """
 
-    def __init__(self, difficulty, epochs, start=0.2, pace="linear", order=False):
+    def __init__(
+        self, difficulty: ArrayLike, epochs: int, start: float = 0.2, pace: str = "linear", order: bool = False
+    ) -> None:
         difficulty = np.asarray(difficulty, dtype=np.float64)
         if difficulty.ndim != 1 or np.isnan(difficulty).any():
             raise ValueError(f"Curriculum: difficulty must be one number per row, no NaN; got shape {difficulty.shape}")
@@ -41,14 +46,14 @@ class Curriculum:
         self.difficulty = difficulty
         self.epochs, self.start, self.pace, self.order = epochs, float(start), pace, bool(order)
 
-    def share(self, epoch):
+    def share(self, epoch: int) -> float:
         """Share of the rows that epoch `epoch` (from 0) trains on."""
         t = min(1.0, epoch / self.epochs)
         if self.pace == "linear":
             return self.start + (1.0 - self.start) * t
         return math.sqrt(self.start**2 + (1.0 - self.start**2) * t)
 
-    def rows(self, rows, epoch, least):
+    def rows(self, rows: NDArray[np.int64], epoch: int, least: int) -> NDArray[np.int64]:
         """The easiest of these rows (an int64 array), in order of difficulty; at least `least` of them."""
         if len(rows) and rows.max() >= len(self.difficulty):
             raise ValueError(f"curriculum: difficulty has {len(self.difficulty)} entries, x has more rows")
@@ -61,10 +66,10 @@ class Chosen:
 
     order = True
 
-    def __init__(self, function):
+    def __init__(self, function: Callable[[int], ArrayLike]) -> None:
         self.function = function
 
-    def rows(self, rows, epoch, least):
+    def rows(self, rows: NDArray[np.int64], epoch: int, least: int) -> NDArray[np.int64]:
         """What the function says, checked."""
         chosen = np.asarray(self.function(epoch))
         if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or not len(chosen):
@@ -76,7 +81,7 @@ class Chosen:
         return chosen
 
 
-def as_curriculum(curriculum):
+def as_curriculum(curriculum: Any) -> Curriculum | Chosen | None:
     """A Curriculum, an array of difficulties (all rows in every epoch, easy ones first), or a function of the epoch."""
     if curriculum is None or isinstance(curriculum, Curriculum):
         return curriculum
