@@ -209,6 +209,38 @@ def test_the_best_epoch_wins_wherever_its_trial_ended():
     assert found.best_model.evaluate(*held)["loss"] == pytest.approx(found.best_score, rel=1e-6)
 
 
+def test_a_trial_that_raises_is_the_last_and_the_others_go_on(tmp_path):
+    x, y = blobs()
+
+    def fragile(lr, seed):
+        if lr > 0.3:
+            raise MemoryError("not with this rate")
+        return factory(lr=lr, seed=seed)
+
+    path = tmp_path / "study.json"
+    search = RandomSearch(fragile, {"lr": uniform(0.01, 1)}, 6, n_jobs=2, study=path).fit(x, y, epochs=2)
+    failed = [trial for trial in search.trials if trial["params"]["lr"] > 0.3]
+    assert 0 < len(failed) < 6 and search.trials[-len(failed) :] == failed and search.best_params["lr"] <= 0.3
+    assert all(t["status"] == "failed" and t["error"] == "MemoryError: not with this rate" for t in failed)
+    assert "failed" in search.table()
+    again = RandomSearch(fragile, {"lr": uniform(0.01, 1)}, 6, study=path).fit(x, y, epochs=2)  # failed ones are tried
+    assert again.best_score == search.best_score
+    with pytest.raises(MemoryError, match="not with this rate"):
+        RandomSearch(fragile, {"lr": uniform(0.5, 1)}, 3).fit(x, y, epochs=2)
+
+
+@pytest.mark.parametrize("name", ["class_weight", "sample_weight"])
+def test_a_study_made_with_other_weights_is_refused(tmp_path, name):
+    x, y = blobs()
+    first, second = (({0: 1.0, 1: 2.0, 2: 1.0}, {0: 1.0, 1: 3.0, 2: 1.0}) if name == "class_weight" else
+                     (np.ones(len(y)), np.arange(len(y)) + 1.0))  # fmt: skip
+    RandomSearch(factory, SPACE, 2, study=tmp_path / "s.json").fit(x, y, epochs=1, **{name: first})
+    RandomSearch(factory, SPACE, 2, study=tmp_path / "s.json").fit(x, y, epochs=1, **{name: first})
+    for weights in (second, None):
+        with pytest.raises(ValueError, match="another fit"):
+            RandomSearch(factory, SPACE, 2, study=tmp_path / "s.json").fit(x, y, epochs=1, **{name: weights})
+
+
 # ---- studies and time -------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from ..jobs import run_jobs
 from ..training.feed.rows import split_rows
 from ..training.progress import make_counter
 from .space import check_space, coarse_to_fine, sample
-from .study import Study, fingerprint
+from .study import Study, described, fingerprint
 from .trial import Job, RunTrial, best_of, larger_is_better
 
 
@@ -65,7 +65,8 @@ class RandomSearch:
     ----------
     trials : list of dict
         Best first: ``number, params, score, epochs, seconds, status, curve, round``. ``status`` is "done", "halved"
-        (not continued), "diverged", or "time"; ``curve`` is [epochs, score] after every epoch, ``score`` its best.
+        (not continued), "diverged", "time" or "failed" (it raised ``error``); ``curve`` is [epochs, score] after every
+        epoch, ``score`` its best.
     best_params, best_score : dict, float
     best_model : Trainer or estimator
         Trained up to its best epoch, ready to use.
@@ -184,8 +185,14 @@ class RandomSearch:
         finally:
             self._counter.close()
             self._order()
+        self._raise_if_all_failed(run)
         self._keep_best(run)
         return self
+
+    def _raise_if_all_failed(self, run):
+        """One trial that raises is a result; all of them are a mistake of the call."""
+        if self.trials and all(trial["status"] == "failed" for trial in self.trials):
+            raise run.first_error or ValueError(f"every trial of the search failed: {self.trials[0]['error']}")
 
     def _count_jobs(self, epochs):
         """How many jobs there will be: with halving a trial is one at every rung that it reaches."""
@@ -205,10 +212,10 @@ class RandomSearch:
 
     def _settings(self, x, y, epochs, validation_data, share, options):
         held = share if validation_data is None else list(np.shape(validation_data[1]))
-        scalars = {k: v for k, v in options.items() if v is None or isinstance(v, (bool, int, float, str))}
+        fits = {name: described(value) for name, value in options.items() if name != "callbacks"}
         settings = {
             "space": {name: repr(distribution) for name, distribution in self.space.items()},
-            "seed": self.seed, "monitor": self.monitor, "epochs": epochs, "validation": held, "fit": scalars,
+            "seed": self.seed, "monitor": self.monitor, "epochs": epochs, "validation": held, "fit": fits,
             "patience": self.patience, "rounds": self.rounds, "halving": self.halving, "min_epochs": self.min_epochs,
             "data": fingerprint(x, y),
         }  # fmt: skip
@@ -245,7 +252,7 @@ class RandomSearch:
             pending = []
             for number, job in jobs.items():
                 known = self._study.get(number, job.params)
-                reached = known is not None and known["status"] != "time"
+                reached = known is not None and known["status"] not in ("time", "failed")
                 if reached and (known["epochs"] >= rung or known["status"] == "diverged" or self.halving is None):
                     self._take(dict(known, params=job.params))
                     continue

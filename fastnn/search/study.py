@@ -26,6 +26,16 @@ def plain(value):
     return getattr(value, "__qualname__", None) or repr(value)
 
 
+def described(value):
+    """An option of a fit as a study keeps it: plain values as they are, arrays by shape and checksum."""
+    if isinstance(value, dict):
+        return {str(name): described(one) for name, one in value.items()}
+    if not isinstance(value, (str, bytes)) and (hasattr(value, "__array__") or isinstance(value, (list, tuple))):
+        array = np.ascontiguousarray(value)
+        return [list(array.shape), zlib.crc32(repr(array.tolist()).encode())] if array.size > 100 else array.tolist()
+    return value
+
+
 def fingerprint(x, y):
     """Shape and checksum of a data set: of the whole target and of at most a thousand rows of the inputs."""
     if isinstance(x, (tuple, dict)):

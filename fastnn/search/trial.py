@@ -60,20 +60,19 @@ class RunTrial:
         self.options, self.monitor, self.patience = options, monitor, patience
         self.seed, self.deadline = seed, deadline
         self.larger = larger
+        self.first_error = None  # of a trial that has failed in this process
 
     def __call__(self, job, slot):
         left = None if self.deadline is None else self.deadline - time.time()
         if left is not None and left <= 0:
             return None
-        began = time.perf_counter()
-        params, options = self._share_out(job.params)
-        model = job.model
-        if model is None:
-            model = self._make(params)
-        if hasattr(model, "train_step"):
-            score, status = self._train(model, job, options, left, slot)
-        else:
-            score, status = self._fit_estimator(model, options), "done"
+        began, failure = time.perf_counter(), {}
+        try:
+            score, status, model = self._made(job, left, slot)
+        except Exception as error:  # of these parameters: the other trials go on
+            score, status, model = None, "failed", None
+            failure = {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+            self.first_error = self.first_error or error
         record = {
             "number": job.number,
             "params": job.params,
@@ -82,8 +81,19 @@ class RunTrial:
             "seconds": round(job.seconds + time.perf_counter() - began, 4),
             "status": status,
             "curve": job.curve,
+            **failure,
         }
         return record, model
+
+    def _made(self, job, left, slot):
+        """(score, status, model) of a job."""
+        params, options = self._share_out(job.params)
+        model = job.model
+        if model is None:
+            model = self._make(params)
+        if hasattr(model, "train_step"):
+            return *self._train(model, job, options, left, slot), model
+        return self._fit_estimator(model, options), "done", model
 
     def _share_out(self, params):
         """(arguments of the factory, options of the fit)"""
