@@ -4,8 +4,6 @@ cdef enum:
     STEP_AXES = 8
 
 
-
-
 cdef struct Form:
     int kind, axes
     cnp.npy_intp shape[STEP_AXES]

@@ -174,8 +174,8 @@ typedef struct fnn_steps {
     const double *gradient_scalars, *update_scalars; /* [steps, slots] */
     int64_t gradient_slots, update_slots;
     const int8_t *updates; /* [steps]: whether the update comes after the step; NULL: after each */
-    int loss_buffer; /* its first real is the step's loss */
-    double *losses;  /* [steps] */
+    int loss_buffer;       /* its first real is the step's loss */
+    double *losses;        /* [steps] */
     const int32_t *stop;
     double seconds; /* <= 0: no limit */
     int check_nan;

@@ -1,8 +1,9 @@
 /* steps.c: many training steps in one call and one region (decision 4).
  *
  * Each step: gradients, then the update where the list of steps has one. Member 0 decides before a barrier whether the
- * step happens at all, so that all members leave at the same boundary; steps that share an update are not parted. Rates, bias corrections and counters come
- * ready-made from Python in double; nothing is computed from the step number here.
+ * step happens at all, so that all members leave at the same boundary; steps that share an update are not parted.
+ * Rates, bias corrections and counters come ready-made from Python in double; nothing is computed from the step number
+ * here.
  */
 #define _GNU_SOURCE
 #include <math.h>
