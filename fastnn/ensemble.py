@@ -10,7 +10,12 @@ mean 0 the error of the average is 1/K of a model's. About 1/e = 37 % of the row
 that have not seen a row measure it, the out-of-bag score (Breiman 1996).
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from .jobs import run_jobs
 from .nn.losses import MSELoss, meaning_of
@@ -169,7 +174,16 @@ class Bagging:
     >>> bag.oob_score["accuracy"], bag.predict(x_new), bag.predict_proba(x_new)
     """
 
-    def __init__(self, factory, n_models=None, *, bootstrap=True, average="probability", n_jobs=None, seed=0):
+    def __init__(
+        self,
+        factory: Any,
+        n_models: int | None = None,
+        *,
+        bootstrap: bool = True,
+        average: str = "probability",
+        n_jobs: int | None = None,
+        seed: int = 0,
+    ) -> None:
         self.factories = list(factory) if isinstance(factory, (list, tuple)) else [factory]
         for made in self.factories:
             _check_factory(made)
@@ -191,17 +205,17 @@ class Bagging:
         self.oob_score = None
 
     @property
-    def models(self):
+    def models(self) -> list[Any]:
         return [member.model for member in self.members]
 
     @property
-    def rows(self):
+    def rows(self) -> list[Any]:
         return [member.rows for member in self.members]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.members)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         state = f"{len(self)} models" if self.members else "not fitted"
         return f"Bagging({self.n_models} models, bootstrap={self.bootstrap}; {state})"
 
@@ -218,7 +232,7 @@ class Bagging:
             unseen[drawn] = False
             yield k, seed, drawn, np.flatnonzero(unseen)
 
-    def fit(self, x, y, *, validation_data=None, progress=True, **options):
+    def fit(self, x: Any, y: ArrayLike, *, validation_data: Any = None, progress: bool = True, **options: Any):
         """Train all models.
 
         Parameters
@@ -294,7 +308,7 @@ class Bagging:
 
     # ---- predicting ------------------------------------------------------------------------------------------------
 
-    def predict_each(self, x):
+    def predict_each(self, x: Any) -> NDArray[np.float64]:
         """What is averaged, model by model, float64 (models, rows, ...): probabilities, for a classifier."""
         return self._each(x, self.average)
 
@@ -315,7 +329,7 @@ class Bagging:
         total /= len(members)
         return total
 
-    def predict(self, x):
+    def predict(self, x: Any) -> NDArray:
         """What the average decides: labels (rows,) of classes or answers, or values (rows, ...).
 
         The loss of the models says which; estimators that have ``classes_`` give these.
@@ -326,7 +340,7 @@ class Bagging:
             return first.model.classes_[averaged.argmax(axis=1)] if self._are_classifiers else averaged
         return first.meaning.decision(averaged, linked=self.average == "probability")
 
-    def predict_proba(self, x):
+    def predict_proba(self, x: Any) -> NDArray[np.float64]:
         """Probabilities of the average, float64, of the shape of the models' outputs.
 
         Raises
@@ -355,14 +369,14 @@ class Bagging:
         """The outputs of a model that stand for the average."""
         return self.members[0].meaning.outputs(averaged) if self.average == "probability" else averaged
 
-    def spread(self, x):
+    def spread(self, x: Any) -> NDArray[np.float64]:
         """Standard deviation over the models (divided by K) of what is averaged, float64 (rows, ...).
 
         How much the models disagree on an example: large where the data have not told them the answer.
         """
         return self.predict_each(x).std(axis=0)
 
-    def decompose(self, x, y):
+    def decompose(self, x: Any, y: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """The error of the average, of its models, and their spread: an exact identity for every example.
 
         What outputs say is compared with the targets: probabilities, even where `average` is "output".
@@ -392,7 +406,7 @@ class Bagging:
             "spread": per_row(((each - mean) ** 2).mean(axis=0)),
         }
 
-    def evaluate(self, x, y):
+    def evaluate(self, x: Any, y: ArrayLike) -> dict[str, float]:
         """{"loss": ..., metric: ...} of the averaged prediction, with the loss and metrics of the first model."""
         return self._measure(self._averaged(x), np.asanyarray(y))
 

@@ -1,5 +1,7 @@
 """Bias and variance from the errors of the parts, with advice in words (Ng 2018, "Machine Learning Yearning")."""
 
+from __future__ import annotations
+
 from math import isfinite
 
 
@@ -22,7 +24,14 @@ class BiasVariance:
         Sentences with the numbers they rest on.
     """
 
-    def __init__(self, train_error, dev_error, optimal_error, train_dev_error, tolerance):
+    def __init__(
+        self,
+        train_error: float,
+        dev_error: float,
+        optimal_error: float,
+        train_dev_error: float | None,
+        tolerance: float,
+    ) -> None:
         self.train_error, self.dev_error, self.optimal_error = train_error, dev_error, optimal_error
         self.train_dev_error, self.tolerance = train_dev_error, tolerance
         self.avoidable_bias = train_error - optimal_error
@@ -61,14 +70,21 @@ class BiasVariance:
                 f"{self.tolerance:.2%} ({numbers}): nothing to repair"
             )
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "\n".join([f"{self.verdict}", *(f"- {line}" for line in self.advice)])
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"BiasVariance({self.verdict!r}, bias={self.avoidable_bias:.4g}, variance={self.variance:.4g})"
 
 
-def bias_variance(train_error, dev_error, optimal_error=0.0, *, train_dev_error=None, tolerance=0.02):
+def bias_variance(
+    train_error: float,
+    dev_error: float,
+    optimal_error: float = 0.0,
+    *,
+    train_dev_error: float | None = None,
+    tolerance: float = 0.02,
+) -> BiasVariance:
     """Judge the errors of the training and development parts.
 
     Parameters

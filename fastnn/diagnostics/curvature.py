@@ -5,6 +5,10 @@ smallest eigenvalue of the tridiagonal matrix are those of the Hessian within th
 forward mode over reverse mode (Pearlmutter 1994); the Hessian is never formed. Everything is float64.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from ..graph.objective import Objective
@@ -39,7 +43,9 @@ class Curvature:
         Unit eigenvector of the smallest eigenvalue, parameters flattened in order: the way out of a saddle.
     """
 
-    def __init__(self, ritz, vectors, residuals, count, value, gradient_norm, direction):
+    def __init__(
+        self, ritz: Any, vectors: Any, residuals: Any, count: Any, value: Any, gradient_norm: Any, direction: Any
+    ) -> None:
         self.eigenvalues = ritz
         self.largest, self.smallest = float(ritz[-1]), float(ritz[0])
         self.largest_error, self.smallest_error = float(residuals[-1]), float(residuals[0])
@@ -71,7 +77,7 @@ class Curvature:
         sizes = np.abs(self.eigenvalues if self.kind == "saddle" else [self.smallest, self.largest])
         return float(sizes.max() / sizes.min()) if sizes.min() > _FLAT * sizes.max() else float("inf")
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"curvature: {self.kind}, condition number {self.condition_number:.4g}\n"
             f"  largest eigenvalue  {self.largest:.6g} (within {self.largest_error:.1e})\n"
@@ -83,7 +89,15 @@ class Curvature:
     __repr__ = __str__
 
 
-def curvature(target, *inputs, loss=None, training=True, products=80, tolerance=1e-6, seed=0):
+def curvature(
+    target: Any,
+    *inputs: Any,
+    loss: Any = None,
+    training: bool = True,
+    products: int = 80,
+    tolerance: float = 1e-6,
+    seed: int = 0,
+) -> Curvature:
     """The extreme eigenvalues of the Hessian, its condition number, and whether the point is a minimum or a saddle.
 
     Parameters
@@ -144,7 +158,7 @@ def _measure(objective, products, tolerance, seed):
     return Curvature(ritz, weights, residuals, count, objective.value(), float(np.linalg.norm(gradient)), direction)
 
 
-def lanczos(multiply, count, steps, tolerance=1e-6, seed=0):
+def lanczos(multiply: Any, count: Any, steps: int, tolerance: float = 1e-6, seed: int = 0):
     """(Ritz values, their vectors in the basis, residuals, basis) of a symmetric operator on `count` numbers.
 
     Fewer steps than numbers end when both ends are accurate. Where the Krylov space ends, a new random direction goes

@@ -1,6 +1,11 @@
 """diagnose: bias and variance, health, distribution of the parts and the rate, in one report with advice in words."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..nn.arrays import split_inputs
 from ..nn.losses import meaning_of
@@ -9,6 +14,9 @@ from ..training.targets import prepare_target
 from .bias_variance import bias_variance
 from .layer_health import first_rows, health
 from .lr_diagnosis import guessing_loss, judge_rate
+
+if TYPE_CHECKING:
+    from ..training.trainer import Trainer
 
 _SHIFT = 0.25  # deviations between the means of a feature that count as another distribution
 _SURE = 5.0  # and standard errors: no accident among thousands of features
@@ -31,7 +39,7 @@ class Diagnosis:
         All of it in words. A rate that is too low or too high is told alone: a larger network would not help.
     """
 
-    def __init__(self, errors, judged, found, shifted, rate, compared):
+    def __init__(self, errors: ArrayLike, judged: Any, found: Any, shifted: Any, rate: Any, compared: Any) -> None:
         self.errors, self.bias_variance, self.health = errors, judged, found
         self.shifted, self.rate = shifted, rate
         misled = rate.verdict in ("too low", "too high", "diverging")
@@ -47,15 +55,23 @@ class Diagnosis:
         if found is not None:
             self.advice.extend(found.problems)
 
-    def __str__(self):
+    def __str__(self) -> str:
         errors = ", ".join(f"{part} {error:.2%}" for part, error in self.errors.items())
         lines = [f"errors: {errors}", f"verdict: {self.bias_variance.verdict}", str(self.rate)]
         return "\n".join([*lines, "advice:", *(f"- {line}" for line in self.advice)])
 
 
 def diagnose(
-    trainer, train, validation, *, train_dev=None, test=None, optimal_error=0.0, tolerance=0.02, check_health=True
-):
+    trainer: Trainer,
+    train: Any,
+    validation: Any,
+    *,
+    train_dev: Any = None,
+    test: Any = None,
+    optimal_error: float = 0.0,
+    tolerance: float = 0.02,
+    check_health: bool = True,
+) -> Diagnosis:
     """Say what holds a trained model back, with the numbers that say so.
 
     Parameters

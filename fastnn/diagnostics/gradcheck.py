@@ -1,12 +1,17 @@
 """A trainer examined in float64: the gradient that one native step applies, and the objective it belongs to."""
 
+from __future__ import annotations
+
 import glob
+from collections.abc import Iterable
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import functional as F
-from ..graph.gradient_check import compare
+from ..graph.gradient_check import GradcheckReport, compare
 from ..graph.loss_call import call_loss
 from ..graph.objective import Objective
 from ..graph.parameter import aligned_zeros
@@ -14,10 +19,22 @@ from ..nn.arrays import split_inputs
 from ..nn.predict import with_names
 from ..training.targets import prepare_target, prepare_weight
 
+if TYPE_CHECKING:
+    from ..training.trainer import Trainer
+
 
 def gradcheck(
-    trainer, x, y, sample_weight=None, *, h=1e-5, tolerance=1e-7, max_coordinates=1000, seed=0, disabled=()
-):  # fmt: skip
+    trainer: Trainer,
+    x: Any,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    *,
+    h: float = 1e-5,
+    tolerance: float = 1e-7,
+    max_coordinates: int = 1000,
+    seed: int = 0,
+    disabled: Iterable[str] = (),
+) -> GradcheckReport:
     """Compare what one native training step subtracts from the parameters with central differences.
 
     Gather, forward, loss, backward and update are checked together: the gradient of the loss and of the L1 and L2 terms
@@ -50,7 +67,7 @@ def gradcheck(
 
 
 @contextmanager
-def in_float64(model):
+def in_float64(model: Any):
     """The model's parameters and buffers in float64 copies; what it had before is back afterwards, bit for bit."""
     with model._guard.writing() as tensors:
         before = [tensor.storage for tensor in tensors]
@@ -68,7 +85,7 @@ def in_float64(model):
                 tensor._touch()
 
 
-def penalties(trainer):
+def penalties(trainer: Trainer):
     """{parameter name: (L2 factor, L1 factor)} that the optimizer adds to the gradient (decoupled decay is none)."""
     optimizer, found = trainer.optimizer, {}
     for name, parameter in trainer.model.named_parameters():
@@ -78,7 +95,9 @@ def penalties(trainer):
     return found
 
 
-def objective_of(trainer, x, y, sample_weight=None, disabled=()):
+def objective_of(
+    trainer: Trainer, x: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, disabled: Iterable[str] = ()
+):
     """J of a batch: the loss in training mode with the masks of step 0, plus decay / 2 ||w||^2 + l1 |w|."""
     model = trainer.model
     names, arrays = split_inputs(x)

@@ -1,6 +1,9 @@
 """HealthMonitor: dead and saturated units, vanishing and exploding gradients, updates out of proportion."""
 
+from __future__ import annotations
+
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -40,19 +43,19 @@ class HealthMonitor(Callback):
 
     _checks = {**Callback._checks, "rows": count(2), "every_epochs": count(1)}
 
-    def __init__(self, rows=256, every_epochs=1, warn=True):
+    def __init__(self, rows: int = 256, every_epochs: int = 1, warn: bool = True) -> None:
         self.rows = rows
         self.every_epochs = every_epochs
         self.warn = bool(warn)
         self.on_fit_begin()
 
-    def on_fit_begin(self):
+    def on_fit_begin(self) -> None:
         self.health = None
         self.problems = {}
         self._told = set()
         self._probe = self._inputs = None
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         if (epoch + 1) % self.every_epochs:
             return
         x, y, weight = self.trainer._fit.feed.sample(self.rows)
@@ -73,7 +76,7 @@ class HealthMonitor(Callback):
         same = before is not None and [a.shape for a in before] == [a.shape for a in self._inputs]
         return unit_drift(before, self._inputs) if same else float("nan")
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         state = {"told": sorted(self._told)}
         if self._probe is not None:
             names, arrays = self._probe
@@ -82,7 +85,7 @@ class HealthMonitor(Callback):
             state.update((f"input/{i}", array) for i, array in enumerate(self._inputs))
         return state
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self._told = set(state["told"])
         if "probes" in state:
             names = None if state["names"] is None else tuple(state["names"])

@@ -1,10 +1,18 @@
 """Health of a network while it trains: its units, gradients and updates, and in words what is wrong with them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..training.state import preserved
 from ..validation import check_count
 from .units import SATURATING, unit_statistics
+
+if TYPE_CHECKING:
+    from ..training.trainer import Trainer
 
 _GOOD_RATIO = (1e-4, 1e-2)  # of ||update|| / ||w||
 _GRADIENT_SPAN = 1e3  # between the rms gradients of two weight matrices
@@ -29,7 +37,7 @@ class Weight:
         where no unit moved, and for parameters with one number per unit (biases), which have one direction only.
     """
 
-    def __init__(self, name, before, gradient, after):
+    def __init__(self, name: str, before: Any, gradient: Any, after: Any) -> None:
         before, gradient = before.astype(np.float64), gradient.astype(np.float64)
         update = after.astype(np.float64) - before
         self.name, self.size, self.ndim = name, before.size, before.ndim
@@ -63,16 +71,16 @@ class Health:
         One sentence each, with the numbers it rests on; empty if nothing is wrong.
     """
 
-    def __init__(self, layers, weights, loss):
+    def __init__(self, layers: Any, weights: Any, loss: Any) -> None:
         self.layers, self.weights, self.loss = layers, weights, loss
         self.problems = [*_unit_problems(layers), *_gradient_problems(self.matrices), *_update_problems(self.matrices)]
 
     @property
-    def matrices(self):
+    def matrices(self) -> list[Weight]:
         """The weights that are matrices, in the order of the model."""
         return [weight for weight in self.weights if weight.ndim == 2]
 
-    def summary(self):
+    def summary(self) -> dict[str, float]:
         """{"dead_units", "linear_units", "saturated", "gradient_span", "update_ratio"}: shares and ratios."""
         units = sum(layer.units for layer in self.layers)
         bounded = [layer for layer in self.layers if layer.activation in SATURATING]
@@ -86,7 +94,7 @@ class Health:
             "update_ratio": float(np.median(ratios)) if ratios else 0.0,
         }
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = ["layer        activation    units    mean     std    dead  linear  saturated  active"]
         for layer in self.layers:
             lines.append(
@@ -165,14 +173,16 @@ def _update_problems(weights):
         )
 
 
-def first_rows(x, rows):
+def first_rows(x: Any, rows: int) -> Any:
     """The first rows of an array, or of each array of a tuple or dict."""
     if isinstance(x, dict):
         return {name: np.asarray(array)[:rows] for name, array in x.items()}
     return tuple(np.asarray(array)[:rows] for array in x) if isinstance(x, tuple) else np.asarray(x)[:rows]
 
 
-def health(trainer, x, y, sample_weight=None, *, rows=256):
+def health(
+    trainer: Trainer, x: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, rows: int = 256
+) -> Health:
     """Look at every unit on a probe set, and at the gradients and changes that one training step on it would make.
 
     The trainer, its model and its optimizer are left as they were, bit for bit.

@@ -1,6 +1,12 @@
 """Learning curve: error of the training and of the development part over the number of training rows."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..training.feed.options import as_feed
 from .bias_variance import bias_variance
@@ -16,14 +22,14 @@ class LearningCurve:
         What `Trainer.evaluate` says of the rows trained on and of the validation data, per size.
     """
 
-    def __init__(self, rows, train, validation):
+    def __init__(self, rows: Sequence[int], train: Any, validation: Any) -> None:
         self.rows, self.train, self.validation = rows, train, validation
 
-    def column(self, name):
+    def column(self, name: str) -> tuple[list[float], list[float]]:
         """(training values, validation values) of "loss" or a metric."""
         return [entry[name] for entry in self.train], [entry[name] for entry in self.validation]
 
-    def advise(self, metric="accuracy", optimal_error=0.0, tolerance=0.02):
+    def advise(self, metric: str = "accuracy", optimal_error: float = 0.0, tolerance: float = 0.02) -> list[str]:
         """Judge the last point (error = 1 - metric), and whether more rows would still help. Returns sentences."""
         train, validation = self.column(metric)
         advice = bias_variance(1 - train[-1], 1 - validation[-1], optimal_error, tolerance=tolerance).advice
@@ -34,14 +40,24 @@ class LearningCurve:
             advice.append(f"{numbers}: {more}")
         return advice
 
-    def plot(self, metric="loss", axes=None):
+    def plot(self, metric: str = "loss", axes: Any = None) -> Any:
         """Draw both curves over the number of rows; returns a fastnn.plot.LearningCurveDisplay."""
         from ..plot import LearningCurveDisplay
 
         return LearningCurveDisplay(self.rows, *self.column(metric), metric).plot(axes)
 
 
-def learning_curve(factory, x, y, *, validation_data, sizes=(0.1, 0.2, 0.4, 0.7, 1.0), epochs, seed=0, **options):
+def learning_curve(
+    factory: Any,
+    x: Any,
+    y: ArrayLike,
+    *,
+    validation_data: Any,
+    sizes: Sequence[float] = (0.1, 0.2, 0.4, 0.7, 1.0),
+    epochs: int,
+    seed: int = 0,
+    **options: Any,
+) -> LearningCurve:
     """Train a fresh network on growing parts of the rows, each part holding the one before it.
 
     Parameters

@@ -1,5 +1,9 @@
 """The learning rate judged from the loss curve."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from ..nn.losses import meaning_of
@@ -15,17 +19,17 @@ class RateJudgement:
         With the numbers it rests on.
     """
 
-    def __init__(self, verdict, reason):
+    def __init__(self, verdict: str, reason: str) -> None:
         self.verdict, self.reason = verdict, reason
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"learning rate {self.verdict}: {self.reason}"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"RateJudgement({self.verdict!r}, {self.reason!r})"
 
 
-def judge_rate(history, *, before=None, guessing=None):
+def judge_rate(history: Any, *, before: float | None = None, guessing: float | None = None) -> RateJudgement:
     """Judge the learning rate from the training loss of the epochs.
 
     The rules, in this order, with L the losses of n epochs, B the loss before training, G that of guessing (the best
@@ -114,7 +118,7 @@ def _level(losses, guessing):
     return RateJudgement("good", f"the loss fell from {first:.4g} to {last:.4g} and flattens ({end:.2g} an epoch now)")
 
 
-def guessing_loss(loss, target, output_shape, dtype):
+def guessing_loss(loss: Any, target: Any, output_shape: tuple[int, ...] | None, dtype: Any) -> float | None:
     """The loss of one constant output for all rows: the one that says the mean of the targets.
 
     Parameters

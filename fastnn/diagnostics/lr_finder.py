@@ -1,15 +1,23 @@
 """The range test: raise the learning rate exponentially from batch to batch and watch the loss (Smith 2017)."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ..threads import num_threads
 from ..training.evaluation import evaluation_of
 from ..training.feed.arrays import ArrayFeed
 from ..training.feed.epoch_steps import mean_loss
-from ..training.feed.options import as_feed
+from ..training.feed.options import Feed, as_feed
 from ..training.groups import Batches
 from ..training.state import preserved
 from ..validation import check_count
+
+if TYPE_CHECKING:
+    from ..training.trainer import Trainer
 
 _PART = 8  # batches between two looks at the loss
 _VALIDATIONS = 40  # about so many measurements of the validation loss
@@ -44,7 +52,7 @@ class RangeTest:
         smallest rate.
     """
 
-    def __init__(self, lr, loss, validation, diverged):
+    def __init__(self, lr: NDArray[np.float64], loss: NDArray[np.float64], validation: Any, diverged: bool) -> None:
         self.lr, self.loss, self.diverged = lr, loss, diverged
         self.smoothed, self._slope = _smooth(loss, np.log(lr))
         self.validation_lr, self.validation_loss = (None, None) if validation is None else validation
@@ -87,24 +95,24 @@ class RangeTest:
         return deviation * np.sqrt(2.0 / _window(len(self.loss)))
 
     @property
-    def suggestion(self):
+    def suggestion(self) -> float:
         """See the class."""
         begin, lowest = self._fall()
         return float(self.lr[begin + int(np.argmin(self._slope[begin : lowest + 1]))])
 
     @property
-    def bounds(self):
+    def bounds(self) -> tuple[float, float]:
         """See the class."""
         begin, lowest = self._fall()
         return float(self.lr[begin]), float(self.lr[lowest])
 
-    def plot(self, axes=None):
+    def plot(self, axes: Any = None) -> Any:
         """Draw loss over rate; returns a fastnn.plot.RangeTestDisplay."""
         from ..plot import RangeTestDisplay
 
         return RangeTestDisplay.from_test(self).plot(axes)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         try:
             low, high = self.bounds
             told = f"suggestion={self.suggestion:.3g}, bounds=({low:.3g}, {high:.3g})"
@@ -136,9 +144,19 @@ def _smooth(values, places):
 
 
 def lr_find(
-    trainer, x, y, validation_data=None, *, start=1e-6, end=10.0, steps=100, batch_size=128, sample_weight=None,
-    feed=None, divergence=4.0,
-):  # fmt: skip
+    trainer: Trainer,
+    x: Any,
+    y: ArrayLike,
+    validation_data: Any = None,
+    *,
+    start: float = 1e-6,
+    end: float = 10.0,
+    steps: int = 100,
+    batch_size: int | str = 128,
+    sample_weight: ArrayLike | None = None,
+    feed: Feed | None = None,
+    divergence: float = 4.0,
+) -> RangeTest:
     """Find a learning rate: train on batches with rates from `start` to `end`, each a constant factor above the last.
 
     Model, optimizer and counters are restored bit for bit.

@@ -1,9 +1,13 @@
 """A trainer's whole step under the clock: gradients, then the update, and the memory that they need."""
 
+from __future__ import annotations
+
 import time
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..graph.errors import shape_text
 from ..graph.limits import limits
@@ -12,6 +16,9 @@ from ..nn.arrays import split_inputs
 from ..threads import num_threads as thread_limit
 from ..training.step_program import FusedPrograms
 from ..training.targets import prepare_target, prepare_weight
+
+if TYPE_CHECKING:
+    from ..training.trainer import Trainer
 
 _SPAN = 0.03  # seconds of steps that are timed as one call
 _SPANS = 7
@@ -32,30 +39,38 @@ class MemoryUse:
         The most that is alive at one op: no plan can be smaller.
     """
 
-    def __init__(self, weights, gradients, state, activations, scratch, least_activations):
+    def __init__(
+        self,
+        weights: int,
+        gradients: int,
+        state: int,
+        activations: int,
+        scratch: int,
+        least_activations: int,
+    ) -> None:
         self.weights, self.gradients, self.state = weights, gradients, state
         self.activations, self.scratch, self.least_activations = activations, scratch, least_activations
 
     @property
-    def total(self):
+    def total(self) -> int:
         """All of it."""
         return self.weights + self.gradients + self.state + self.activations + self.scratch
 
     @property
-    def least(self):
+    def least(self) -> int:
         """Weights, gradients, state and the activations that must live."""
         return self.weights + self.gradients + self.state + self.least_activations
 
     @property
-    def ratio(self):
+    def ratio(self) -> float:
         """total / least."""
         return self.total / max(self.least, 1)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {**self.__dict__, "total": self.total, "least": self.least, "ratio": self.ratio}
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"memory: {_bytes(self.total)} = weights {_bytes(self.weights)} + gradients {_bytes(self.gradients)} + "
             f"optimizer state {_bytes(self.state)} + activations {_bytes(self.activations)} + scratch "
@@ -71,7 +86,15 @@ def _bytes(count):
         count /= 1024
 
 
-def profile(trainer, x, y, *, batch_size=128, sample_weight=None, repeats=20):
+def profile(
+    trainer: Trainer,
+    x: Any,
+    y: ArrayLike,
+    *,
+    batch_size: int | str = 128,
+    sample_weight: ArrayLike | None = None,
+    repeats: int = 20,
+) -> Profile:
     """Measure a whole training step, op by op: gradients and update. The trainer and its model stay as they are.
 
     Parameters
@@ -171,7 +194,7 @@ def _wall(step, programs, externals, order, rows, repeats):
     return float(np.median([run(count) for _ in range(max(3, min(_SPANS, repeats)))]))
 
 
-def memory_of(trainer, step, programs):
+def memory_of(trainer: Trainer, step: int, programs: Any):
     """The MemoryUse of a step's step."""
     natives = _natives(programs)
     tensors = {id(t): t for _, t in trainer.model._all_named_tensors()}

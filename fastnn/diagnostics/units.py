@@ -1,6 +1,12 @@
 """What the units of a model do on a probe set: the input and output of every activation, layer by layer."""
 
+from __future__ import annotations
+
+import os
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import _native
 from ..graph.build import CompiledModel, _trace
@@ -47,7 +53,7 @@ class Layer:
         Share of the outputs that are not 0: of the paths that carry a gradient.
     """
 
-    def __init__(self, path, activation, a, h):
+    def __init__(self, path: str | os.PathLike[str], activation: Any, a: Any, h: float) -> None:
         a, h = (value.reshape(len(value), -1).astype(np.float64) for value in (a, h))
         self.path, self.activation, self.units = path, activation, h.shape[1]
         self.mean, self.std = float(h.mean()), float(h.std())
@@ -64,17 +70,17 @@ class Layer:
         self.active = float(np.mean(h != 0))
 
     @property
-    def flat_side(self):
+    def flat_side(self) -> str:
         """Where the derivative vanishes, in words."""
         return f"|a| >= {SATURATED:g}" if self.activation in _BOUNDED else f"a <= -{SATURATED:g}"
 
     @property
-    def dead_share(self):
+    def dead_share(self) -> float:
         """Share of the units that are dead."""
         return float(self.dead.mean())
 
     @property
-    def linear_share(self):
+    def linear_share(self) -> float:
         """Share of the units that are linear."""
         return float(self.linear.mean())
 
@@ -87,7 +93,7 @@ def _straight(a, h):
     return np.where(moving, ah**2 / np.where(moving, aa * hh, 1.0), 1.0)
 
 
-def unit_statistics(model, x, rows=1024):
+def unit_statistics(model: Any, x: Any, rows: int = 1024) -> list[Layer]:
     """Run the model in inference mode on (the first rows of) x and look at every activation, also those of functions.
 
     ``nn.probe`` gives the values behind every layer themselves.
@@ -101,12 +107,12 @@ def unit_statistics(model, x, rows=1024):
     return [Layer(*unit) for unit in _activations(model, names, tuple(array[:rows] for array in arrays))]
 
 
-def unit_inputs(model, names, arrays):
+def unit_inputs(model: Any, names: Any, arrays: Any) -> list[NDArray[np.float64]]:
     """The input of every activation, float64 (rows, units); names and arrays as `split_inputs` gives them."""
     return [a.reshape(len(a), -1).astype(np.float64) for _, _, a, _ in _activations(model, names, arrays)]
 
 
-def unit_drift(before, after):
+def unit_drift(before: Any, after: Any) -> float:
     """How much of the change of the units' inputs is one shift for all rows: mean over the units of |mean Δa| / rms Δa.
 
     Between 0, where rows move independently of each other, and 1, where all move alike: units behind outputs of one

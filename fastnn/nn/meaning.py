@@ -8,7 +8,12 @@ With the mean as reduction, and the weights w_i that `Meaning.row_weights` gives
 so means over batches, micro-batches and parts are put together by the sums of their weights.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 TARGETS = ("class", "binary", "rows", "same", "any")
 _VALUES = ("same", "any")
@@ -67,12 +72,12 @@ class Meaning:
     ignore_index = None
 
     @property
-    def name(self):
+    def name(self) -> str:
         return type(self).__name__
 
     # ---- what rows are worth ---------------------------------------------------------------------------------------
 
-    def row_weights(self, target, sample_weight=None):
+    def row_weights(self, target: Any, sample_weight: ArrayLike | None = None) -> NDArray[np.float64] | None:
         """Each row's share of a mean's divisor, float64 (rows,); None if every row counts 1.
 
         Parameters
@@ -99,7 +104,7 @@ class Meaning:
             own = np.where(labels == self.ignore_index, 0.0, own)
         return own if weights is None else own * weights
 
-    def per_row(self, loss, target, sample_weight=None):
+    def per_row(self, loss: Any, target: Any, sample_weight: ArrayLike | None = None) -> float:
         """The loss of these rows as a mean per row (weighted by `row_weights`), whatever the reduction."""
         if self.reduction != "sum":
             return loss
@@ -117,13 +122,13 @@ class Meaning:
     # ---- what outputs say ------------------------------------------------------------------------------------------
 
     @property
-    def has_probabilities(self):
+    def has_probabilities(self) -> bool:
         """Whether outputs stand for probabilities."""
         if self.target in _VALUES or self.link is None:
             return False
         return self.domain is None or (self.domain.low, self.domain.high) == (0.0, 1.0)
 
-    def probabilities(self, output):
+    def probabilities(self, output: Any) -> NDArray:
         """Probabilities of the output's shape: of the classes, or of yes.
 
         Raises
@@ -135,11 +140,11 @@ class Meaning:
             raise ValueError(self._no_probabilities())
         return self._linked(output)
 
-    def values(self, output):
+    def values(self, output: Any) -> Any:
         """What outputs say: probabilities, rates (link "exp") or the values themselves."""
         return self._linked(output)
 
-    def outputs(self, values):
+    def outputs(self, values: Any) -> Any:
         """The outputs that say these values: the inverse of `values` (logarithms of at least the smallest number)."""
         return LINKS[self.link or "identity"][1](values)
 
@@ -159,11 +164,11 @@ class Meaning:
     # ---- what outputs and targets decide ---------------------------------------------------------------------------
 
     @property
-    def decides_classes(self):
+    def decides_classes(self) -> bool:
         """Whether decisions are labels, as opposed to values."""
         return self.target not in _VALUES
 
-    def decision(self, output, *, linked=False):
+    def decision(self, output: Any, *, linked: bool = False) -> Any:
         """What outputs decide, in the targets' terms.
 
         Parameters
@@ -192,7 +197,7 @@ class Meaning:
         threshold = middle if linked else self.outputs(middle)
         return _column(np.where(output > threshold, int(high), int(low)))
 
-    def truth(self, target):
+    def truth(self, target: Any) -> tuple[Any, Any]:
         """What targets say, in the terms of `decision`, and which rows count.
 
         Returns
@@ -230,7 +235,7 @@ class Declared(Meaning):
     of the target's shape; one that declares a target but no link has decisions (of classes), but no probabilities.
     """
 
-    def __init__(self, loss):
+    def __init__(self, loss: Any) -> None:
         self.loss = loss
         self.target = getattr(loss, "target", "same")
         self.link = getattr(loss, "link", "identity" if self.target in _VALUES else None)
@@ -245,7 +250,7 @@ class Declared(Meaning):
             raise ValueError(f"{self.name}: link must be one of {', '.join(LINKS)}, got {self.link!r}")
 
     @property
-    def name(self):
+    def name(self) -> str:
         return getattr(self.loss, "__name__", type(self.loss).__name__)
 
 

@@ -1,6 +1,11 @@
 """Bagging: error over the number of models averaged, and the spread of right and wrong answers."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .figure import NEUTRAL, TRAINING, VALIDATION, as_list, new_axes, tidy
 
@@ -35,12 +40,12 @@ class BaggingDisplay:
     >>> BaggingDisplay.from_bagging(bag, x_test, y_test).plot()
     """
 
-    def __init__(self, errors, floor, spread, wrong=None):
+    def __init__(self, errors: ArrayLike, floor: float, spread: ArrayLike, wrong: ArrayLike | None = None) -> None:
         self.errors, self.floor, self.spread = np.asarray(errors), float(floor), np.asarray(spread)
         self.wrong = None if wrong is None else np.asarray(wrong)
 
     @classmethod
-    def from_bagging(cls, bag, x, y):
+    def from_bagging(cls, bag: Any, x: Any, y: ArrayLike) -> BaggingDisplay:
         """Make a display from a fitted `Bagging` and data that its models have not seen."""
         parts = bag.decompose(x, y)
         models = len(bag)
@@ -53,7 +58,7 @@ class BaggingDisplay:
             wrong = decided != np.asarray(y)
         return cls(error - (1 - 1 / k) * unbiased, error - unbiased, np.sqrt(parts["spread"]), wrong)
 
-    def plot(self, axes=None):
+    def plot(self, axes: Any = None) -> BaggingDisplay:
         """Draw.
 
         Parameters

@@ -1,6 +1,12 @@
 """Confusion matrix: which classes are taken for which."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..nn.losses import meaning_of
 from .figure import new_axes
@@ -27,7 +33,7 @@ class ConfusionMatrixDisplay:
     >>> ConfusionMatrixDisplay.from_model(trainer, x_test, y_test).plot(normalize="true")
     """
 
-    def __init__(self, confusion_matrix, display_labels=None):
+    def __init__(self, confusion_matrix: ArrayLike, display_labels: Sequence[str] | None = None) -> None:
         self.confusion_matrix = np.asarray(confusion_matrix)
         if self.confusion_matrix.ndim != 2 or len(set(self.confusion_matrix.shape)) != 1:
             raise ValueError(f"a confusion matrix is square, not of shape {self.confusion_matrix.shape}")
@@ -37,7 +43,9 @@ class ConfusionMatrixDisplay:
             raise ValueError(f"{len(self.display_labels)} display_labels for {len(self.confusion_matrix)} classes")
 
     @classmethod
-    def from_predictions(cls, y_true, y_pred, *, labels=None, display_labels=None):
+    def from_predictions(
+        cls, y_true: ArrayLike, y_pred: ArrayLike, *, labels: Any = None, display_labels: Sequence[str] | None = None
+    ) -> ConfusionMatrixDisplay:
         """Make a display from true and predicted classes.
 
         Parameters
@@ -65,7 +73,9 @@ class ConfusionMatrixDisplay:
         return cls(matrix, labels if display_labels is None else display_labels)
 
     @classmethod
-    def from_model(cls, model, x, y, *, display_labels=None):
+    def from_model(
+        cls, model: Any, x: Any, y: ArrayLike, *, display_labels: Sequence[str] | None = None
+    ) -> ConfusionMatrixDisplay:
         """Make a display from a `Trainer`, `Bagging`, estimator or model, and data.
 
         Parameters
@@ -85,7 +95,7 @@ class ConfusionMatrixDisplay:
         truth, decided, labels = _decisions(model, x, np.asarray(y))
         return cls.from_predictions(truth, decided, labels=labels, display_labels=display_labels)
 
-    def plot(self, ax=None, *, normalize=None):
+    def plot(self, ax: Any = None, *, normalize: str | None = None) -> ConfusionMatrixDisplay:
         """Draw.
 
         Parameters

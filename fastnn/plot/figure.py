@@ -1,9 +1,13 @@
 """New figures, and what all pictures share."""
 
+from __future__ import annotations
+
+from typing import Any
+
 TRAINING, VALIDATION, NEUTRAL = "#1f77b4", "#d1495b", "#6b7280"
 
 
-def new_axes(columns=1, rows=1, *, width=4.6, height=3.6, **options):
+def new_axes(columns: int = 1, rows: int = 1, *, width: float = 4.6, height: float = 3.6, **options: Any) -> list[Any]:
     """A new figure's axes as a list, row by row.
 
     Parameters
@@ -31,7 +35,7 @@ def new_axes(columns=1, rows=1, *, width=4.6, height=3.6, **options):
     return list(figure.subplots(rows, columns, squeeze=False, **options).reshape(-1))
 
 
-def tidy(axis, grid=True):
+def tidy(axis: Any, grid: bool = True) -> None:
     """No frame above and at the right, and a faint grid."""
     if grid:
         axis.grid(alpha=0.25)
@@ -39,7 +43,7 @@ def tidy(axis, grid=True):
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def as_list(axes, count, what):
+def as_list(axes: Any, count: Any, what: str) -> list[Any]:
     """The caller's axes as a list of `count`; ValueError otherwise."""
     axes = list(axes.reshape(-1)) if hasattr(axes, "reshape") else list(axes) if hasattr(axes, "__iter__") else [axes]
     if len(axes) != count:

@@ -1,6 +1,11 @@
 """Histograms of weights, gradients and activations, a panel for each layer."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .figure import TRAINING, new_axes, tidy
 
@@ -28,20 +33,20 @@ class HistogramDisplay:
     >>> HistogramDisplay.from_gradients(trainer, x[:128], y[:128]).plot()
     """
 
-    def __init__(self, arrays, quantity="value"):
+    def __init__(self, arrays: Any, quantity: str = "value") -> None:
         if not arrays:
             raise ValueError(f"there is nothing to draw: no {quantity}s")
         self.arrays = {name: np.asarray(array) for name, array in arrays.items()}
         self.quantity = quantity
 
     @classmethod
-    def from_weights(cls, model, *, biases=False):
+    def from_weights(cls, model: Any, *, biases: bool = False) -> HistogramDisplay:
         """Make a display from the parameters of a model: those of at least two axes, or all with `biases`."""
         chosen = {name: p.numpy() for name, p in model.named_parameters() if biases or len(p.shape) > 1}
         return cls(chosen, "weight")
 
     @classmethod
-    def from_activations(cls, model, x):
+    def from_activations(cls, model: Any, x: Any) -> HistogramDisplay:
         """Make a display from the outputs of a `Sequential`'s layers, in inference mode.
 
         Parameters
@@ -61,7 +66,7 @@ class HistogramDisplay:
         return cls(outputs, "activation")
 
     @classmethod
-    def from_gradients(cls, trainer, x, y):
+    def from_gradients(cls, trainer: Any, x: Any, y: ArrayLike) -> HistogramDisplay:
         """Make a display from the gradients of one batch; neither weights nor optimizer nor random streams change.
 
         Parameters
@@ -79,7 +84,7 @@ class HistogramDisplay:
         probe.train_step(x, y)
         return cls({name: gradient for name, gradient in seen.items() if gradient.ndim > 1}, "gradient")
 
-    def plot(self, axes=None, *, bins=50):
+    def plot(self, axes: Any = None, *, bins: int = 50) -> HistogramDisplay:
         """Draw.
 
         Parameters

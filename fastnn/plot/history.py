@@ -1,5 +1,7 @@
 """History: loss, scores and other columns of each epoch."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -78,7 +80,7 @@ class HistoryDisplay:
         self.curves = curves
 
     @classmethod
-    def from_history(cls, history: Any) -> "HistoryDisplay":
+    def from_history(cls, history: Any) -> HistoryDisplay:
         """Make a display from what `Trainer.fit` returns.
 
         Parameters
@@ -90,7 +92,7 @@ class HistoryDisplay:
     @classmethod
     def from_histories(
         cls, histories: Mapping[str, Any], columns: Iterable[str] = ("loss", "val_loss")
-    ) -> "HistoryDisplay":
+    ) -> HistoryDisplay:
         """Compare several fits: a panel for each column, a line for each history.
 
         Parameters
@@ -107,7 +109,7 @@ class HistoryDisplay:
                     curves.setdefault(name, {})[label] = [float("nan") if v is None else float(v) for v in column]
         return cls(curves)
 
-    def plot(self, axes=None, *, log_loss="auto"):
+    def plot(self, axes: Any = None, *, log_loss: str = "auto") -> HistoryDisplay:
         """Draw.
 
         Parameters

@@ -1,5 +1,10 @@
 """Learning curve over the number of training rows: does more data help?"""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 from .figure import TRAINING, VALIDATION, new_axes, tidy
 
 _COLOURS = {"training": TRAINING, "validation": VALIDATION}
@@ -26,12 +31,12 @@ class LearningCurveDisplay:
     >>> diagnostics.learning_curve(make, x, y, validation_data=held, epochs=10).plot("accuracy")
     """
 
-    def __init__(self, rows, train, validation, name="loss"):
+    def __init__(self, rows: Sequence[int], train: Any, validation: Any, name: str = "loss") -> None:
         if not len(rows) == len(train) == len(validation) > 0:
             raise ValueError("rows, train and validation must be equally long, and not empty")
         self.rows, self.train, self.validation, self.name = rows, train, validation, name
 
-    def plot(self, axes=None):
+    def plot(self, axes: Any = None) -> LearningCurveDisplay:
         """Draw.
 
         Parameters

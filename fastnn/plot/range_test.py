@@ -1,5 +1,12 @@
 """The range test: loss over learning rate, with the suggested rate and the bounds."""
 
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from .figure import TRAINING, VALIDATION, new_axes, tidy
 
 
@@ -24,12 +31,20 @@ class RangeTestDisplay:
     >>> diagnostics.lr_find(trainer, x, y).plot()
     """
 
-    def __init__(self, lr, loss, smoothed, validation=None, suggestion=None, bounds=None):
+    def __init__(
+        self,
+        lr: NDArray[np.float64],
+        loss: NDArray[np.float64],
+        smoothed: NDArray[np.float64],
+        validation: Any = None,
+        suggestion: float | None = None,
+        bounds: tuple[float, float] | None = None,
+    ) -> None:
         self.lr, self.loss, self.smoothed = lr, loss, smoothed
         self.validation, self.suggestion, self.bounds = validation, suggestion, bounds
 
     @classmethod
-    def from_test(cls, test):
+    def from_test(cls, test: Any) -> RangeTestDisplay:
         """Make a display from what `diagnostics.lr_find` returns."""
         validation = None if test.validation_loss is None else (test.validation_lr, test.validation_loss)
         try:
@@ -38,7 +53,7 @@ class RangeTestDisplay:
             suggestion = bounds = None
         return cls(test.lr, test.loss, test.smoothed, validation, suggestion, bounds)
 
-    def plot(self, axes=None):
+    def plot(self, axes: Any = None) -> RangeTestDisplay:
         """Draw.
 
         Parameters

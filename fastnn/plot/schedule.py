@@ -1,5 +1,9 @@
 """Schedules: the learning rate, and the momentum if it moves, over the steps."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from .figure import TRAINING, VALIDATION, new_axes, tidy
@@ -28,14 +32,16 @@ class ScheduleDisplay:
     >>> optim.OneCycleLR(0.1, total_steps=1000).plot(1000)
     """
 
-    def __init__(self, steps, rates, momenta=None, unit="step"):
+    def __init__(self, steps: Any, rates: Any, momenta: Any = None, unit: str = "step") -> None:
         self.steps = steps
         self.rates = rates if isinstance(rates, dict) else {"": rates}
         self.momenta = momenta
         self.unit = unit
 
     @classmethod
-    def from_schedule(cls, schedule, steps, *, base=1.0, steps_per_epoch=1):
+    def from_schedule(
+        cls, schedule: Any, steps: Any, *, base: float = 1.0, steps_per_epoch: int = 1
+    ) -> ScheduleDisplay:
         """Make a display from a schedule, or from a dict of schedules by name.
 
         Parameters
@@ -57,7 +63,7 @@ class ScheduleDisplay:
         by_epoch = steps_per_epoch == 1 and all(getattr(one, "per", "step") == "epoch" for one in many.values())
         return cls(number, rates, momenta, "epoch" if by_epoch else "step")
 
-    def plot(self, axes=None, *, log=False):
+    def plot(self, axes: Any = None, *, log: bool = False) -> ScheduleDisplay:
         """Draw.
 
         Parameters

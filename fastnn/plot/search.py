@@ -1,5 +1,9 @@
 """Search: the score of every trial over each parameter, on the scale that it was drawn on."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from .figure import NEUTRAL, TRAINING, VALIDATION, new_axes, tidy
@@ -30,18 +34,18 @@ class SearchDisplay:
     >>> SearchDisplay.from_search(search).plot()
     """
 
-    def __init__(self, trials, space, monitor, larger=False):
+    def __init__(self, trials: list[dict[str, Any]], space: Any, monitor: str, larger: bool = False) -> None:
         self.trials = [trial for trial in trials if trial["score"] is not None]
         if not self.trials:
             raise ValueError("there is nothing to draw: the search has no trial with a score")
         self.space, self.monitor, self.larger = space, monitor, larger
 
     @classmethod
-    def from_search(cls, search):
+    def from_search(cls, search: Any) -> SearchDisplay:
         """Make a display from a fitted `RandomSearch`."""
         return cls(search.trials, search.space, search.monitor, search.larger)
 
-    def plot(self, axes=None):
+    def plot(self, axes: Any = None) -> SearchDisplay:
         """Draw.
 
         Parameters

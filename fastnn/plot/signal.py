@@ -1,5 +1,9 @@
 """Signals before training: variance of activations and of gradients through the layers."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from .figure import as_list, new_axes, tidy
 
 
@@ -22,18 +26,18 @@ class SignalDisplay:
     >>> SignalDisplay.from_reports({"He": nn.signal_report(a), "Xavier": nn.signal_report(b)}).plot()
     """
 
-    def __init__(self, curves):
+    def __init__(self, curves: Any) -> None:
         if not curves:
             raise ValueError("there is nothing to draw: no report")
         self.curves = curves
 
     @classmethod
-    def from_reports(cls, reports):
+    def from_reports(cls, reports: Any) -> SignalDisplay:
         """Make a display from {name: what `nn.signal_report` returns}."""
         keys = ("name", "variance", "gradient_variance")
         return cls({name: {key: [row[key] for row in report.rows] for key in keys} for name, report in reports.items()})
 
-    def plot(self, axes=None):
+    def plot(self, axes: Any = None) -> SignalDisplay:
         """Draw.
 
         Parameters

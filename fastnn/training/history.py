@@ -1,11 +1,15 @@
 """History: what happened in each epoch."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Mapping
+from typing import Any
 
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def sparklines(columns, width=60):
+def sparklines(columns: Mapping[str, list[float | None]], width: int = 60) -> str:
     """Curves as text, one line per column, all on one scale: logarithmic if all numbers are positive.
 
     Parameters
@@ -61,13 +65,13 @@ class History:
         "epochs", "callback", "max_time", "nan", "interrupted" or "error": why the last `fit` ended.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.epoch = []
         self.columns = {}
         self.initial_loss = None
         self.stop_reason = ""
 
-    def add(self, epoch, values):
+    def add(self, epoch: int, values: Any) -> None:
         """Append one epoch; columns that are new or absent are filled with None."""
         before = len(self.epoch)
         for name in values:
@@ -76,25 +80,25 @@ class History:
             column[before:] = [values.get(name)]  # whatever an exception has left there
         self.epoch.append(epoch)
 
-    def amend(self, values):
+    def amend(self, values: Any) -> None:
         """Overwrite and extend the row of the last epoch."""
         for name, value in values.items():
             self.columns.setdefault(name, [None] * len(self.epoch))[-1] = value
 
     @property
-    def history(self):
+    def history(self) -> dict[str, list[Any]]:
         """The columns as a dict of lists (Keras' name)."""
         return self.columns
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> list[Any]:
         if name not in self.columns:
             raise KeyError(f"history has no {name!r}; it has {', '.join(self.columns) or 'no epochs yet'}")
         return self.columns[name]
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return name in self.columns
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.epoch)
 
     def __iter__(self):
@@ -102,24 +106,24 @@ class History:
         columns = self.to_dict()
         return ({name: column[i] for name, column in columns.items()} for i in range(len(self)))
 
-    def keys(self):
+    def keys(self) -> Any:
         """Names of the columns."""
         return self.columns.keys()
 
-    def last(self):
+    def last(self) -> dict[str, Any]:
         """The values of the last epoch as a dict."""
         return {name: column[-1] for name, column in self.columns.items()} if self.epoch else {}
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """A copy as {"epoch": [...], column: [...]}, for JSON or a data frame."""
         return {"epoch": list(self.epoch), **{name: list(column) for name, column in self.columns.items()}}
 
-    def load_dict(self, values):
+    def load_dict(self, values: Any) -> None:
         """Take over what `to_dict` returned."""
         self.epoch = list(values["epoch"])
         self.columns = {name: list(column) for name, column in values.items() if name != "epoch"}
 
-    def plot(self, axes=None):
+    def plot(self, axes: Any = None) -> Any:
         """Draw every column over the epochs; without matplotlib, print `text` instead.
 
         Parameters
@@ -140,7 +144,7 @@ class History:
             print(self.text())
             return None
 
-    def text(self, width=60):
+    def text(self, width: int = 60) -> str:
         """The losses as lines of text, first and last value beside them, on one logarithmic scale.
 
         Parameters
@@ -151,6 +155,6 @@ class History:
         names = [name for name in ("loss", "train_loss", "val_loss") if name in self]
         return sparklines({name: self[name] for name in names}, width)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         last = ", ".join(f"{name}={value:.4g}" for name, value in self.last().items() if value is not None)
         return f"History({len(self.epoch)} epochs; {last})"

@@ -5,11 +5,16 @@ for, which probabilities or values it stands for, and which rows count: not thos
 are not finite have no score: every metric of them is NaN.
 """
 
+from __future__ import annotations
+
 import re
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..nn.losses import meaning_of
+from ..nn.meaning import Meaning
 
 NAN = float("nan")
 
@@ -27,11 +32,11 @@ class Metric:
         decisions and how much the outputs speak for each; values.
     """
 
-    def __init__(self, name, function, asks):
+    def __init__(self, name: str, function: Any, asks: str) -> None:
         self.__name__, self.function, self.asks = name, function, asks
         self.__doc__ = function.__doc__
 
-    def __call__(self, target, output, loss):
+    def __call__(self, target: Any, output: Any, loss: Any) -> float:
         """The metric of outputs against targets, as `loss` (any loss of `nn`, or a callable) understands them."""
         meaning = meaning_of(loss)
         self.check(meaning)
@@ -43,7 +48,7 @@ class Metric:
         classes = 2 if meaning.target == "binary" or np.ndim(output) != 2 else max(np.shape(output)[1], 2)
         return float(self.function(truth, said, classes)) if len(truth) else NAN
 
-    def check(self, meaning):
+    def check(self, meaning: Meaning) -> None:
         """Raise ValueError if the loss cannot answer."""
         if self.asks != "values" and not meaning.decides_classes:
             raise ValueError(
@@ -63,7 +68,7 @@ class Metric:
         return target.astype(np.float64).reshape(shape), values.reshape(shape), None
 
 
-def is_sound(output, meaning):
+def is_sound(output: Any, meaning: Meaning) -> bool:
     """Whether outputs say something: what they stand for is finite (a logit of -infinity is a probability of 0)."""
     parts = output.values() if isinstance(output, dict) else output if isinstance(output, (tuple, list)) else (output,)
     parts = [np.asarray(part) for part in parts]
@@ -75,7 +80,7 @@ def is_sound(output, meaning):
         return bool(np.isfinite(meaning.values(parts[0])).all())
 
 
-def scores(output, meaning):
+def scores(output: Any, meaning: Meaning) -> NDArray[np.float64]:
     """How much outputs speak for each class: float64 (rows,) for one answer or two classes, else (rows, classes)."""
     output = np.asarray(output, np.float64)
     if meaning.target == "binary" or output.ndim == 1:
@@ -85,7 +90,7 @@ def scores(output, meaning):
     return np.asarray(meaning.probabilities(output), np.float64)
 
 
-def measure(metrics, loss, target, output):
+def measure(metrics: Any, loss: Any, target: Any, output: Any) -> dict[str, float]:
     """{name: value} of `resolve`'s metrics; NaN where outputs are not finite."""
     if not metrics:
         return {}
@@ -192,7 +197,7 @@ def _auc(truth, score, classes):
 class TopK(Metric):
     """Share of rows whose class is among the k largest outputs (ties count against it)."""
 
-    def __init__(self, k):
+    def __init__(self, k: int) -> None:
         super().__init__(f"top_{k}", self._share, "score")
         self.k = k
         self.__doc__ = f"Share of rows whose target class is among the {k} largest outputs."
@@ -257,7 +262,7 @@ def _by_name(name):
     )
 
 
-def resolve(metrics, loss):
+def resolve(metrics: Any, loss: Any) -> list[tuple[str, Any]]:
     """[(name, metric)] of names and callables ``metric(target, output) -> float``.
 
     Raises

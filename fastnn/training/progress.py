@@ -4,9 +4,12 @@ The bar is drawn at most ten times a second. Without a terminal or notebook (noh
 after ten seconds, the others every thirty, and one at the end.
 """
 
+from __future__ import annotations
+
 import logging
 import sys
 import time
+from typing import Any
 
 _FIRST, _EVERY = 10.0, 30.0  # seconds until the first line, and between two
 
@@ -16,23 +19,23 @@ logger = logging.getLogger("fastnn")
 class Silent:
     """Progress that nobody wants to see."""
 
-    def advance(self, steps, loss):
+    def advance(self, steps: int, loss: Any) -> None:
         """Count steps of training."""
 
-    def epoch(self, epoch, logs):
+    def epoch(self, epoch: int, logs: dict[str, Any]) -> None:
         """Show the figures of the epoch that has ended."""
 
-    def count(self, text=""):
+    def count(self, text: str = "") -> None:
         """Count a job that is done."""
 
-    def close(self):
+    def close(self) -> None:
         """Take the bar away, or write the last line."""
 
 
 class Bar(Silent):
     """A tqdm bar over all steps of a fit, or over jobs; tqdm is imported only when one is drawn."""
 
-    def __init__(self, total, unit, epochs=0):
+    def __init__(self, total: int | None, unit: str, epochs: int = 0) -> None:
         from tqdm.auto import tqdm
 
         self._epochs, self._done, self._text = epochs, 0, ""
@@ -40,49 +43,49 @@ class Bar(Silent):
         if epochs:
             self._bar.set_description(f"epoch 1/{epochs}", refresh=False)
 
-    def advance(self, steps, loss):
+    def advance(self, steps: int, loss: Any) -> None:
         if not self._text:
             self._bar.set_postfix_str(f"loss={loss:.4f}", refresh=False)
         self._bar.update(steps)
 
-    def epoch(self, epoch, logs):
+    def epoch(self, epoch: int, logs: dict[str, Any]) -> None:
         self._done += 1
         self._text = _figures(logs)
         self._bar.set_postfix_str(self._text, refresh=False)
         self._bar.set_description(f"epoch {min(self._done + 1, self._epochs)}/{self._epochs}", refresh=False)
 
-    def count(self, text=""):
+    def count(self, text: str = "") -> None:
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(1)
 
-    def close(self):
+    def close(self) -> None:
         self._bar.close()
 
 
 class Lines(Silent):
     """A line now and then."""
 
-    def __init__(self, total, unit, epochs=0):
+    def __init__(self, total: int | None, unit: str, epochs: int = 0) -> None:
         self._total, self._unit, self._epochs = total, unit, epochs
         self._done = self._ended = 0
         self._text, self._written = "", False
         self._began = time.monotonic()
         self._due = self._began + _FIRST
 
-    def advance(self, steps, loss):
+    def advance(self, steps: int, loss: Any) -> None:
         self._done += steps
         if time.monotonic() >= self._due:
             self._write(self._text or f"loss={loss:.4f}")
 
-    def epoch(self, epoch, logs):
+    def epoch(self, epoch: int, logs: dict[str, Any]) -> None:
         self._ended += 1
         self._text = _figures(logs)
 
-    def count(self, text=""):
+    def count(self, text: str = "") -> None:
         self._text = text
         self.advance(1, 0.0)
 
-    def close(self):
+    def close(self) -> None:
         if self._written:
             self._write(self._text)
 
@@ -135,11 +138,11 @@ def _make(wanted, *arguments):
     return Lines(*arguments)
 
 
-def make_progress(wanted, epochs, steps_per_epoch):
+def make_progress(wanted: bool, epochs: int, steps_per_epoch: int) -> Silent:
     """Progress of a fit, if it is wanted."""
     return _make(wanted, epochs * steps_per_epoch or None, "step", epochs)
 
 
-def make_counter(wanted, total, unit):
+def make_counter(wanted: bool, total: int | None, unit: str) -> Silent:
     """Progress of jobs, each called a `unit`, if it is wanted."""
     return _make(wanted, total, unit)

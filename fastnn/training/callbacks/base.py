@@ -1,6 +1,13 @@
 """What every callback has, and those that need nothing more; the quantity that some of them watch."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...validation import Strict, check_not_negative, count, one_of
 
@@ -27,37 +34,37 @@ class Callback(Strict):
     saves = False  # True: its on_batch_end comes after that of the others
     _checks = {"every_steps": count(1)}
 
-    def on_fit_begin(self):
+    def on_fit_begin(self) -> None:
         """Before the first step."""
 
-    def on_epoch_begin(self, epoch):
+    def on_epoch_begin(self, epoch: int) -> None:
         """Before the steps of an epoch, and again where a resumed fit goes on inside one."""
 
-    def on_batch_end(self, step, loss):
+    def on_batch_end(self, step: int, loss: Any) -> None:
         """After a training step; ``step`` counts from 1 over the trainer's life."""
 
-    def on_losses(self, losses):
+    def on_losses(self, losses: NDArray[np.float64]) -> None:
         """The losses of the batches of a native call, in their order; the first batch of an epoch may be among them. A
         callback that has no other hook costs nothing per step."""
 
-    def on_poll(self):
+    def on_poll(self) -> None:
         """Whenever training comes back to Python of itself: about every 20 ms, between two steps."""
 
-    def on_interrupt(self, reason):
+    def on_interrupt(self, reason: str) -> None:
         """When something ends the fit inside an epoch ("interrupted", "max_time", "callback", "nan"), before the
         epoch is closed."""
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """After an epoch and its evaluation; ``logs`` is the epoch's row of the history and may be extended."""
 
-    def on_fit_end(self):
+    def on_fit_end(self) -> None:
         """On every exit: the last epoch, a stop, an error, Ctrl-C."""
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """What a checkpoint has to keep of this callback: a dict of plain values and arrays."""
         return {}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned; called after ``on_fit_begin`` and ``on_epoch_begin``."""
 
 
@@ -72,7 +79,7 @@ class LambdaCallback(Callback):
         By the hook's name.
     """
 
-    def __init__(self, *, every_steps=1, **hooks):
+    def __init__(self, *, every_steps: int = 1, **hooks: Callable[..., Any]) -> None:
         self.every_steps = every_steps
         for name, function in hooks.items():
             if not name.startswith("on_") or not hasattr(Callback, name):
@@ -94,7 +101,7 @@ class TerminateOnNaN(Callback):
 
     _checks = {"when": one_of("step", "epoch", "never")}
 
-    def __init__(self, when="step"):
+    def __init__(self, when: str = "step") -> None:
         self.when = when
 
 
@@ -126,7 +133,7 @@ class Monitored(Callback):
         **Callback._checks, "monitor": _check_monitor, "min_delta": check_not_negative, "patience": count(0),
     }  # fmt: skip
 
-    def __init__(self, monitor, mode, min_delta):
+    def __init__(self, monitor: str, mode: str, min_delta: float) -> None:
         name = type(self).__name__
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"{name}: mode must be 'auto', 'min' or 'max', got {mode!r}")
@@ -135,15 +142,15 @@ class Monitored(Callback):
         self.larger = mode == "max" or (mode == "auto" and is_score(monitor))
         self.forget()
 
-    def forget(self):
+    def forget(self) -> None:
         """Start anew: no value has been seen."""
         self.best = None
         self.best_epoch = None
 
-    def on_fit_begin(self):
+    def on_fit_begin(self) -> None:
         self.forget()
 
-    def improved(self, epoch, logs):
+    def improved(self, epoch: int, logs: dict[str, Any]) -> bool | None:
         """Whether the watched value is the best so far; notes it. What is not finite is never better. None: this epoch
         did not measure it (``validation_every``).
 
@@ -171,13 +178,13 @@ class Monitored(Callback):
             self.best, self.best_epoch = value, epoch
         return better
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "best_epoch": self.best_epoch}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best, self.best_epoch = state["best"], state["best_epoch"]
 
 
-def is_score(name):
+def is_score(name: str) -> bool:
     """True for columns that are better when larger."""
     return any(word in name for word in ("acc", "auc", "f1", "r2", "top"))

@@ -1,7 +1,10 @@
 """CSVLogger: the history as a text table, one line per epoch, written as it happens."""
 
+from __future__ import annotations
+
 import csv
 import os
+from typing import Any
 
 from .base import Callback
 
@@ -23,7 +26,7 @@ class CSVLogger(Callback):
     next epoch begins.
     """
 
-    def __init__(self, path, append=False, separator=","):
+    def __init__(self, path: str | os.PathLike[str], append: bool = False, separator: str = ",") -> None:
         if not isinstance(separator, str) or len(separator) != 1:
             raise ValueError(f"CSVLogger: separator must be one character, got {separator!r}")
         self.path = os.fspath(path)
@@ -31,7 +34,7 @@ class CSVLogger(Callback):
         self.separator = separator
         self._file = None
 
-    def on_fit_begin(self):
+    def on_fit_begin(self) -> None:
         self._columns, kept = None, []
         if (self.append or self.trainer.epoch) and os.path.exists(self.path):
             with open(self.path, newline="", encoding="utf-8") as file:
@@ -49,7 +52,7 @@ class CSVLogger(Callback):
         """Whether a row of the file belongs to an epoch that the trainer has behind it (a torn last line does not)."""
         return len(row) == len(self._columns) and row[0].isdigit() and int(row[0]) < self.trainer.epoch
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         if epoch <= self._done:  # told again of an epoch that the file holds, by a resumed fit
             return
         if self._columns is None:
@@ -59,7 +62,7 @@ class CSVLogger(Callback):
         self._writer.writerow(["" if values.get(name) is None else values[name] for name in self._columns])
         self._file.flush()
 
-    def on_fit_end(self):
+    def on_fit_end(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = self._writer = None

@@ -1,5 +1,9 @@
 """EarlyStopping: stop when nothing improves any more, and keep the best weights on every exit."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from .base import Monitored
 
 _WEIGHTS = "weights/"
@@ -26,22 +30,29 @@ class EarlyStopping(Monitored):
     best, best_epoch, stopped_epoch
     """
 
-    def __init__(self, monitor="val_loss", patience=10, min_delta=0.0, mode="auto", restore_best=True):
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 10,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        restore_best: bool = True,
+    ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.patience = patience
         self.restore_best = bool(restore_best)
 
-    def forget(self):
+    def forget(self) -> None:
         super().forget()
         self.stopped_epoch = None
         self._best_weights = None
         self._before = -1  # the epoch before the first one of this fit
 
-    def on_fit_begin(self):
+    def on_fit_begin(self) -> None:
         super().on_fit_begin()
         self._before = self.trainer.epoch - 1
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         better = self.improved(epoch, logs)
         if better is None:
             return
@@ -52,18 +63,18 @@ class EarlyStopping(Monitored):
             self.stopped_epoch = epoch
             self.trainer.stop()
 
-    def on_fit_end(self):
+    def on_fit_end(self) -> None:
         if self.restore_best and self._best_weights is not None:
             self.trainer.model.load_state_dict(self._best_weights)
             self._best_weights = None
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         state = {**super().state_dict(), "stopped_epoch": self.stopped_epoch, "before": self._before}
         for name, array in (self._best_weights or {}).items():
             state[_WEIGHTS + name] = array
         return state
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.stopped_epoch, self._before = state["stopped_epoch"], state["before"]
         weights = {name[len(_WEIGHTS) :]: array for name, array in state.items() if name.startswith(_WEIGHTS)}

@@ -1,7 +1,10 @@
 """ModelCheckpoint: write the trainer's state, or the model, to a file while training runs."""
 
+from __future__ import annotations
+
 import os
 import time
+from typing import Any
 
 from ...validation import check_positive, count, one_of
 from .base import Monitored
@@ -39,8 +42,15 @@ class ModelCheckpoint(Monitored):
     }  # fmt: skip
 
     def __init__(
-        self, path, monitor=None, mode="auto", every_epochs=1, every_steps=None, every_seconds=None, what="checkpoint"
-    ):
+        self,
+        path: str | os.PathLike[str],
+        monitor: str | None = None,
+        mode: str = "auto",
+        every_epochs: int = 1,
+        every_steps: int | None = None,
+        every_seconds: float | None = None,
+        what: str = "checkpoint",
+    ) -> None:
         super().__init__("loss" if monitor is None else monitor, mode, 0.0)
         inside = every_steps is not None or every_seconds is not None
         if monitor is not None and inside:
@@ -59,7 +69,7 @@ class ModelCheckpoint(Monitored):
         except (ValueError, IndexError) as error:
             raise ValueError(f"ModelCheckpoint: path {self.path!r} is no format of names: {error}") from None
 
-    def on_fit_begin(self):
+    def on_fit_begin(self) -> None:
         self._remember()
         self._last = time.monotonic()
 
@@ -79,25 +89,25 @@ class ModelCheckpoint(Monitored):
     def _after_steps(self, step, loss):
         self.save({"loss": loss})
 
-    def on_poll(self):
+    def on_poll(self) -> None:
         if self.every_seconds is not None and time.monotonic() - self._last >= self.every_seconds:
             self.save({})
 
-    def on_interrupt(self, reason):
+    def on_interrupt(self, reason: str) -> None:
         self._cut = reason != "nan" and not self.best_only
         if self._cut:
             self.save({})
 
     _cut = False
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         cut, self._cut = self._cut, False
         if cut:
             return  # the file holds the place where the epoch was cut
         if (epoch + 1) % self.every_epochs == 0 and (not self.best_only or self.improved(epoch, logs)):
             self.save(logs)
 
-    def save(self, logs):
+    def save(self, logs: dict[str, Any]) -> None:
         """Write the file now; not the weights of a fit that has just ended because its loss is not finite."""
         if self.trainer._fit is not None and self.trainer._fit.reason == "nan":
             return
@@ -126,6 +136,6 @@ class ModelCheckpoint(Monitored):
             known = ", ".join({**fields, **logs})
             raise ValueError(f"ModelCheckpoint: path names {error}, which is not there; known: {known}") from None
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self._last = time.monotonic()

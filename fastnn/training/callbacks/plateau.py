@@ -1,5 +1,9 @@
 """ReduceLROnPlateau: a smaller rate when nothing improves any more."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from ...validation import between, check_not_negative, count
 from .base import Monitored
 
@@ -33,20 +37,27 @@ class ReduceLROnPlateau(Monitored):
     }  # fmt: skip
 
     def __init__(
-        self, monitor="val_loss", factor=0.1, patience=10, min_delta=1e-4, cooldown=0, min_lr=0.0, mode="auto"
-    ):
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+        mode: str = "auto",
+    ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.factor = factor
         self.patience = patience
         self.cooldown = cooldown
         self.min_lr = min_lr
 
-    def forget(self):
+    def forget(self) -> None:
         super().forget()
         self.waited = 0
         self.resting = 0
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         better = self.improved(epoch, logs)
         if better is None:
             return
@@ -71,9 +82,9 @@ class ReduceLROnPlateau(Monitored):
     def _lower(self, rate):
         return min(rate, max(rate * self.factor, self.min_lr))
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "waited": self.waited, "resting": self.resting}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.waited, self.resting = state["waited"], state["resting"]
