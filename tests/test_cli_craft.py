@@ -73,7 +73,11 @@ def test_the_average_model_averages_what_outputs_say(classify):
 
 
 def test_search_chooses_what_was_not_given(folder, capsys):
-    command = ["train", "digits", "--epochs", "3", "--lr", "0.004", "--search", "4", "--no-plot", "--resume", "s.json"]
+    rng = np.random.default_rng(0)
+    rows = "".join(f"{a:.3f},{b:.3f},{'xyz'[i % 3]}\n" for i, (a, b) in enumerate(rng.normal(size=(150, 2)) + 1))
+    (folder / "t.csv").write_text("a,b,y\n" + rows)
+    command = ["train", "t.csv", "--target", "y", "--epochs", "3", "--lr", "0.004", "--search", "4", "--no-plot",
+               "--patience", "0", "--resume", "s.json"]  # fmt: skip
     assert main([*command, "-o", "a"]) == 0
     out = capsys.readouterr().out
     assert "4 trials of up to 3 epochs" in out and "width" in out and " lr " not in out
