@@ -307,7 +307,7 @@ def test_errors_spell_options_as_they_are_typed(folder, capsys):
     (folder / "years.csv").write_text("2019,2020\n" + "".join(f"{i},{i / 3}\n" for i in range(30)))
     (folder / "comma.csv").write_text("a;y\n" + "".join(f"{i},5;{i % 2}\n" for i in range(30)))
     for command, words in (("shop.csv --target buys --missing error", "choose --missing drop"),
-                           ("comma.csv --target y", "--decimal , reads them"),
+                           ("comma.csv --target y", "to read decimal commas: fastnn train comma.csv --target y --dec"),
                            ("shop.csv --target buys --delimiter ab", "--delimiter must be one character"),
                            ("shop.csv --target buys --type city=date", "column 'city' is to be date, but holds")):
         assert main(["train", *command.split()]) == 2

@@ -87,6 +87,20 @@ def test_pandas_dtypes():
     assert np.array_equal(read_table(frame.set_index(pd.Index([9, 9, 7])), schema=plain.schema).x, plain.x)
 
 
+def test_columns_declared_as_categories_are_categories():
+    pd, pl, pa = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow"))
+    numbers = [30, 7, 30, 7]
+    for frame in (pd.DataFrame({"k": pd.Categorical(numbers), "v": range(4)}),
+                  pa.table({"k": pa.array(numbers).dictionary_encode(), "v": [0, 1, 2, 3]}),
+                  pl.DataFrame({"k": pl.Series([str(n) for n in numbers], dtype=pl.Categorical), "v": range(4)})):
+        table = read_table(frame)
+        assert table.feature_names == ["k=7", "k=30", "k=<unseen>", "v"]
+        assert read_table({"k": [7.0], "v": [1]}, schema=table.schema).x.tolist() == [[1, 0, 0, 1]]
+    for column in (pd.Series([1, 2]), pa.array([1, 2]), pa.chunked_array([[1, 2]])):
+        with pytest.raises(TypeError, match="not a table|must be a path"):
+            read_table(column)
+
+
 def test_missing_values_of_pandas():
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"i": pd.array([1, None, BIG], "Int64"), "b": pd.array([True, None, False], "boolean"),

@@ -38,6 +38,24 @@ def test_one_bad_cell_is_refused_with_two_ways_out(write, bad):
     assert len(pasted(caught.value, 1).feature_names) == 62  # as categories
 
 
+@pytest.mark.parametrize(("cell", "what"), [("2020-01-{:02d}", "dates"), ("true", "truth values")])
+def test_dates_and_truth_values_but_for_a_cell_are_refused_too(write, cell, what):
+    rows = "".join(f"{cell.format(i + 1)},{i}.5\n" for i in range(28))
+    path = write(f"d,y\n{rows}unknown,1.5\n")
+    with pytest.raises(SchemaError, match=f"'d' holds {what} .* but for 1 of 29 cells .'unknown'") as caught:
+        read_csv(path, "y", missing="keep")
+    assert pasted(caught.value).missing == {"d": 1}
+    with pytest.raises(ValueError, match="target column 'd' holds dates" if what == "dates" else "one class only"):
+        read_csv(write(f"d,y\n{rows}"), "d")
+
+
+def test_decimal_commas_are_offered_as_a_way_out(write):
+    path = write("a;y\n" + "".join(f"{i},5;{i % 2}\n" for i in range(30)))
+    with pytest.raises(SchemaError, match="to read decimal commas") as caught:
+        read_csv(path, "y")
+    assert pasted(caught.value).x[:2].tolist() == [[0.5], [1.5]]
+
+
 def test_all_undecided_columns_are_named_at_once(write):
     lines = [f"name {i} of many,{i}%,{i if i % 9 else 'n.a.'},{i % 2}\n" for i in range(150)]
     path = write("who,share,count,y\n" + "".join(lines))

@@ -152,7 +152,7 @@ def test_decimal_commas(write):
     assert read_csv(write("v;w\n1,5;2\n"), decimal=",").x.tolist() == [[1.5, 2]]
     table = read_csv(write("1,5;2,5;0\n3,5;4,5;1\n"), -1, decimal=",", header=False)
     assert table.x.tolist() == [[1.5, 2.5], [3.5, 4.5]] and table.class_names == ["0", "1"]
-    with pytest.raises(SchemaError, match="decimal commas.*decimal=','"):
+    with pytest.raises(SchemaError, match="decimal commas.*to read decimal commas: read_csv.*decimal=','"):
         read_csv(write("a;b\n" + "".join(f"1;{i},5\n" for i in range(200))))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .cells import EXACT, LONGEST_CELL, NO_TIME, null_spellings, within_float64
 from .column import Block, NumberColumn, TextColumn, TimeColumn, gather
-from .source import NUMBER, TEXT, Retype, Source
+from .source import NUMBER, TEXT, Retype, Source, as_texts
 
 _FAILED_COLUMN = re.compile(r"In CSV column #(\d+)")
 _TEXT_BLOCK = 1 << 18  # bytes of text parsed at a time: larger blocks are no faster and cost memory
@@ -155,10 +155,11 @@ def to_column(values):
         raise TypeError(f"holds {kind}, which has no place in a table: give seconds as numbers")
     if types.is_dictionary(kind):
         inner = to_column(values.dictionary)
-        if isinstance(inner, TextColumn):
-            table = np.append(inner.codes, np.int32(-1))
-            return TextColumn(table[_plain(values.indices, -1)], inner.words)
-        return to_column(values.dictionary_decode())
+        if isinstance(inner, TimeColumn):
+            return to_column(values.dictionary_decode())
+        column = TextColumn.from_codes(_plain(values.indices, -1), as_texts(inner))
+        column.declared = True
+        return column
     if types.is_string(kind) or types.is_large_string(kind) or str(kind) == "string_view":
         coded = values.cast(pa.string()).dictionary_encode()
         return TextColumn.from_codes(_plain(coded.indices, -1), coded.dictionary.to_pylist())
@@ -204,14 +205,18 @@ class ArrowSource(Source):
         except TypeError as error:
             raise ValueError(f"{self.label}: column {name!r} {error}; leave it out (ignore)") from None
         if self.na and isinstance(column, TextColumn):
-            return TextColumn.from_codes(column.codes, column.words, self.na)
+            declared, column = column.declared, TextColumn.from_codes(column.codes, column.words, self.na)
+            column.declared = declared
         return column
 
 
 def arrow_table(frame, label: str, na=()) -> ArrowSource:
     """A source from anything with ``__arrow_c_stream__``; its stream is taken once and held."""
     pa = need_pyarrow(f"{label} is an Arrow stream: reading it")
-    table = frame if isinstance(frame, pa.Table) else pa.table(frame)
+    try:
+        table = frame if isinstance(frame, pa.Table) else pa.table(frame)
+    except (pa.ArrowInvalid, TypeError):
+        raise TypeError(f"{label} is a single column, not a table: give a frame of columns with names") from None
     return ArrowSource(label, table.column_names, lambda: table.to_batches(_ROWS), na)
 
 

@@ -26,13 +26,17 @@ class NumberColumn:
 
 
 class TextColumn:
-    """Texts as codes into a list of different, stripped, not empty words; -1 where missing."""
+    """Texts as codes into a list of different, stripped, not empty words; -1 where missing.
 
-    __slots__ = ("codes", "words")
+    `declared` if its source says that they are categories, whatever they look like.
+    """
 
-    def __init__(self, codes: np.ndarray, words: list[str]):
+    __slots__ = ("codes", "words", "declared")
+
+    def __init__(self, codes: np.ndarray, words: list[str], declared: bool = False):
         self.codes = codes
         self.words = words
+        self.declared = declared
 
     @classmethod
     def from_cells(cls, cells, na: frozenset[str] = frozenset()) -> "TextColumn":
@@ -116,7 +120,7 @@ def _tail(column: Column, drop: int) -> Column:
         return NumberColumn(column.values[drop:], column.truth)
     if isinstance(column, TimeColumn):
         return TimeColumn(column.micros[drop:], column.clock)
-    return TextColumn(column.codes[drop:], column.words)
+    return TextColumn(column.codes[drop:], column.words, column.declared)
 
 
 def _own_pages(rows: int) -> np.ndarray:
@@ -140,7 +144,7 @@ def _joined(columns):
     for column in columns:
         table = np.array([*(places.setdefault(word, len(places)) for word in column.words), -1], dtype=np.int32)
         codes.append(table[column.codes])
-    return TextColumn(np.concatenate(codes), list(places))
+    return TextColumn(np.concatenate(codes), list(places), first.declared)
 
 
 def _join_blocks(blocks: list[Block]) -> Block:

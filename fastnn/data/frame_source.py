@@ -10,7 +10,7 @@ import numpy as np
 
 from .cells import NO_TIME, number_name, within_float64
 from .column import Block, NumberColumn, TextColumn, TimeColumn
-from .source import Source
+from .source import Source, as_texts
 
 _ROWS = 65_536
 
@@ -123,11 +123,12 @@ def _from_pandas(series, na):
     if name == "category":
         inner = _adapt(series.cat.categories.to_series(), na)
         codes = np.asarray(series.cat.codes)
-        if isinstance(inner, TextColumn):
-            return TextColumn(np.append(inner.codes, np.int32(-1))[codes], inner.words)
         if isinstance(inner, TimeColumn):
             return TimeColumn(np.append(inner.micros, NO_TIME)[codes], inner.clock)
-        return NumberColumn(np.append(inner.values, np.nan)[codes], inner.truth)
+        words = as_texts(inner)
+        column = TextColumn.from_codes(codes, words, na)
+        column.declared = True
+        return column
     if name.startswith("datetime64"):
         naive = series.dt.tz_convert("UTC").dt.tz_localize(None) if getattr(dtype, "tz", None) else series
         column = _times(naive.to_numpy())
@@ -168,7 +169,9 @@ def _from_polars(series, na):
         return TimeColumn(np.where(missing, NO_TIME, micros), name != "Date")
     if name == "String" or name.startswith(("Categorical", "Enum")):
         cells = series.cast(_polars().String).to_list()
-        return TextColumn.from_cells(["" if cell is None else cell for cell in cells], na)
+        column = TextColumn.from_cells(["" if cell is None else cell for cell in cells], na)
+        column.declared = name != "String"
+        return column
     raise TypeError(f"holds {name}, which has no place in a table")
 
 

@@ -57,12 +57,13 @@ def merged_ways(problems: list[Problem]) -> list[tuple[str, dict]]:
     """Answers to all problems at once, each with what it means: the first way of every column, then the second."""
     answers = []
     for choice in range(max(len(problem.ways) for problem in problems)):
-        meanings, answer = [], {"types": {}, "na": [], "ignore": []}
+        meanings, answer = [], {"types": {}, "na": [], "ignore": [], "decimal": None}
         for problem in problems:
             meaning, way = problem.ways[min(choice, len(problem.ways) - 1)]
             if meaning not in meanings:
                 meanings.append(meaning)
             answer["types"].update(way.get("types", {}))
+            answer["decimal"] = way.get("decimal", answer["decimal"])
             for key in ("na", "ignore"):
                 answer[key] += [item for item in way.get(key, ()) if item not in answer[key]]
         answers.append((" and ".join(meanings), answer))
@@ -76,6 +77,8 @@ def python_call(function: str, subject: str, given: dict):
         texts = []
         for meaning, answer in merged_ways(problems):
             options = dict(given)
+            if answer["decimal"]:
+                options["decimal"] = answer["decimal"]
             if answer["types"]:
                 options["types"] = {**options.get("types", {}), **answer["types"]}
             for key in ("na", "ignore"):
@@ -95,6 +98,7 @@ def command_line(words: list[str]):
         texts = []
         for meaning, answer in merged_ways(problems):
             extra = [part for name, kind in answer["types"].items() for part in ("--type", f"{name}={kind}")]
+            extra += ["--decimal", answer["decimal"]] if answer["decimal"] else []
             extra += [part for word in answer["na"] for part in ("--na", word)]
             extra += [part for name in answer["ignore"] for part in ("--type", f"{name}=ignored")]
             texts.append(f"{meaning}: {shlex.join([*words, *extra])}")
@@ -152,6 +156,8 @@ class Inference:
             return self._date(name, summary)
         if summary.truths == present:
             return ColumnSchema(name, "boolean")
+        if summary.declared:
+            return self._stated(name, "categorical", summary)
         if _is_identifier(name, summary):
             return ColumnSchema(name, "identifier")
         if summary.numbers == present:
@@ -163,6 +169,9 @@ class Inference:
             return self._date(name, summary)
         if all(parse_truth(word) is not None for word in words) and not summary.numbers:
             return ColumnSchema(name, "boolean")
+        for what, parse, example in (("dates", parse_date, "2024-03-31"), ("truth values", parse_truth, "true")):
+            if 2 * sum(count for word, count in words.items() if parse(word) is not None) >= present:
+                return self._nearly(name, summary, what, [w for w in words if parse(w) is None], example)
         if 2 * sum(n for word, n in words.items() if looks_like_disguised_number(word)) > present:
             return self._disguised(name, summary)
         if summary.distinct + len(summary.null_words) <= self.options["max_categories"]:
@@ -200,27 +209,38 @@ class Inference:
         what = f"column {name!r} is numeric but for {bad:,} of {summary.present:,} cells ({self._cells(summary)})"
         words = list(summary.words)
         ways = [("if categories are meant", {"types": {name: "categorical"}})]
-        if self._with_comma(words):
-            what += " with decimal commas (decimal=',')"
         if len(words) <= 3:
             ways.insert(0, ("if they stand for missing values", {"na": words}))
         else:
             ways.append(("to leave the column out", {"types": {name: "ignored"}}))
+        if summary.whole and self._with_comma(words):  # 1,5 among 1 and 2; beside 0.5 a comma is none
+            ways.append(("if these are decimal commas", {"decimal": ","}))
         self.problems.append(Problem(what, *ways))
+
+    def _nearly(self, name, summary, what, others, example) -> None:
+        """All dates, or all truth values, but for a few cells."""
+        bad = sum(summary.words[word] for word in others) + summary.numbers
+        shown = shorten(map(repr, [*others, *summary.names]), 3)
+        ways = [("if categories are meant", {"types": {name: "categorical"}})]
+        if len(others) <= 3 and not summary.numbers:
+            ways.insert(0, ("if they stand for missing values", {"na": others}))
+        else:
+            ways.append(("to leave the column out", {"types": {name: "ignored"}}))
+        self.problems.append(Problem(f"column {name!r} holds {what} (such as {example}) but for {bad:,} of "
+                                     f"{summary.present:,} cells ({shown})", *ways))  # fmt: skip
 
     def _with_comma(self, words) -> bool:
         return self.options["decimal"] == "." and all(parse_number(word, ",") is not None for word in words[:100])
 
     def _disguised(self, name, summary) -> None:
-        words = list(summary.words)
-        if self._with_comma(words):
-            what, why = "numbers with decimal commas", "; decimal=',' reads them"
+        ways = [("if categories are meant", {"types": {name: "categorical"}}),
+                ("to leave the column out", {"types": {name: "ignored"}})]  # fmt: skip
+        if self._with_comma(list(summary.words)):
+            what, ways[1] = "numbers with decimal commas", ways[0]
+            ways[0] = ("to read decimal commas", {"decimal": ","})
         else:
-            what, why = "numbers with signs that are not read (thousands, percent, currency)", ""
-        self.problems.append(Problem(
-            f"column {name!r} holds {what}: {self._cells(summary)}{why}; write plain numbers",
-            ("if categories are meant", {"types": {name: "categorical"}}),
-            ("to leave the column out", {"types": {name: "ignored"}})))  # fmt: skip
+            what = "numbers with signs that are not read (thousands, percent, currency)"
+        self.problems.append(Problem(f"column {name!r} holds {what}: {self._cells(summary)}", *ways))
 
     def _stated(self, name, kind, summary) -> ColumnSchema | None:
         if kind == "categorical":
@@ -254,6 +274,8 @@ class Inference:
         if summary.times:
             raise ValueError(f"{label}: target column {name!r} holds dates; predict a number of days instead")
         numeric = summary.numbers == summary.present and summary.numbers > 0 and not summary.truths
+        if summary.words and all(parse_date(word) is not None for word in summary.words) and not summary.numbers:
+            raise ValueError(f"{label}: target column {name!r} holds dates; predict a number of days instead")
         if not numeric and task == "regression":
             held = self._cells(summary) or "truth values"
             raise ValueError(f"{label}: target column {name!r} holds {held}; regression needs numbers")

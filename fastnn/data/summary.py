@@ -30,6 +30,8 @@ class ColumnSummary:
         Cells that came as times; `clock` if some have a time of day.
     truths : int
         Cells that came as truth values.
+    declared : bool
+        Whether the source says that the column holds categories.
     rising : bool
         Whether every cell is a whole number one above the cell before.
     """
@@ -37,6 +39,7 @@ class ColumnSummary:
     def __init__(self, decimal: str = ".", want_names: bool = False):
         self.decimal, self.want_names = decimal, want_names
         self.rows = self.missing = self.numbers = self.times = self.truths = 0
+        self.declared = False
         self.low: float | int = np.inf
         self.high: float | int = -np.inf
         self.time_low, self.time_high = np.iinfo(np.int64).max, NO_TIME
@@ -105,6 +108,7 @@ class ColumnSummary:
         self.too_many = self.too_many or len(self.names) > MOST_DISTINCT
 
     def _add_texts(self, column, first: int) -> None:
+        self.declared = self.declared or column.declared
         counts = np.bincount(column.codes + 1, minlength=len(column.words) + 1)
         self.missing += int(counts[0])
         values = [self._number(word) for word in column.words]
