@@ -81,6 +81,7 @@ def test_the_rate_of_gradient_descent_on_a_quadratic(lr, verdict):
     assert judged.verdict == verdict, str(judged)
 
 
+@pytest.mark.filterwarnings("ignore:epoch 0. the training loss")
 def test_the_rate_of_real_trainings():
     x, y = blobs(400, seed=2)
     found = {}
@@ -224,6 +225,13 @@ def test_health_measures_the_step_and_changes_nothing():
         assert weight.update_norm == pytest.approx(change, rel=1e-6)
         assert weight.norm == pytest.approx(np.linalg.norm(start[weight.name].astype(float)), rel=1e-6)
     assert "one-sided" in str(found)
+    summary = found.summary()
+    assert summary["weight_norm"] == pytest.approx(
+        np.linalg.norm(np.concatenate([a.ravel() for n, a in start.items() if n in dict(t.model.named_parameters())])),
+        rel=1e-5,
+    )
+    ratios = [weight.norm / weight.gradient_norm for weight in found.matrices]
+    assert summary["trust_ratio"] == pytest.approx(np.median(ratios))
 
 
 def deep(width, depth, scale, activation=nn.Tanh):
@@ -346,6 +354,7 @@ def test_monitor_fills_the_history_and_warns_once():
     assert told[0].startswith("epoch 0: layer 1 (relu, 16 units): 100% of the units are dead")
     assert history["dead_units"] == [1.0, 1.0, 1.0]
     assert {"saturated", "linear_units", "gradient_span", "update_ratio", "unit_drift"} <= set(history.keys())
+    assert {"gradient_norm", "weight_norm", "trust_ratio"} <= set(history.keys())
     assert len(monitor.problems) == 3
     plain.fit(x, y, epochs=3, progress=False)
     assert weights(plain.model) == weights(t.model)  # watching changes nothing
@@ -425,3 +434,18 @@ def test_learning_curve_trains_on_nested_parts(tmp_path):
     display = curve.plot("accuracy")
     np.testing.assert_array_equal(display.axes_.lines[1].get_ydata(), validation)
     display.figure_.savefig(tmp_path / "curve.png")
+
+
+def test_diagnostics_read_trainers_and_are_read_by_none():
+    """No package below imports them, not inside functions either."""
+    import re
+    from pathlib import Path
+
+    import fastnn
+
+    root = Path(fastnn.__file__).parent
+    below = ("kernels", "graph", "nn", "optim", "training", "data", "io", "plot")
+    for folder in below:
+        for path in (root / folder).rglob("*.py"):
+            code = path.read_text(encoding="utf-8")
+            assert not re.search(r"^\s*(from|import) .*\bdiagnostics\b", code, re.MULTILINE), path

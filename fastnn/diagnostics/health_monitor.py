@@ -22,9 +22,11 @@ class HealthMonitor(Callback):
     """Watch units, gradients and updates after epochs, on a probe set of training rows.
 
     Adds columns to the history: ``dead_units``, ``linear_units`` and ``saturated`` (shares), ``gradient_span`` (largest
-    over smallest rms gradient of the weight matrices), ``update_ratio`` (median of ``||update|| / ||w||``) and
-    ``unit_drift`` (how much of what the units' inputs changed since the last look is one shift for all rows, |mean Δa|
-    / rms Δa, on the rows of the first look; NaN there). What goes wrong is told once as a `HealthWarning`.
+    over smallest rms gradient of the weight matrices), ``update_ratio`` (median of ``||update|| / ||w||``),
+    ``gradient_norm`` and ``weight_norm`` (of all parameters together), ``trust_ratio`` (median of ``||w|| / ||g||``,
+    the factor of LARS) and ``unit_drift`` (how much of what the units' inputs changed since the last look is one shift
+    for all rows, |mean Δa| / rms Δa, on the rows of the first look; NaN there). What goes wrong is told once as a
+    `HealthWarning`.
 
     Parameters
     ----------

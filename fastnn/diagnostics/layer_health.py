@@ -81,17 +81,21 @@ class Health:
         return [weight for weight in self.weights if weight.ndim == 2]
 
     def summary(self) -> dict[str, float]:
-        """{"dead_units", "linear_units", "saturated", "gradient_span", "update_ratio"}: shares and ratios."""
+        """Shares, ratios and norms by the names of `HealthMonitor`'s columns."""
         units = sum(layer.units for layer in self.layers)
         bounded = [layer for layer in self.layers if layer.activation in SATURATING]
         rms = [weight.gradient_rms for weight in self.matrices]
         ratios = [weight.ratio for weight in self.matrices if np.isfinite(weight.ratio)]
+        trust = [weight.norm / weight.gradient_norm for weight in self.matrices if weight.gradient_norm > 0]
         return {
             "dead_units": sum(int(layer.dead.sum()) for layer in self.layers) / units if units else 0.0,
             "linear_units": sum(int(layer.linear.sum()) for layer in self.layers) / units if units else 0.0,
             "saturated": float(np.mean([layer.saturated for layer in bounded])) if bounded else 0.0,
             "gradient_span": max(rms) / min(rms) if rms and min(rms) > 0 else float("inf" if rms else 1.0),
             "update_ratio": float(np.median(ratios)) if ratios else 0.0,
+            "gradient_norm": float(np.linalg.norm([weight.gradient_norm for weight in self.weights])),
+            "weight_norm": float(np.linalg.norm([weight.norm for weight in self.weights])),
+            "trust_ratio": float(np.median(trust)) if trust else 0.0,
         }
 
     def __str__(self) -> str:

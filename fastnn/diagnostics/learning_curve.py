@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..training.feed.options import as_feed
+from ..training.progress import make_counter
 from .bias_variance import bias_variance
 
 
@@ -56,6 +57,7 @@ def learning_curve(
     sizes: Sequence[float] = (0.1, 0.2, 0.4, 0.7, 1.0),
     epochs: int,
     seed: int = 0,
+    progress: bool = True,
     **options: Any,
 ) -> LearningCurve:
     """Train a fresh network on growing parts of the rows, each part holding the one before it.
@@ -71,6 +73,8 @@ def learning_curve(
     epochs : int
     seed : int
         Of the order in which rows are taken.
+    progress : bool, default True
+        One bar over the sizes, with the time that remains; without a terminal now and then a line.
     **options
         For `Trainer.fit`: ``batch_size``, ``callbacks``, ...
 
@@ -87,15 +91,20 @@ def learning_curve(
         raise ValueError("learning_curve: sizes is empty")
     order = np.random.Generator(np.random.Philox(seed)).permutation(total)
     train, validation = [], []
-    for count in counts:
-        trainer = factory()
-        if not isinstance(trainer, Trainer):
-            raise TypeError(f"learning_curve: factory must return a new Trainer, got {type(trainer).__name__}")
-        rows = np.sort(order[:count])
-        trainer.fit(x, y, epochs=epochs, feed=feed.with_rows(rows), progress=False, **options)
-        train.append(trainer.evaluate(_take(x, rows), np.asarray(y)[rows]))
-        weight = validation_data[2] if len(validation_data) == 3 else None
-        validation.append(trainer.evaluate(validation_data[0], validation_data[1], sample_weight=weight))
+    counter = make_counter(progress, len(counts), "size")
+    try:
+        for count in counts:
+            trainer = factory()
+            if not isinstance(trainer, Trainer):
+                raise TypeError(f"learning_curve: factory must return a new Trainer, got {type(trainer).__name__}")
+            rows = np.sort(order[:count])
+            trainer.fit(x, y, epochs=epochs, feed=feed.with_rows(rows), progress=False, **options)
+            train.append(trainer.evaluate(_take(x, rows), np.asarray(y)[rows]))
+            weight = validation_data[2] if len(validation_data) == 3 else None
+            validation.append(trainer.evaluate(validation_data[0], validation_data[1], sample_weight=weight))
+            counter.count()
+    finally:
+        counter.close()
     return LearningCurve(counts, train, validation)
 
 

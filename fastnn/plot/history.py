@@ -25,7 +25,8 @@ _OTHER = {"epoch", "lr", "seconds", "samples_per_second"}
 _UNITS = {
     "dead_units": "dead", "linear_units": "linear", "saturated": "saturated inputs", "unit_drift": "drift",
 }  # fmt: skip
-_RATIOS = {"gradient_span", "update_ratio"}
+_NORMS = {"gradient_norm": "gradient", "weight_norm": "weights", "trust_ratio": "weights / gradient, median"}
+_RATIOS = {"gradient_span", "update_ratio", "norms"}
 _MOST_COLUMNS = 3
 
 
@@ -33,6 +34,8 @@ def _place(name):
     """(panel, label of the line) of a column."""
     if name in _UNITS:
         return "units", _UNITS[name]
+    if name in _NORMS:
+        return "norms", _NORMS[name]
     if name.startswith("val_"):
         return name.removeprefix("val_"), "validation"
     if name.startswith("train_"):
