@@ -7,6 +7,7 @@ chooses at run time. Metadata is in pyproject.toml.
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,20 @@ def say(text):
 
 class BuildNative(build_ext):
     """Compiles the native library with per-file flags and links it into the Cython module."""
+
+    def run(self):
+        super().run()
+        self.write_stubs()
+
+    def write_stubs(self):
+        """Type stubs of what is made from the lists: they describe the module that has just been built."""
+        built = Path(self.build_lib)
+        root = built if (built / "fastnn" / "__init__.py").exists() and not self.inplace else ROOT
+        command = [sys.executable, "-m", "fastnn._stubs", str((root / "fastnn").resolve())]
+        done = subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root.resolve())},
+                              capture_output=True, text=True)
+        if done.returncode:  # a build for another machine cannot import what it has built
+            say(f"no type stubs were written: {done.stderr.strip().splitlines()[-1:]}")
 
     def build_extension(self, extension):
         self.require_compiler()

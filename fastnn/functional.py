@@ -5,8 +5,10 @@ Same names, same semantics: what a model's `forward` is written with. Arrays fol
 and pointwise loss (under the name that its row gives) of the native lists is here by itself.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any, Never
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy import ndarray
@@ -14,6 +16,9 @@ from numpy import ndarray
 from . import _native, kernels
 from .hints import keywords
 from .seeds import next_seed
+
+if TYPE_CHECKING:
+    from typing_extensions import Never
 
 _ROWS = {which: {row["name"]: row for row in _native.list_rows(which)} for which in
          ("activations", "elementwise", "binary", "losses")}  # fmt: skip

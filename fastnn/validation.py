@@ -8,6 +8,7 @@ import functools
 import operator
 from difflib import get_close_matches
 from math import inf, isfinite
+from typing import Any
 
 import numpy as np
 
@@ -151,7 +152,7 @@ class Strict:
     _checks = {}  # name -> check
     _kind = ""  # of hints.py
 
-    def __init_subclass__(cls, **options):
+    def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "__init__" in cls.__dict__ and _is_ours(cls):
             cls.__init__ = _sealing(cls.__init__)

@@ -1,6 +1,7 @@
 """Batches of rows, for loops written by hand (Trainer.fit cuts its own, natively)."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class _Batches:
 
 
 def iterate_batches(
-    *arrays, batch_size: int = 128, shuffle: bool = True, seed: int = 0, drop_last: bool = False
+    *arrays: Any, batch_size: int = 128, shuffle: bool = True, seed: int = 0, drop_last: bool = False
 ) -> _Batches:
     """Cut arrays into batches of rows.
 

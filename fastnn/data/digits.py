@@ -6,6 +6,7 @@ Source: Alpaydin, E. and Kaynak, C. (1998), Optical Recognition of Handwritten D
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ FILE = Path(__file__).with_name("digits.csv.gz")
 ROWS, PIXELS = 1797, 64
 
 
-def load_digits(dtype=np.float32):
+def load_digits(dtype: Any = np.float32) -> Any:
     """Return the embedded handwritten digits.
 
     Parameters

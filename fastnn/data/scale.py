@@ -98,7 +98,7 @@ class StandardScale:
         becomes 0 and other values keep their size on new data.
     """
 
-    def __init__(self, per_feature: bool = True, missing: str = "error"):
+    def __init__(self, per_feature: bool = True, missing: str = "error") -> None:
         if missing not in ("error", "mean"):
             raise ValueError(f'missing must be "error" or "mean", not {missing!r}')
         self.per_feature = bool(per_feature)

@@ -43,7 +43,7 @@ class Table:
 
     __slots__ = ("x", "y", "schema", "rows", "missing", "unseen", "rows_read", "notes")
 
-    def __init__(self, filled, schema: TableSchema, notes: list[str]):
+    def __init__(self, filled: Any, schema: TableSchema, notes: list[str]) -> None:
         self.x: np.ndarray = filled.x
         self.y: np.ndarray | None = filled.y
         self.schema = schema
@@ -74,8 +74,8 @@ class Table:
 
 
 def open_source(
-    data, *, header: bool = True, delimiter: str = "auto", decimal: str = ".", encoding: str = "utf-8", na=(),
-    reader: str = "auto", label: str | None = None,
+    data: Any, *, header: bool = True, delimiter: str = "auto", decimal: str = ".", encoding: str = "utf-8",
+    na: Any = (), reader: str = "auto", label: str | None = None,
 ) -> Source:  # fmt: skip
     """A source from a path (text, Parquet, Feather) or an object in memory; TypeError for anything else.
 
@@ -113,7 +113,9 @@ def _given(values: dict) -> dict:
     return {name: list(value) if name in ("na", "ignore") else value for name, value in said.items()}
 
 
-def table_from_source(source, target, *, schema, missing, dtype, call, options) -> Table:
+def table_from_source(
+    source: Any, target: Any, *, schema: Any, missing: Any, dtype: Any, call: Any, options: dict[str, Any],
+) -> Table:  # fmt: skip
     """Learn a schema unless it is given, and encode the source by it."""
     check_policy(missing)
     fitted = schema is None

@@ -5,16 +5,21 @@ same for every ISA: the layout that the forward product reads without packing. T
 Every write bumps the version; whatever changes a program (dtype, requires_grad) bumps the revision.
 """
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._native import Guard, Versioned
 from ..hints import missing
 from .context import current, is_tracing
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _LINE = 64  # bytes of a cache line: the alignment of every owned array
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from .. import _native
 from .. import functional as F
-from ..graph.parameter import filled
+from ..graph.parameter import Parameter, filled
 from ..validation import check_count
 from .layer import Layer
-from .module import Module, Parameter
+from .module import Module
 
 
 def _make(row):

@@ -44,7 +44,7 @@ def as_rows(x: Any, what: str = "x") -> Any:
     return x
 
 
-def plain_array(x, what="x"):
+def plain_array(x: Any, what: str = "x") -> Any:
     """An ndarray of anything that is one; what would lose its mask or its sparsity in silence is refused by name."""
     if type(x) is np.ndarray:
         return x
@@ -60,7 +60,7 @@ def plain_array(x, what="x"):
         return np.asarray(x.float())  # torch's bfloat16, which NumPy does not have: float32 holds it exactly
 
 
-def refuse_sparse(x, what="x"):
+def refuse_sparse(x: Any, what: str = "x") -> None:
     """TypeError if x is a sparse matrix of SciPy's kind."""
     if hasattr(x, "tocsr") and hasattr(x, "toarray"):
         raise TypeError(f"{what} is a sparse matrix, which is not supported: give {what}.toarray(), or an iterable of "

@@ -7,10 +7,9 @@ import numpy as np
 from .. import functional as F
 from .. import kernels
 from ..graph import context
-from ..graph.parameter import filled
+from ..graph.parameter import Parameter, filled
 from ..validation import check_count
 from .layer import Layer
-from .module import Parameter
 
 _CHUNK = 16384  # rows of a data set at a time
 

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
-from ..graph.parameter import filled
+from ..graph.parameter import Parameter, filled
 from ..validation import check_count
 from . import init as initialisers
 from .layer import Layer
-from .module import Parameter
 
 
 class Embedding(Layer):

@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
-from ..graph.parameter import filled
+from ..graph.parameter import Parameter, filled
 from ..validation import check_count
 from .layer import Layer
-from .module import Parameter
 
 
 class LayerNorm(Layer):

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import functional as F
-from ..graph.parameter import filled
+from ..graph.parameter import Parameter, filled
 from ..validation import check_count
 from . import init as initialisers
 from .layer import Layer
-from .module import Parameter
 
 
 class Linear(Layer):

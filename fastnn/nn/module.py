@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from .hooks import trace_state
 from .lists import cells, is_owned, members, own
 from .registry import Given, register
 from .state import LoadReport
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def is_symbolic(value: Any) -> Any:
@@ -36,6 +39,10 @@ def _located(error, path, module):
     located = type(error)(f"layer '{path}', {module._describe()}: {text}" if path else f"{module._describe()}: {text}")
     located._fastnn_located = located.fastnn_explained = True
     return located
+
+
+def _no_forward(self: Module, *inputs: Any) -> Any:
+    raise NotImplementedError(f"{type(self).__name__} defines no forward(self, x)")
 
 
 class Module(Watched):
@@ -71,11 +78,11 @@ class Module(Watched):
 
     # ---- registration ------------------------------------------------------------------------------------------
 
-    def __init_subclass__(cls, **options):
+    def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         register(cls)
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
         self.__dict__["_given"] = Given(args, kwargs)
         return self
@@ -215,8 +222,7 @@ class Module(Watched):
             )
         return bool(context.current().training)
 
-    def forward(self, *inputs: Any) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} defines no forward(self, x)")
+    forward: Callable[..., Any] = _no_forward  # any arguments: what a subclass defines
 
     def _forward_traced(self, inputs):
         """forward on symbolic tensors; nodes and errors get the module's path in the model that is traced."""

@@ -29,7 +29,7 @@ def find(name: str, module: str | None = None) -> type | None:
         for info in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{__package__}.{info.name}")
     known = [cls for cls in (ref() for ref in _classes.get(name, [])) if cls is not None]
-    known = [cls for cls in known if is_own(cls) == (module is None) and cls.forward.__qualname__ != "Module.forward"]
+    known = [cls for cls in known if is_own(cls) == (module is None) and cls.forward.__qualname__ != "_no_forward"]
     there = [cls for cls in known if cls.__module__ == module]
     return (there or known or [None])[-1]
 

@@ -1,12 +1,17 @@
 """Scale: feature normalisation as a part of the model."""
 
-from typing import Any, Self
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..graph.parameter import filled
+from ..graph.parameter import Parameter, filled
 from ..validation import check_count
-from .module import Module, Parameter
+from .module import Module
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Scale(Module):

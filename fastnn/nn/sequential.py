@@ -1,11 +1,16 @@
 """Modules made of a list of layers: Sequential, Residual, Concat."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 from .. import functional as F
 from .lists import ModuleList
 from .module import Module, draw_untouched
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Container(Module):

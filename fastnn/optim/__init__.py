@@ -39,5 +39,6 @@ _NAMES = {
     "ChainedScheduler": "lr_scheduler",
 }
 
-__all__ = ["lr_scheduler", *_NAMES]
-__getattr__, __dir__ = attach(__name__, _NAMES, ("lr_scheduler",))
+_MODULES = ("lr_scheduler",)
+__all__ = [*_MODULES, *_NAMES]
+__getattr__, __dir__ = attach(__name__, _NAMES, _MODULES)

@@ -69,7 +69,7 @@ class Optimizer(Strict):
         "max_norm": check_positive, "trust_clip": check_positive, "betas": check_betas, "dampening": check_number,
     }  # fmt: skip
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         first = args[0] if args else kwargs.get("params")
         if first is not None and (hasattr(first, "__iter__") or hasattr(first, "named_parameters")):
             raise TypeError(f"{cls.__name__}: {PARAMETERS_FIRST}")

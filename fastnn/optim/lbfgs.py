@@ -1,11 +1,16 @@
 """L-BFGS through SciPy: the whole data at once, no rate to choose (Liu & Nocedal 1989)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..validation import check_not_negative, check_whole
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class LBFGS:

@@ -1,7 +1,10 @@
 """RandomSearch: many trials at once, coarse to fine, with early ends for the poor ones, and able to go on later."""
 
+from __future__ import annotations
+
 import math
 import time
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +14,9 @@ from ..training.progress import make_counter
 from .space import check_space, coarse_to_fine, sample
 from .study import Study, described, fingerprint
 from .trial import Job, RunTrial, best_of, larger_is_better
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def _whole(name, value, least=1):
@@ -84,9 +90,10 @@ class RandomSearch:
     """
 
     def __init__(
-        self, factory, space, n_trials=20, *, rounds=1, halving=None, min_epochs=1, monitor="val_loss", mode="auto",
-        patience=None, study=None, max_time=None, n_jobs=None, seed=0,
-    ):  # fmt: skip
+        self, factory: Any, space: Any, n_trials: int = 20, *, rounds: int = 1, halving: Any = None,
+        min_epochs: int = 1, monitor: str = "val_loss", mode: str = "auto", patience: Any = None, study: Any = None,
+        max_time: Any = None, n_jobs: Any = None, seed: int | None = 0,
+    ) -> None:  # fmt: skip
         if not callable(factory):
             raise TypeError(f"RandomSearch: the factory must be callable, got {factory!r}")
         self.factory = factory
@@ -110,11 +117,11 @@ class RandomSearch:
     # ---- results ---------------------------------------------------------------------------------------------------
 
     @property
-    def best_params(self):
+    def best_params(self) -> Any:
         return self._best()["params"]
 
     @property
-    def best_score(self):
+    def best_score(self) -> Any:
         return self._best()["score"]
 
     def _best(self):
@@ -122,25 +129,28 @@ class RandomSearch:
             raise RuntimeError("this search has no trial with a score" if self.trials else "call fit first")
         return self.trials[0]
 
-    def table(self, limit=None):
+    def table(self, limit: Any = None) -> Any:
         """The trials as a text table, best first; `limit` of them."""
         from .table import format_trials
 
         return format_trials(self.trials[:limit], self.space, self.monitor)
 
-    def plot(self, **options):
+    def plot(self, **options: Any) -> Any:
         """The scores over each parameter; see `plot.SearchDisplay`."""
         from ..plot import SearchDisplay
 
         return SearchDisplay.from_search(self).plot(**options)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         state = f"{len(self.trials)} trials made" if self.trials else "not fitted"
         return f"RandomSearch({self.n_trials} trials over {', '.join(self.space)}; {state})"
 
     # ---- the search ------------------------------------------------------------------------------------------------
 
-    def fit(self, x, y, *, validation_data=None, validation_split=0.2, epochs=None, progress=True, **options):
+    def fit(
+        self, x: Any, y: Any, *, validation_data: Any = None, validation_split: float = 0.2, epochs: Any = None,
+        progress: bool = True, **options: Any,
+    ) -> Self:  # fmt: skip
         """Run the trials.
 
         Parameters

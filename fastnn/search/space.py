@@ -11,6 +11,7 @@ The last is for the decay of an average: 0.9 to 0.9005 is a window of 10 to 10.0
 
 import math
 import numbers
+from typing import Any
 
 import numpy as np
 
@@ -26,19 +27,19 @@ def _number(owner, name, value):
 class Distribution:
     """A distribution that is uniform in a coordinate c from ``low`` to ``high``."""
 
-    def value(self, c):
+    def value(self, c: Any) -> Any:
         """The value at coordinate c."""
         raise NotImplementedError
 
-    def coordinate(self, value):
+    def coordinate(self, value: Any) -> Any:
         """The coordinate of a value."""
         raise NotImplementedError
 
-    def draw(self, rng):
+    def draw(self, rng: Any) -> Any:
         """A random value."""
         return self.value(self.low + (self.high - self.low) * rng.random())
 
-    def narrowed(self, values, margin=0.25):
+    def narrowed(self, values: Any, margin: float = 0.25) -> Any:
         """The part of this distribution around good values.
 
         From their smallest to their largest coordinate and a `margin` of that range more on each side; at least a
@@ -52,7 +53,7 @@ class Distribution:
     def _between(self, low, high):
         return type(self)(self.value(low), self.value(high))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{self.name}({self.value(self.low):.6g}, {self.value(self.high):.6g})"
 
     def __eq__(self, other):
@@ -66,15 +67,15 @@ class uniform(Distribution):
 
     name = "uniform"
 
-    def __init__(self, low, high):
+    def __init__(self, low: Any, high: Any) -> None:
         self.low, self.high = float(_number(self.name, "low", low)), float(_number(self.name, "high", high))
         if not self.low < self.high:
             raise ValueError(f"uniform: low must be below high, got {low!r} and {high!r}")
 
-    def value(self, c):
+    def value(self, c: Any) -> Any:
         return c
 
-    def coordinate(self, value):
+    def coordinate(self, value: Any) -> float:
         return float(value)
 
 
@@ -83,16 +84,16 @@ class log_uniform(Distribution):
 
     name = "log_uniform"
 
-    def __init__(self, low, high):
+    def __init__(self, low: Any, high: Any) -> None:
         low, high = _number(self.name, "low", low), _number(self.name, "high", high)
         if not 0 < low < high:
             raise ValueError(f"log_uniform: 0 < low < high is needed, got {low!r} and {high!r}")
         self.low, self.high = math.log10(low), math.log10(high)
 
-    def value(self, c):
+    def value(self, c: Any) -> Any:
         return 10.0**c
 
-    def coordinate(self, value):
+    def coordinate(self, value: Any) -> Any:
         return math.log10(value)
 
 
@@ -101,17 +102,17 @@ class one_minus_log_uniform(Distribution):
 
     name = "one_minus_log_uniform"
 
-    def __init__(self, low, high):
+    def __init__(self, low: Any, high: Any) -> None:
         low, high = _number(self.name, "low", low), _number(self.name, "high", high)
         if not low < high < 1:
             raise ValueError(f"one_minus_log_uniform: low < high < 1 is needed, got {low!r} and {high!r}")
         # from small windows to large ones
         self.low, self.high = -math.log10(1.0 - low), -math.log10(1.0 - high)
 
-    def value(self, c):
+    def value(self, c: Any) -> Any:
         return 1.0 - 10.0**-c
 
-    def coordinate(self, value):
+    def coordinate(self, value: Any) -> Any:
         return -math.log10(1.0 - value)
 
 
@@ -120,7 +121,7 @@ class int_uniform(Distribution):
 
     name = "int_uniform"
 
-    def __init__(self, low, high):
+    def __init__(self, low: Any, high: Any) -> None:
         for name, bound in (("low", low), ("high", high)):
             if isinstance(bound, bool) or not isinstance(bound, numbers.Integral):
                 raise ValueError(f"int_uniform: {name} must be a whole number, got {bound!r}")
@@ -128,10 +129,10 @@ class int_uniform(Distribution):
             raise ValueError(f"int_uniform: low must not be above high, got {low!r} and {high!r}")
         self.low, self.high = int(low), int(high) + 1  # the coordinate of n is n + 0.5
 
-    def value(self, c):
+    def value(self, c: Any) -> Any:
         return min(int(math.floor(c)), self.high - 1)
 
-    def coordinate(self, value):
+    def coordinate(self, value: Any) -> Any:
         return value + 0.5
 
     def _between(self, low, high):
@@ -149,7 +150,7 @@ class choice(Distribution):
 
     name = "choice"
 
-    def __init__(self, *values):
+    def __init__(self, *values: Any) -> None:
         if len(values) == 1 and isinstance(values[0], (list, tuple)):
             values = values[0]
         if not values:
@@ -157,24 +158,24 @@ class choice(Distribution):
         self.values = tuple(values)
         self.low, self.high = 0, len(self.values)
 
-    def value(self, c):
+    def value(self, c: Any) -> Any:
         return self.values[min(int(c), len(self.values) - 1)]
 
-    def coordinate(self, value):
+    def coordinate(self, value: Any) -> Any:
         for i, known in enumerate(self.values):
             if known is value or known == value or (isinstance(known, tuple) and list(known) == value):
                 return i + 0.5
         raise ValueError(f"{value!r} is not one of {', '.join(map(repr, self.values))}")
 
-    def narrowed(self, values, margin=0.25):
+    def narrowed(self, values: Any, margin: float = 0.25) -> Any:
         kept = {int(self.coordinate(value)) for value in values}
         return choice([value for i, value in enumerate(self.values) if i in kept])
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"choice({', '.join(map(repr, self.values))})"
 
 
-def check_space(space):
+def check_space(space: Any) -> Any:
     """{name: Distribution}; lists become choices, any other value stands for itself."""
     if not isinstance(space, dict) or not space:
         raise TypeError("the space must be a dict such as {'lr': log_uniform(1e-4, 1)} with at least one entry")
@@ -190,7 +191,7 @@ def check_space(space):
     return checked
 
 
-def sample(space, seed=0):
+def sample(space: Any, seed: int | None = 0) -> Any:
     """Draw one value of each entry.
 
     Parameters
@@ -203,7 +204,7 @@ def sample(space, seed=0):
     return {name: distribution.draw(rng) for name, distribution in check_space(space).items()}
 
 
-def coarse_to_fine(space, trials, keep=0.25):
+def coarse_to_fine(space: Any, trials: Any, keep: bool = 0.25) -> Any:
     """The part of a space where the best trials lie, for a finer search.
 
     Parameters
