@@ -27,6 +27,7 @@ BINDING = ["fastnn/_native.pyx", "fastnn/_c.pxd", *sorted(path.relative_to(ROOT)
 
 COMMON = ["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden",
           "-Wall", "-Wextra"]
+HARDENED = ["-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]  # all but the kernels' loops
 X86 = {
     "scalar": [],
     "sse2": ["-msse2"],
@@ -69,14 +70,15 @@ class BuildNative(build_ext):
         isas = {name: flags for name, flags in ISA_FLAGS.get(platform.machine().lower(), {"scalar": []}).items()
                 if not flags or self.accepts(flags)}
         say(f"instruction sets: {', '.join(isas)}; OpenMP: {'yes' if openmp else 'no'}")
+        hardened = HARDENED if self.accepts(HARDENED) else []
         macros = [(f"FNN_HAVE_{name.upper()}", "1") for name in isas]
         tables = [([f"src_c/isa/{isa}.c"], f"{isa}_{dtype}", [("FNN_REAL", bits)], COMMON + flags)
                   for isa, flags in reversed(isas.items()) for dtype, bits in DTYPES.items()]  # the longest first
-        jobs = [*tables, *(([source], "core", macros, COMMON + openmp) for source in SOURCES)]
+        jobs = [*tables, *(([source], "core", macros, COMMON + hardened + openmp) for source in SOURCES)]
         with ThreadPoolExecutor(self.parallel or os.cpu_count()) as pool:
             extension.extra_objects = sum(pool.map(lambda job: self.compile(*job), jobs), [])
         extension.define_macros += macros
-        extension.extra_compile_args = ["-std=c11", "-O2", "-g0", "-fvisibility=hidden", *openmp]
+        extension.extra_compile_args = ["-std=c11", "-O2", "-g0", "-fvisibility=hidden", *hardened, *openmp]
         extension.extra_link_args = [*openmp, "-Wl,-z,relro,-z,now"] if sys.platform == "linux" else openmp
         binding = ROOT / "fastnn" / "_native.c"  # Cython misses a change of _c.pxd alone
         if binding.exists() and binding.stat().st_mtime < max(os.path.getmtime(ROOT / text) for text in BINDING):

@@ -19,6 +19,7 @@ cdef extern from "base/cpu.h" nogil:
 
 cdef extern from "base/team.h" nogil:
     int fnn_get_num_threads()
+    int fnn_team_size()
     void fnn_set_num_threads(int n)
     void fnn_set_local_threads(int n, int force)
     void fnn_get_local_threads(int *n, int *force)
@@ -136,7 +137,7 @@ cdef extern from "program/program.h" nogil:
     fnn_workspace *fnn_workspace_new(const fnn_program *program)
     void fnn_workspace_free(fnn_workspace *workspace)
     void fnn_layout_forget(fnn_workspace *workspace)
-    fnn_status fnn_workspace_prepare(fnn_workspace *workspace, int64_t rows, int in_region)
+    fnn_status fnn_workspace_prepare(fnn_workspace *workspace, int64_t rows, int in_region, int team_size)
     void fnn_workspace_go(fnn_workspace *workspace, int64_t rows, const double *scalars)
     fnn_status fnn_program_run(fnn_workspace *workspace, int64_t rows, const double *scalars)
     ctypedef struct fnn_steps:

@@ -168,7 +168,7 @@ cdef class Program:
     cdef int go(self, _Workspace workspace, int64_t rows, const double *scalars) except -1:
         """One run of a workspace that points at its externals."""
         cdef _c.fnn_workspace *w = workspace.workspace
-        cdef _c.fnn_status status = _c.fnn_workspace_prepare(w, rows, 0)
+        cdef _c.fnn_status status = _c.fnn_workspace_prepare(w, rows, 0, _c.fnn_team_size())
         if status == _c.FNN_ERROR_ARGUMENT:
             raise ValueError(f"{rows} rows do not fit a program planned for {self.program.capacity}")
         check(status)
@@ -283,7 +283,7 @@ cdef class Program:
         cdef _c.fnn_workspace *w = workspace.workspace
         cdef _c.fnn_work work
         workspace.point(self, {})
-        check(_c.fnn_workspace_prepare(w, rows, 0))
+        check(_c.fnn_workspace_prepare(w, rows, 0, _c.fnn_team_size()))
         report = []
         for n in range(self.program.node_count):
             op = &_c.fnn_ops[self.program.nodes[n].op]

@@ -8,14 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #ifdef __linux__
 #include <errno.h>
 #include <sched.h>
 #endif
-#ifndef _WIN32
 #include <unistd.h>
-#endif
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
 #define FNN_X86 1
@@ -133,7 +132,7 @@ static int affinity_cores(void) {
             break;
     }
 #endif
-#if !defined(_WIN32) && defined(_SC_NPROCESSORS_ONLN)
+#ifdef _SC_NPROCESSORS_ONLN
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     return online > 0 ? (int)online : 1;
 #else
@@ -219,6 +218,35 @@ static int cgroup_cores(const char *proc_file, const char *sysfs, int cores) {
 }
 #endif
 
+static int read_cores(void) {
+    int cores = affinity_cores();
+#ifdef __linux__
+    cores = cgroup_cores("/proc/self/cgroup", "/sys/fs/cgroup", cores);
+#endif
+    return cores < 1 ? 1 : cores;
+}
+
+/* Reading a quota opens files (some 20 us), so it is done ten times a second at most. */
+int fnn_usable_cores(void) {
+    static const int64_t AGE_NS = 100000000;
+    static _Atomic int cores;
+    static _Atomic int64_t read_at;
+    struct timespec t;
+#ifdef CLOCK_MONOTONIC_COARSE
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &t);
+#endif
+    const int64_t now = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    int known = atomic_load_explicit(&cores, memory_order_relaxed);
+    if (known == 0 || now - atomic_load_explicit(&read_at, memory_order_relaxed) > AGE_NS) {
+        atomic_store_explicit(&read_at, now, memory_order_relaxed); /* first: other threads need not read it too */
+        known = read_cores();
+        atomic_store_explicit(&cores, known, memory_order_relaxed);
+    }
+    return known;
+}
+
 /* ---- once ---- */
 
 static void detect(fnn_cpu *cpu) {
@@ -229,12 +257,6 @@ static void detect(fnn_cpu *cpu) {
     detect_isas(cpu);
     caches_of_cpuid(cpu);
     caches_of_sysfs(cpu); /* later, so it wins: it also knows what a hypervisor hides from CPUID */
-    cpu->cores = affinity_cores();
-#ifdef __linux__
-    cpu->cores = cgroup_cores("/proc/self/cgroup", "/sys/fs/cgroup", cpu->cores);
-#endif
-    if (cpu->cores < 1)
-        cpu->cores = 1;
 }
 
 const fnn_cpu *fnn_cpu_get(void) {

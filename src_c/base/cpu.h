@@ -1,4 +1,4 @@
-/* cpu.h: what this processor and this process may use. Detected once, at the first call.
+/* cpu.h: what this processor and this process may use. All but the cores is detected once, at the first call.
  *
  * An instruction set counts only if the CPU has it AND the operating system saves its registers (CPUID and XGETBV).
  */
@@ -13,12 +13,13 @@ typedef struct fnn_cpu {
     int avx512;                            /* F, BW, DQ, VL and FMA, zmm and mask state */
     int neon;                              /* AArch64 baseline */
     int64_t l1d_bytes, l2_bytes, l3_bytes; /* of one core; 32 KB, 512 KB, 8 MB where unknown */
-    int cores; /* usable by this process: min(affinity, cgroup quota rounded up), at least 1 */
 } fnn_cpu;
 
 const fnn_cpu *fnn_cpu_get(void);
 
-static inline int fnn_usable_cores(void) { return fnn_cpu_get()->cores; }
+/* Cores that this process may use: min(affinity, cgroup quota rounded up), at least 1; a tenth of a second old at most.
+ */
+int fnn_usable_cores(void);
 
 /* Bytes of the data cache of level 1, 2 or 3. */
 static inline int64_t fnn_cache_size(int level) {

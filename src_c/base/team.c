@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <time.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -22,18 +23,39 @@ static atomic_int explicit_threads; /* 0: not set */
 static atomic_int forked_child;     /* the parent's OpenMP pool does not exist here: never enter it */
 static _Thread_local int local_threads, local_force;
 
+/* What this thread knows of the threads that it can get: the size of its latest region, whose threads OpenMP keeps, and
+ * what it was granted when it asked for more, which holds until `until`. */
+static _Thread_local struct {
+    int pool, granted; /* granted 0: nothing was refused */
+    double until;
+} known;
+static const double ASK_AGAIN = 1; /* seconds */
+
+static double seconds_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void note_refusal(int granted) {
+    known.granted = granted;
+    known.until = seconds_now() + ASK_AGAIN;
+}
+
 static void after_fork_in_child(void) {
     atomic_store(&forked_child, 1);
     atomic_store(&explicit_threads, 0);
-    local_threads = 0;
+    local_threads = known.pool = known.granted = 0;
 }
+
+/* When the library is loaded: a child must know that the pool is not there even if only others have used it. */
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork_in_child); }
 
 static void initialise(void) {
     const char *text = getenv("FASTNN_NUM_THREADS");
     int n = text ? atoi(text) : 0;
     if (n >= 1)
         atomic_store(&explicit_threads, n < MAX_TEAM ? n : MAX_TEAM);
-    pthread_atfork(NULL, NULL, after_fork_in_child);
 }
 
 static void initialise_once(void) {
@@ -58,21 +80,34 @@ void fnn_get_local_threads(int *n, int *force) {
 
 int fnn_threads_forced(void) { return local_force; }
 
-int fnn_get_num_threads(void) {
+static int smaller(int a, int b) { return a < b ? a : b; }
+
+/* 0: the default */
+static int wanted_threads(void) {
     initialise_once();
-    if (local_threads > 0)
-        return local_threads;
-    int n = atomic_load(&explicit_threads);
-    if (n > 0)
-        return n;
+    return local_threads > 0 ? local_threads : atomic_load(&explicit_threads);
+}
+
+int fnn_get_num_threads(void) {
+    const int wanted = wanted_threads();
     if (atomic_load(&forked_child))
-        return 1;
+        return wanted > 0 ? wanted : 1;
 #ifdef _OPENMP
-    int usable = fnn_usable_cores(), allowed = omp_get_max_threads();
-    return usable < allowed ? usable : allowed;
+    const int n = wanted > 0 ? wanted : smaller(fnn_usable_cores(), omp_get_max_threads());
+    return smaller(n, omp_get_thread_limit());
 #else
-    return 1;
+    return wanted > 0 ? wanted : 1;
 #endif
+}
+
+int fnn_team_size(void) {
+    const int n = fnn_get_num_threads();
+    if (known.granted == 0 || n <= known.granted)
+        return n;
+    if (seconds_now() < known.until)
+        return known.granted;
+    known.granted = 0;
+    return n;
 }
 
 void fnn_team_range(const fnn_team *team, int64_t n, int64_t unit, int64_t *begin, int64_t *end) {
@@ -107,8 +142,7 @@ void fnn_team_barrier(const fnn_team *team) {
             atomic_store_explicit(seen, all, memory_order_release);
         return;
     }
-    /* More members than cores: the one we wait for may need this core, so do not spin at all. */
-    int spins = team->size > fnn_usable_cores() ? 0 : SPINS;
+    int spins = barrier->spins;
     while (atomic_load_explicit(seen, memory_order_acquire) < all) {
         if (spins > 0) {
             spins--;
@@ -119,14 +153,17 @@ void fnn_team_barrier(const fnn_team *team) {
     }
 }
 
+/* More members than cores: the one that is waited for may need this core, so do not spin at all. */
+static fnn_barrier new_barrier(int members) { return (fnn_barrier){.spins = members > fnn_usable_cores() ? 0 : SPINS}; }
+
 #ifdef _OPENMP
 /* One region on plain threads, for a forked child that asked for them: OpenMP's pool stayed in the parent.
- * The team's size is published only once it is known how many threads the system granted. */
+ * The team's size is published only once it is known whether the system grants all of it. */
 typedef struct spawned {
     fnn_team_body body;
     void *context;
     fnn_barrier barrier;
-    atomic_int size;
+    atomic_int size; /* 0: not known yet, 1: the caller alone */
     atomic_int next_rank;
 } spawned;
 
@@ -135,38 +172,112 @@ static void *spawned_main(void *argument) {
     int size, rank = atomic_fetch_add(&region->next_rank, 1);
     while ((size = atomic_load_explicit(&region->size, memory_order_acquire)) == 0)
         sched_yield();
-    fnn_team team = {rank, size, &region->barrier};
-    region->body(region->context, &team);
+    const fnn_team team = {rank, size, &region->barrier};
+    if (rank < size)
+        region->body(region->context, &team);
     return NULL;
 }
 
 static void run_on_threads(int threads, fnn_team_body body, void *context) {
-    spawned region = {.body = body, .context = context};
+    spawned region = {.body = body, .context = context, .barrier = new_barrier(threads), .next_rank = 1};
     pthread_t handles[MAX_TEAM];
     int started = 0;
     while (started < threads - 1 && !pthread_create(&handles[started], NULL, spawned_main, &region))
         started++;
-    atomic_store_explicit(&region.size, started + 1, memory_order_release);
-    spawned_main(&region);
+    const int size = started + 1 == threads ? threads : 1;
+    const fnn_team own = {0, size, &region.barrier};
+    atomic_store_explicit(&region.size, size, memory_order_release);
+    body(context, &own);
     for (int i = 0; i < started; i++)
         pthread_join(handles[i], NULL);
+    if (size < threads)
+        note_refusal(started + 1);
+}
+
+static void *wait_for_gate(void *gate) {
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+/* The stacks of OpenMP's threads, in bytes; 0: those of any thread. */
+static size_t stack_bytes(void) {
+    const char *text = getenv("OMP_STACKSIZE");
+    char *end;
+    const unsigned long long n = text ? strtoull(text, &end, 10) : 0;
+    if (n == 0)
+        return 0;
+    while (*end == ' ')
+        end++;
+    const int shift = *end == 'B' || *end == 'b'   ? 0
+                      : *end == 'M' || *end == 'm' ? 20
+                      : *end == 'G' || *end == 'g' ? 30
+                                                   : 10;
+    return n < 1ull << 20 ? (size_t)n << shift : 0;
+}
+
+/* The largest team, up to `threads`, that the system can give threads to: OpenMP ends the process where one is missing,
+ * so they are tried first, all at a time. */
+static int try_threads(int threads) {
+    pthread_t handles[MAX_TEAM];
+    pthread_attr_t attributes;
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    const size_t bytes = stack_bytes();
+    int started = 0;
+    if (pthread_attr_init(&attributes))
+        return 1;
+    if (bytes)
+        pthread_attr_setstacksize(&attributes, bytes);
+    pthread_mutex_lock(&gate);
+    while (started < threads - 1 && !pthread_create(&handles[started], &attributes, wait_for_gate, &gate))
+        started++;
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < started; i++)
+        pthread_join(handles[i], NULL);
+    pthread_attr_destroy(&attributes);
+    return started + 1;
+}
+
+/* Whether the members of such a region can be had. OpenMP keeps the threads of the latest one. */
+static int can_have(int threads) {
+    if (threads <= known.pool)
+        return 1;
+    const int granted = try_threads(threads);
+    if (granted == threads)
+        return 1;
+    note_refusal(granted);
+    return 0;
+}
+
+/* Returns how many members came. OpenMP may send fewer than asked for (OMP_DYNAMIC, a limit that others share). */
+static int run_on_openmp(int threads, fnn_team_body body, void *context) {
+    fnn_barrier barrier = new_barrier(threads);
+    int came = 1;
+#pragma omp parallel num_threads(threads) default(none) shared(barrier, body, context, threads, came)
+    {
+        const int rank = omp_get_thread_num(), size = omp_get_num_threads() == threads ? threads : 1;
+        const fnn_team team = {rank, size, &barrier};
+        if (rank == 0)
+            came = omp_get_num_threads();
+        if (rank < size)
+            body(context, &team);
+    }
+    return came;
 }
 #endif
 
 void fnn_team_run(int threads, fnn_team_body body, void *context) {
-    fnn_team solo = {0, 1, NULL};
+    const fnn_team solo = {0, 1, NULL};
 #ifdef _OPENMP
     if (threads > 1 && atomic_load(&forked_child)) {
         run_on_threads(threads, body, context);
         return;
     }
-    if (threads > 1 && !omp_in_parallel()) {
-        fnn_barrier barrier = {0};
-#pragma omp parallel num_threads(threads) default(none) shared(barrier, body, context)
-        {
-            fnn_team team = {omp_get_thread_num(), omp_get_num_threads(), &barrier};
-            body(context, &team);
-        }
+    if (threads > 1 && !omp_in_parallel() && can_have(threads)) {
+        const int came = run_on_openmp(threads, body, context);
+        known.pool = came;
+        if (came < threads)
+            note_refusal(came);
         return;
     }
 #endif

@@ -28,14 +28,6 @@
 #include "../kernels/smooth.h"
 #include "../kernels/softmax.h"
 
-/* Multiply-adds of two vectors per cycle at 3 GHz; a multiplication and an addition each take a slot of their own
- * where there is no FMA. For the thread decision only. */
-#ifdef FNN_NO_FMA
-#define FNN_FLOPS_PER_NS (2 * VLEN * 3.0)
-#else
-#define FNN_FLOPS_PER_NS (4 * VLEN * 3.0)
-#endif
-
 #if FNN_REAL == 32
 const fnn_table FNN_TABLE_SYMBOL(f32) = {
 #else
@@ -47,7 +39,6 @@ const fnn_table FNN_TABLE_SYMBOL(f64) = {
     .gemm_rows = GEMM_ROWS,
     .gemm_cols = GEMM_COLS,
     .narrow_cols = NARROW_COLS,
-    .flops_per_ns = FNN_FLOPS_PER_NS,
 #define FNN_KERNEL(name, result, arguments) .name = name,
 #include "../kernels/kernels.def"
 #undef FNN_KERNEL

@@ -12,7 +12,6 @@ typedef struct fnn_table {
     int lanes;                /* reals per vector */
     int gemm_rows, gemm_cols; /* the register tile */
     int narrow_cols;          /* gemm_narrow takes as many */
-    double flops_per_ns;      /* rough multiply-add rate of one core, for the thread decision only */
 #define FNN_KERNEL(name, result, arguments) result(*name) arguments;
 #include "../kernels/kernels.def"
 #undef FNN_KERNEL

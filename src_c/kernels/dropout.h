@@ -1,4 +1,4 @@
-/* dropout.h: y = x * keep / keep_rate, the bits of keep from Philox4x32-10 (base/rng.h is the scalar reference).
+/* dropout.h: y = x * keep / keep_rate, the bits of keep from Philox4x32-10 (reference: tests/reference/philox.py).
  *
  * Element e of a stream takes lane e % 8 of block e / 8. A block is one Philox call:
  *   counter = (low word of the block, high word of the block, layer, step), key = (low, high) word of the seed,

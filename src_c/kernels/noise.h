@@ -1,4 +1,4 @@
-/* noise.h: y = x + scale * r with r from Philox4x32-10 (base/rng.h is the scalar reference), normal or uniform.
+/* noise.h: y = x + scale * r with r from Philox4x32-10 (tests/reference/philox.py is the reference), normal or uniform.
  *
  * Element e of a stream takes word e % 4 of block e / 4; a block is one Philox call with the counter and key of
  * dropout.h. Bit 0 of the word is the sign, the other 31 bits w give t = (w + 1/2) / 2^31 in (0, 1]. Uniform: r = +-t.

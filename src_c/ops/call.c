@@ -27,8 +27,12 @@ double fnn_call_prepare(int op_code, int dtype, fnn_args *args) {
 
 fnn_status fnn_call_run(int op_code, fnn_args *args, double ns) {
     const fnn_op *op = &fnn_ops[op_code];
-    int threads = fnn_threads_forced() || ns >= PARALLEL_NS ? fnn_get_num_threads() : 1;
+    int threads = fnn_threads_forced() || ns >= PARALLEL_NS ? fnn_team_size() : 1;
     int64_t bytes = op->scratch ? op->scratch(args, threads) : 0;
+    if (op->scratch && threads > 1) { /* one member runs it where the others do not come */
+        const int64_t alone = op->scratch(args, 1);
+        bytes = bytes > alone ? bytes : alone;
+    }
     _Alignas(64) char small[4096];
     args->scratch = bytes <= (int64_t)sizeof small ? small : fnn_aligned_alloc((size_t)bytes);
     args->scratch_bytes = bytes;

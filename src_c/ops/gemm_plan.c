@@ -238,6 +238,9 @@ fnn_gemm_plan fnn_gemm_plan_for(const fnn_args *args, int team_size, int64_t mos
         }
         if (fnn_gemm_plan_bytes(&plan) * team_size > most)
             plan.pack_left = 0, plan.left_bytes = 0;
+        if (fnn_gemm_plan_bytes(&plan) * team_size > most) /* the least: a panel of b, or b in place */
+            plan.panel = args->table->gemm_cols, plan.right_bytes = fnn_gemm_least_bytes(args),
+            plan.pack_right = plan.right_bytes > 0;
     }
     plan.ns = best / CYCLES_PER_NS + after_ns(args) / team_size;
     return plan;

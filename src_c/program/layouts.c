@@ -38,21 +38,27 @@ static void exchange(fnn_workspace *workspace, int kept) {
 }
 
 int fnn_layout_find(fnn_workspace *workspace, const fnn_setting *setting) {
-    if (same_setting(setting, &workspace->now.setting))
-        return 1;
-    for (int i = 0; i < FNN_KEPT_LAYOUTS; i++)
+    int found = same_setting(setting, &workspace->now.setting);
+    for (int i = 0; i < FNN_KEPT_LAYOUTS && !found; i++)
         if (same_setting(setting, &workspace->kept[i].setting)) {
             exchange(workspace, i);
-            return 1;
+            found = 1;
         }
-    return 0;
+    if (found)
+        workspace->now.used = ++workspace->requests;
+    return found;
 }
 
 fnn_status fnn_layout_make_room(fnn_workspace *workspace) {
-    if (workspace->now.setting.rows < 0)
+    const int64_t request = ++workspace->requests;
+    if (workspace->now.setting.rows < 0) {
+        workspace->now.used = request;
         return FNN_OK;
-    const int oldest = workspace->oldest;
-    workspace->oldest = (oldest + 1) % FNN_KEPT_LAYOUTS;
+    }
+    int oldest = 0;
+    for (int i = 1; i < FNN_KEPT_LAYOUTS; i++)
+        if (workspace->kept[i].used < workspace->kept[oldest].used)
+            oldest = i;
     if (!workspace->kept[oldest].turns) {
         const fnn_status status = fnn_layout_new(&workspace->kept[oldest], workspace->program->node_count);
         if (status != FNN_OK)
@@ -60,6 +66,7 @@ fnn_status fnn_layout_make_room(fnn_workspace *workspace) {
     }
     exchange(workspace, oldest);
     workspace->now.setting.rows = -1;
+    workspace->now.used = request;
     return FNN_OK;
 }
 

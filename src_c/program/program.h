@@ -105,6 +105,7 @@ typedef struct fnn_layout {
     fnn_turn *turns;     /* per op */
     double ns;           /* estimated, of one chunk on one thread */
     int region_size;
+    int64_t used; /* when it was last asked for, as a number of requests */
 } fnn_layout;
 
 enum { FNN_KEPT_LAYOUTS = 3 };
@@ -121,7 +122,7 @@ typedef struct fnn_workspace {
     int64_t rows; /* the rows that args are resolved for, -1: none */
     int team_size;
     fnn_layout now, kept[FNN_KEPT_LAYOUTS]; /* see layouts.c */
-    int oldest;                             /* of those kept: the next to be made anew */
+    int64_t requests;                       /* for layouts, so far */
     int by_pieces;                          /* the next run: members take whole pieces of rows, see pieces.c */
     struct fnn_workspace **crew;            /* the other members' workspaces for that */
     int crew_size;
@@ -139,17 +140,18 @@ fnn_status fnn_program_finish(fnn_program *program, int64_t capacity, int64_t ch
 
 fnn_workspace *fnn_workspace_new(const fnn_program *program);
 void fnn_workspace_free(fnn_workspace *workspace);
-/* Everything that may allocate or fail, before a run of up to `rows` rows; next to nothing if only addresses differ
- * from the last time. in_region: steps share one region, so that a serial op costs no more than a barrier. */
-fnn_status fnn_workspace_prepare(fnn_workspace *workspace, int64_t rows, int in_region);
+/* Everything that may allocate or fail, before a run of up to `rows` rows by a team of up to this size (fnn_team_size,
+ * read once for all that runs in one region); next to nothing if only addresses differ from the last time. in_region:
+ * steps share one region, so that a serial op costs no more than a barrier. */
+fnn_status fnn_workspace_prepare(fnn_workspace *workspace, int64_t rows, int in_region, int team_size);
 /* Fills args for this many rows, `done` rows of the batch being behind us. */
 void fnn_workspace_resolve(fnn_workspace *workspace, int64_t rows, int64_t done);
 /* The same for the rows that args are resolved for already. */
 void fnn_workspace_move(fnn_workspace *workspace, int64_t done);
 /* Threads and scratch for this setting, unless they are kept; args for its rows. */
 fnn_status fnn_workspace_settle(fnn_workspace *workspace, const fnn_setting *setting);
-/* Within a run: args for so many rows of this step, and their schedule if it is kept. */
-void fnn_workspace_turn_to(fnn_workspace *workspace, int64_t rows);
+/* Args for so many rows of this step, by their schedule; 0: it is not kept. */
+int fnn_workspace_turn_to(fnn_workspace *workspace, int64_t rows);
 /* Decides on threads, owners, barriers and plans from the resolved args, and returns the scratch that all ops need. */
 int64_t fnn_schedule(fnn_workspace *workspace, int in_region);
 /* Moves one external buffer of a resolved workspace. */
@@ -188,7 +190,7 @@ fnn_status fnn_layout_new(fnn_layout *layout, int nodes);
 void fnn_layout_free(fnn_layout *layout);
 /* Whether the schedule for this setting is the one of now, or was kept: then it is made that. */
 int fnn_layout_find(fnn_workspace *workspace, const fnn_setting *setting);
-/* Keeps the schedule of now, so that another one can be made. */
+/* Keeps the schedule of now in place of the one that was not used for longest, so that another one can be made. */
 fnn_status fnn_layout_make_room(fnn_workspace *workspace);
 /* After a change of what buffers are bound to: who touches what is worked out anew. */
 void fnn_layout_forget(fnn_workspace *workspace);

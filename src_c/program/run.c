@@ -168,11 +168,13 @@ fnn_status fnn_workspace_settle(fnn_workspace *workspace, const fnn_setting *set
     return status;
 }
 
-void fnn_workspace_turn_to(fnn_workspace *workspace, int64_t rows) {
+int fnn_workspace_turn_to(fnn_workspace *workspace, int64_t rows) {
     fnn_setting setting = workspace->now.setting;
     setting.rows = rows;
-    fnn_layout_find(workspace, &setting);
+    if (!fnn_layout_find(workspace, &setting))
+        return 0;
     fnn_workspace_resolve(workspace, rows, 0);
+    return 1;
 }
 
 /* Several chunks that need no order are shared out whole: no barriers, and no member waits while an op runs that is too
@@ -187,13 +189,12 @@ static int worth_a_crew(const fnn_workspace *workspace, int64_t rows) {
     return ns * (1 - 1.0 / workspace->team_size) > REGION_NS;
 }
 
-fnn_status fnn_workspace_prepare(fnn_workspace *workspace, int64_t rows, int in_region) {
+fnn_status fnn_workspace_prepare(fnn_workspace *workspace, int64_t rows, int in_region, int team_size) {
     const fnn_program *program = workspace->program;
     if (rows < 0 || (program->chunk == 0 && rows > program->capacity))
         return FNN_ERROR_ARGUMENT;
     int64_t piece = program->chunk > 0 && rows > program->chunk ? program->chunk : rows;
-    const fnn_setting setting = {fnn_table_for(program->dtype), piece, fnn_get_num_threads(), fnn_threads_forced(),
-                                 in_region};
+    const fnn_setting setting = {fnn_table_for(program->dtype), piece, team_size, fnn_threads_forced(), in_region};
     fnn_status status = fnn_workspace_settle(workspace, &setting);
     workspace->by_pieces = status == FNN_OK && worth_a_crew(workspace, rows);
     return workspace->by_pieces ? fnn_crew_prepare(workspace) : status;
@@ -205,28 +206,32 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* The schedule holds for its number of rows and its team. For others, and where each op is timed, serial ops run on
- * member 0 and the team waits before and after every parallel one. */
-static int is_careful(const fnn_workspace *workspace, const fnn_team *team) {
-    return workspace->rows != workspace->now.setting.rows || team->size != workspace->now.region_size ||
-           workspace->seconds;
+/* The schedule, and the scratch that it gives to the ops, hold for its number of rows and its team. Others could want
+ * to part the work in other ways, for which nothing was set aside: then member 0 does all of it. */
+static int is_scheduled(const fnn_workspace *workspace, const fnn_team *team) {
+    return workspace->rows == workspace->now.setting.rows && team->size == workspace->now.region_size;
 }
 
+/* Where each op is timed, serial ops run on member 0 and the team waits before and after every parallel one. */
 void fnn_workspace_run(fnn_workspace *workspace, const fnn_team *team) {
     const fnn_program *program = workspace->program;
     const fnn_team solo = {0, 1, NULL};
+    if (!is_scheduled(workspace, team)) {
+        if (team->rank > 0)
+            return;
+        team = &solo;
+    }
     int mode = program->node_count > 0 ? fnn_ops[program->nodes[0].op].mode : FNN_IEEE, was_parallel = 0;
     unsigned saved = fnn_float_mode_enter(mode == FNN_FLUSH);
     double start = workspace->seconds && team->rank == 0 ? now() : 0;
     const fnn_turn *turns = workspace->now.turns;
-    const int careful = is_careful(workspace, team);
     for (int n = 0; n < program->node_count; n++) {
         const fnn_op *op = &fnn_ops[program->nodes[n].op];
         int parallel = workspace->now.threads[n] > 1;
-        if (n > 0 && (careful ? parallel || was_parallel : turns[n].barrier))
+        if (n > 0 && (workspace->seconds ? parallel || was_parallel : turns[n].barrier))
             fnn_team_barrier(team);
         was_parallel = parallel;
-        if (!parallel && team->rank != (careful ? 0 : turns[n].owner))
+        if (team->size > 1 && !parallel && team->rank != (workspace->seconds ? 0 : turns[n].owner))
             continue;
         if (op->mode != mode) {
             mode = op->mode;
@@ -279,7 +284,7 @@ void fnn_workspace_go(fnn_workspace *workspace, int64_t rows, const double *scal
 }
 
 fnn_status fnn_program_run(fnn_workspace *workspace, int64_t rows, const double *scalars) {
-    fnn_status status = fnn_workspace_prepare(workspace, rows, 0);
+    fnn_status status = fnn_workspace_prepare(workspace, rows, 0, fnn_team_size());
     if (status == FNN_OK)
         fnn_workspace_go(workspace, rows, scalars);
     return status;

@@ -40,10 +40,10 @@ static int updates_after(const fnn_steps *steps, int64_t step) { return !steps->
 /* Whether the list may be left after `done` steps: not while gradients wait for those that share their update. */
 static int is_boundary(const fnn_steps *steps, int64_t done) { return done == 0 || updates_after(steps, done - 1); }
 
-/* How many steps from `first` on share the next update. */
-static int64_t group_from(const fnn_steps *steps, int64_t first) {
+/* How many steps from `first` on, up to `last`, share the next update. */
+static int64_t group_from(const fnn_steps *steps, int64_t first, int64_t last) {
     int64_t end = first + 1;
-    while (end < steps->steps && !is_boundary(steps, end))
+    while (end < last && !is_boundary(steps, end))
         end++;
     return end - first;
 }
@@ -75,8 +75,9 @@ static void advance(step_run *run) {
 
     fnn_workspace *gradient = steps->gradient;
     int64_t begin = steps->offsets[run->step], rows = steps->offsets[run->step + 1] - begin;
-    if (gradient->rows != rows)
-        fnn_workspace_turn_to(gradient, rows);
+    run->go_on = gradient->rows == rows || fnn_workspace_turn_to(gradient, rows);
+    if (!run->go_on) /* a size that the span was not prepared for: see same_sizes */
+        return;
     if (steps->index_buffer >= 0)
         fnn_workspace_repoint(gradient, steps->index_buffer, (void *)(steps->index + begin));
     if (steps->gradient_slots > 0)
@@ -190,12 +191,12 @@ static void note_steps(fnn_pace *pace, double seconds, int64_t done) {
 }
 
 /* One span by the way that is due; returns the steps done. */
-static int64_t paced_span(fnn_steps *steps, int64_t first, int team_size) {
+static int64_t paced_span(fnn_steps *steps, int64_t first, int64_t end, int team_size) {
     fnn_pace *pace = &steps->gradient->pace;
     double start = now();
     int cold = start - pace->last_step > IDLE && !is_long(pace), trial = pace->probing > 0,
         way = trial ? !pace->way : pace->way;
-    int64_t count = trial || cold ? group_from(steps, first) : steps->steps - first;
+    int64_t count = trial || cold ? group_from(steps, first, end) : end - first;
     int64_t done = run_span(steps, first, count, way ? team_size : 1, steps->seconds);
     pace->last_step = now();
     if (done > 0 && !cold && trial)
@@ -205,75 +206,111 @@ static int64_t paced_span(fnn_steps *steps, int64_t first, int team_size) {
     return done;
 }
 
-static int64_t run_at_best_pace(fnn_steps *steps, int64_t rows, int team_size) {
+static int64_t rows_of(const fnn_steps *steps, int64_t step) { return steps->offsets[step + 1] - steps->offsets[step]; }
+
+/* Batch sizes that may stand in one region: each has a schedule that is kept. */
+typedef struct sizes {
+    int64_t rows[FNN_KEPT_LAYOUTS];
+    int count;
+} sizes;
+
+static int knows(const sizes *s, int64_t rows) {
+    for (int i = 0; i < s->count; i++)
+        if (s->rows[i] == rows)
+            return 1;
+    return 0;
+}
+
+/* Where the steps from `first` on end that are of as many sizes as can be kept, and these sizes. */
+static int64_t same_sizes(const fnn_steps *steps, int64_t first, sizes *s) {
+    int64_t step = first;
+    s->count = 0;
+    for (; step < steps->steps; step++) {
+        if (knows(s, rows_of(steps, step)))
+            continue;
+        if (s->count == FNN_KEPT_LAYOUTS)
+            break;
+        s->rows[s->count++] = rows_of(steps, step);
+    }
+    return step;
+}
+
+/* Everything that can fail for steps of these sizes; the largest of the teams that suit them. */
+static fnn_status prepare(fnn_steps *steps, const sizes *s, int threads, int *team_size) {
+    const int in_region = steps->steps > 1;
+    int gradient_team = 1, update_team = 1;
+    for (int i = 0; i < s->count; i++) {
+        const fnn_status status = fnn_workspace_prepare(steps->gradient, s->rows[i], in_region, threads);
+        if (status != FNN_OK)
+            return status;
+        if (steps->gradient->now.region_size > gradient_team)
+            gradient_team = steps->gradient->now.region_size;
+    }
+    if (steps->update) {
+        const fnn_status status = fnn_workspace_prepare(steps->update, 0, in_region || gradient_team > 1, threads);
+        if (status != FNN_OK)
+            return status;
+        update_team = steps->update->now.region_size;
+    }
+    *team_size = gradient_team > update_team ? gradient_team : update_team;
+    return FNN_OK;
+}
+
+/* Steps [first, end), for which everything is prepared; returns how many were done. */
+static int64_t run_at_best_pace(fnn_steps *steps, int64_t first, int64_t end, int64_t rows, int team_size,
+                                double deadline) {
     fnn_pace *pace = &steps->gradient->pace;
     if (pace->rows != rows || pace->team_size != team_size)
         *pace = (fnn_pace){.rows = rows, .team_size = team_size, .way = 1};
-    const double deadline = steps->seconds > 0 ? now() + steps->seconds : INFINITY;
-    int64_t done = 0;
-    while (done < steps->steps) {
-        int64_t more = paced_span(steps, done, team_size);
+    int64_t done = first;
+    while (done < end) {
+        int64_t more = paced_span(steps, done, end, team_size);
         done += more;
         if (more == 0 || (is_boundary(steps, done) && now() >= deadline) || !may_continue(steps, done))
             break;
     }
-    return done;
+    return done - first;
 }
 
-static int64_t rows_of(const fnn_steps *steps, int64_t step) { return steps->offsets[step + 1] - steps->offsets[step]; }
-
-static int team_for(const fnn_steps *steps, int team_size) {
-    const int gradient = steps->gradient->now.region_size, update = steps->update ? steps->update->now.region_size : 1;
-    const int most = gradient > update ? gradient : update;
-    return most > team_size ? most : team_size;
+static int64_t largest_of(const fnn_steps *steps) {
+    int64_t most = 0;
+    for (int64_t i = 0; i < steps->steps; i++)
+        if (rows_of(steps, i) > most)
+            most = rows_of(steps, i);
+    return most;
 }
 
-/* The schedules of the sizes beside the largest, as many as are kept. */
-static fnn_status prepare_shorter(fnn_steps *steps, int64_t most_rows, int in_region, int *team_size) {
-    int64_t seen[FNN_KEPT_LAYOUTS] = {most_rows};
-    int count = 1;
+/* All steps, in spans of as many sizes as can be prepared at a time. */
+static fnn_status run_spans(fnn_steps *steps, int64_t most_rows, int threads) {
+    const double deadline = steps->seconds > 0 ? now() + steps->seconds : INFINITY;
     fnn_status status = FNN_OK;
-    for (int64_t i = 0; i < steps->steps && count < FNN_KEPT_LAYOUTS && status == FNN_OK; i++) {
-        int known = 0;
-        for (int k = 0; k < count; k++)
-            known |= seen[k] == rows_of(steps, i);
-        if (known)
-            continue;
-        seen[count++] = rows_of(steps, i);
-        status = fnn_workspace_prepare(steps->gradient, rows_of(steps, i), in_region);
-        *team_size = team_for(steps, *team_size);
+    while (steps->done < steps->steps) {
+        sizes s;
+        int team_size;
+        const int64_t first = steps->done, end = same_sizes(steps, first, &s);
+        status = prepare(steps, &s, threads, &team_size);
+        if (status != FNN_OK)
+            break;
+        const double left = steps->seconds > 0 ? deadline - now() : 0;
+        if (team_size > 1 && !fnn_threads_forced())
+            steps->done += run_at_best_pace(steps, first, end, most_rows, team_size, deadline);
+        else
+            steps->done +=
+                run_span(steps, first, end - first, team_size, steps->seconds > 0 && left <= 0 ? 1e-9 : left);
+        if (steps->done < end || !may_continue(steps, end) || (is_boundary(steps, end) && now() >= deadline))
+            break;
     }
-    return status;
-}
-
-/* Everything that can fail; the team that suits the largest of the steps. */
-static fnn_status prepare(fnn_steps *steps, int64_t most_rows, int *team_size) {
-    const int in_region = steps->steps > 1;
-    fnn_status status = fnn_workspace_prepare(steps->gradient, most_rows, in_region);
-    if (status == FNN_OK && steps->update)
-        status = fnn_workspace_prepare(steps->update, 0, in_region || steps->gradient->now.region_size > 1);
-    if (status != FNN_OK)
-        return status;
-    *team_size = team_for(steps, 1);
-    return in_region ? prepare_shorter(steps, most_rows, in_region, team_size) : FNN_OK;
+    return steps->done > 0 ? FNN_OK : status;
 }
 
 fnn_status fnn_run_steps(fnn_steps *steps) {
-    int64_t most_rows = 0;
-    for (int64_t i = 0; i < steps->steps; i++) {
+    const fnn_program *program = steps->gradient->program;
+    const int64_t most_rows = largest_of(steps);
+    steps->done = 0;
+    for (int64_t i = 0; i < steps->steps; i++)
         if (rows_of(steps, i) < 0)
             return FNN_ERROR_ARGUMENT;
-        if (rows_of(steps, i) > most_rows)
-            most_rows = rows_of(steps, i);
-    }
-    steps->done = 0;
-    int team_size;
-    const fnn_status status = prepare(steps, most_rows, &team_size);
-    if (status != FNN_OK)
-        return status;
-    if (team_size > 1 && !fnn_threads_forced())
-        steps->done = run_at_best_pace(steps, most_rows, team_size);
-    else
-        steps->done = run_span(steps, 0, steps->steps, team_size, steps->seconds);
-    return FNN_OK;
+    if (program->chunk == 0 && most_rows > program->capacity)
+        return FNN_ERROR_ARGUMENT;
+    return run_spans(steps, most_rows, fnn_team_size());
 }

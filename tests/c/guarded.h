@@ -54,7 +54,7 @@ static array new_array(int64_t n) {
     return a;
 }
 static void free_array(array *a) { munmap(a->map, a->mapped); }
-static double get(const array *a, int64_t i) {
+static inline double get(const array *a, int64_t i) {
     return table->item_size == 4 ? (double)((float *)a->data)[i] : ((double *)a->data)[i];
 }
 static void set(array *a, int64_t i, double v) {

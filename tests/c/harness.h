@@ -27,7 +27,8 @@ static void run_member(void *context, const fnn_team *team) {
 }
 static inline void run_on(int op, fnn_args *args, int threads) {
     args->table = table;
-    const int64_t bytes = fnn_ops[op].scratch(args, threads);
+    const int64_t planned = fnn_ops[op].scratch(args, threads), alone = fnn_ops[op].scratch(args, 1); /* as call.c */
+    const int64_t bytes = planned > alone ? planned : alone;
     const call c = {op, args};
     args->scratch_bytes = bytes;
     args->scratch = bytes ? aligned_alloc(64, ((size_t)bytes + 63) / 64 * 64) : NULL;
