@@ -6,8 +6,8 @@
  * column, its first row; rows that are left over go one by one. A constant column then has exactly variance 0, and
  * |mean| / std = 1e4 loses nothing. If the first row is an outlier by k standard deviations, sum d^2 - (sum d)^2 / n
  * loses 2 log2(k) bits of 53, but k^2 is at most the number of rows, because the outlier is part of the variance. Where
- * squares leave the range of a real, the block is taken again in double. Blocks are merged in order (Chan, Golub &
- * LeVeque 1983, eq. 2.1).
+ * squares leave the range of a real, the block's column is taken again in double. Blocks are merged in order (Chan,
+ * Golub & LeVeque 1983, eq. 2.1).
  *
  * Gradient sums: a block's rows in reals, four at a time, and blocks in double; the rows in double as well where
  * products leave the range. The loops over columns of doubles are plain C, which compilers turn into vectors; without
@@ -78,6 +78,34 @@ FNN_INLINE void batch_norm_rows(int64_t begin, int64_t end, int64_t cols, const 
         }
 }
 
+/* Whether no term of a sum of this size can have left the range of a real. */
+FNN_INLINE int batch_norm_in_range(double sum) {
+    const double size = sum < 0 ? -sum : sum;
+    return (size == 0) | ((size > 1e8 * (double)REAL_MIN_NORMAL) & (size < __builtin_inf()));
+}
+
+/* Runs the statement over those of `cols` columns that are not `fine`, an expression of column j: over columns
+ * [j, j + width), side by side. Each column is judged by itself, so that its bits do not depend on its neighbours,
+ * which differ with the member's share and the address. */
+#define BATCH_NORM_AGAIN(cols, fine, ...)                                                                              \
+    do {                                                                                                               \
+        int all = 1;                                                                                                   \
+        for (int64_t j = 0; j < (cols); j++)                                                                           \
+            all &= (fine);                                                                                             \
+        for (int64_t end = all ? (cols) : 0; end < (cols);) {                                                          \
+            int64_t j = end;                                                                                           \
+            while (j < (cols) && (fine))                                                                               \
+                j++;                                                                                                   \
+            const int64_t first = j;                                                                                   \
+            while (j < (cols) && !(fine))                                                                              \
+                j++;                                                                                                   \
+            end = j, j = first;                                                                                        \
+            const int64_t width = end - first;                                                                         \
+            if (width > 0)                                                                                             \
+                __VA_ARGS__                                                                                            \
+        }                                                                                                              \
+    } while (0)
+
 static void batch_norm_clear(int64_t cols, double *p, double *q) {
     memset(p, 0, (size_t)cols * sizeof *p);
     memset(q, 0, (size_t)cols * sizeof *q);
@@ -98,14 +126,9 @@ static void batch_norm_statistics(const fnn_batch_norm *b, const void *first, do
             batch_norm_join(width, m, rest, squares, shift + j, mean + j, square + j);
         });
     batch_norm_rows(grouped, rows, b->cols, x, x_row, shift, mean, square);
-    FOR_TILES(head, b->cols, BATCH_NORM_TILE, {
-        int fine = 1; /* no square can have left the range of a real */
-        for (int64_t k = j; k < j + width; k++)
-            fine &= (square[k] == 0) | ((square[k] > 1e8 * (double)REAL_MIN_NORMAL) & (square[k] < __builtin_inf()));
-        if (!fine) {
-            batch_norm_clear(width, mean + j, square + j);
-            batch_norm_rows(0, rows, width, x + j, x_row, shift + j, mean + j, square + j);
-        }
+    BATCH_NORM_AGAIN(b->cols, (square[j] >= 0) & batch_norm_in_range(square[j]), {
+        batch_norm_clear(width, mean + j, square + j);
+        batch_norm_rows(0, rows, width, x + j, x_row, shift + j, mean + j, square + j);
     });
     for (int64_t j = 0; j < b->cols; j++) {
         const double average = mean[j] / (double)rows, s = square[j] - mean[j] * average;
@@ -207,23 +230,15 @@ static void batch_norm_gradient_sums(const fnn_batch_norm *b, const double *rest
         grad_sum[j] = (double)sums[j];
         product_sum[j] = (double)products[j] - grad_sum[j] * (mean[j] - (double)high[j]);
     }
-    FOR_TILES(0, b->cols, BATCH_NORM_TILE, {
-        int fine = 1; /* no sum can have left the range of a real */
-        for (int64_t i = j; i < j + width; i++) {
-            const double product = product_sum[i] < 0 ? -product_sum[i] : product_sum[i];
-            fine &= (grad_sum[i] - grad_sum[i] == 0) &
-                    ((product == 0) | ((product > 1e8 * (double)REAL_MIN_NORMAL) & (product < __builtin_inf())));
-        }
-        if (!fine)
-            batch_norm_gradient_rows(b, j, width, mean + j, grad_sum + j, product_sum + j);
-    });
+    BATCH_NORM_AGAIN(b->cols, (grad_sum[j] - grad_sum[j] == 0) & batch_norm_in_range(product_sum[j]),
+                     { batch_norm_gradient_rows(b, j, width, mean + j, grad_sum + j, product_sum + j); });
 }
 
 /* weight / sqrt(var + eps), and the identity's weight and bias where they are missing */
 static void batch_norm_factors(int64_t cols, const double *restrict var, double eps, const real *restrict weight,
                                double *restrict factor) {
     for (int64_t j = 0; j < cols; j++)
-        factor[j] = 1 / __builtin_sqrt(var[j] + eps);
+        factor[j] = var[j] + eps == 0 ? 0 : 1 / __builtin_sqrt(var[j] + eps); /* a constant column, eps = 0 */
     for (int64_t j = 0; weight && j < cols; j++)
         factor[j] *= (double)weight[j];
 }

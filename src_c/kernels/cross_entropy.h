@@ -56,7 +56,9 @@ FNN_INLINE row_sums row_exponentials(int64_t n, const real *x, real *e, const in
             if (term) {
                 const vec l = linear_part(term, start + i, count);
                 linear = v_add(linear, l);
-                distance = v_fma(l, part_or(v_sub(maximum, logit), 0, count), distance);
+                const vec far =
+                    v_select(v_eq(l, v_zero()), v_zero(), v_sub(maximum, logit)); /* 0 times infinity is 0 */
+                distance = v_fma(l, part_or(far, 0, count), distance);
             }
             if (e)
                 part_store(e + start + i, value, whole ? VLEN : count);

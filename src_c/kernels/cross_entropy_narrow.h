@@ -91,8 +91,9 @@ FNN_INLINE vec narrow_rows(const fnn_cross_entropy *c, const narrow_labels *l, r
         sum = odd_sum;
         odd_sum = next;
         if (beta != 0) {
-            linear = v_add(linear, NARROW_TERM(j));
-            distance = v_fnma(NARROW_TERM(j), below, distance);
+            const vec term = NARROW_TERM(j);
+            linear = v_add(linear, term);
+            distance = v_fnma(term, v_select(v_eq(term, v_zero()), v_zero(), below), distance); /* 0 * infinity = 0 */
         }
         v_store(x + j * VLEN, e);
     }

@@ -45,7 +45,8 @@ typedef struct layer_norm_row {
 
 FNN_INLINE layer_norm_row layer_norm_row_of(double mean, double var, double eps) {
     const real high = (real)mean;
-    return (layer_norm_row){high, (real)(mean - (double)high), (real)(1 / __builtin_sqrt(var + eps))};
+    const double istd = var + eps == 0 ? 0 : 1 / __builtin_sqrt(var + eps); /* 0: a constant row, eps = 0 */
+    return (layer_norm_row){high, (real)(mean - (double)high), (real)istd};
 }
 
 FNN_INLINE vec layer_norm_normal(vec x, const layer_norm_row *row) {

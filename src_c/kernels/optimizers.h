@@ -34,27 +34,36 @@ typedef struct update_arrays {
     real *p;
     const real *grad;
     real *s0, *s1, *s2, *average;
-    real scale, clip, l1, weight_decay, shrink, share;
+    real scale, clip, l1, weight_decay, shrink, share, before;
 } update_arrays;
 
+/* A gradient whose norm leaves the range of a real is clipped by a scale that would be denormal, and flushed to 0: then
+ * it is made small by a power of two before. Else 1. */
+FNN_INLINE double update_before(const fnn_update *u) {
+    const double least = sizeof(real) == 4 ? 0x1p-100 : 0x1p-900, size = u->scale < 0 ? -u->scale : u->scale;
+    return size > 0 && size < least ? least : 1;
+}
+
 static update_arrays update_arrays_of(const fnn_update *u, int decoupled) {
+    const double before = update_before(u);
     return (update_arrays){u->param,
                            u->grad,
                            u->s0,
                            u->s1,
                            u->s2,
                            u->average,
-                           (real)u->scale,
+                           (real)(u->scale / before),
                            (real)u->clip,
                            (real)u->l1,
                            (real)(decoupled ? 0 : u->weight_decay),
                            (real)(decoupled ? 1 - u->h[0] * u->weight_decay : 1),
-                           (real)u->share};
+                           (real)u->share,
+                           (real)before};
 }
 
 /* A clip that rounds to infinity clips nothing. */
 static int update_level(const update_arrays *a) {
-    if (a->clip < REAL_INFINITY || a->l1 != 0 || a->average)
+    if (a->clip < REAL_INFINITY || a->l1 != 0 || a->average || a->before != 1)
         return UPDATE_FULL;
     if (a->scale != 1 || a->weight_decay != 0)
         return UPDATE_DECAYED;
@@ -65,6 +74,8 @@ FNN_INLINE vec update_gradient(const update_arrays *a, vec p, int64_t i, int cou
     vec g = part_load(a->grad + i, count);
     if (level < UPDATE_DECAYED)
         return g;
+    if (level == UPDATE_FULL)
+        g = v_mul(v_set1(a->before), g);
     g = v_mul(v_set1(a->scale), g);
     if (level == UPDATE_FULL) {
         g = v_max(v_set1(-a->clip), v_min(v_set1(a->clip), g)); /* NaN stays */
@@ -435,9 +446,16 @@ static void max_norm(int64_t rows, int64_t cols, void *param, int64_t p_row, dou
         for (int64_t j = 0; j < cols; j++)
             factor[j] += (double)p[r * p_row + j] * (double)p[r * p_row + j];
     for (int64_t j = 0; j < cols; j++) {
-        const double norm = __builtin_sqrt(factor[j]);
-        factor[j] = norm > limit ? limit / norm : 1;
-        shortened |= norm > limit;
+        double norm = __builtin_sqrt(factor[j]), unit = 1;
+        if (!(norm < __builtin_inf())) { /* squares beyond the range */
+            double sum = 0;
+            unit = 0x1p-600;
+            for (int64_t r = 0; r < rows; r++)
+                sum += ((double)p[r * p_row + j] * unit) * ((double)p[r * p_row + j] * unit);
+            norm = __builtin_sqrt(sum);
+        }
+        factor[j] = norm > limit * unit ? limit * unit / norm : 1;
+        shortened |= factor[j] != 1;
     }
     for (int64_t r = 0; shortened && r < rows; r++)
         for (int64_t j = 0; j < cols; j++)

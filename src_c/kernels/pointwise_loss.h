@@ -16,6 +16,9 @@ enum { SUM_VECTORS = 16 };
 /* 1 / x for x >= 0, the largest number instead of infinity: 0 times it is 0 */
 FNN_INLINE vec v_inverse(vec x) { return v_min(v_set1(REAL_MAX), v_div(v_set1(1), x)); }
 
+/* x where it counts: 0 where its weight is 0, so that their product is 0 for an infinite x too */
+FNN_INLINE vec v_weighed(vec weight, vec x) { return v_select(v_eq(weight, v_zero()), v_zero(), x); }
+
 /* e^-|x|, in [0, 1] */
 FNN_INLINE vec v_exp_minus_abs(vec x) { return v_exp_nonpositive(v_neg(v_abs(x))); }
 

@@ -129,6 +129,28 @@ int64_t fnn_op_optimizer_scratch(const fnn_args *args, int team_size) {
     return measures ? block_count(args->dim[N]) * 2 * (int64_t)sizeof(double) : 0;
 }
 
+/* sum (unit min(|g|, clip))^2 of doubles whose squares leave the range; in their order. */
+static double scaled_squares(const double *grad, int64_t n, double clip, double unit) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double g = fabs(grad[i]), v = unit * (g > clip ? clip : g);
+        sum += v * v;
+    }
+    return sum;
+}
+
+/* factor = {min(1, limit / norm), norm} */
+static void set_factor(const fnn_args *args, double sum, double *factor) {
+    double unit = 1;
+    if (sum == INFINITY && args->table->item_size == 8) { /* squares of floats do not leave the range of a double */
+        unit = 0x1p-600;
+        sum = scaled_squares(args->pointer[0], args->dim[0], args->scalar[1], unit);
+    }
+    const double norm = sqrt(sum), limit = args->scalar[0] * unit;
+    factor[1] = norm / unit;
+    factor[0] = norm > limit ? limit / norm : 1;
+}
+
 void fnn_op_clip_norm_run(const fnn_args *args, const fnn_team *team) {
     int64_t begin, end, n = args->dim[0];
     double *partial = args->scratch, *factor = args->pointer[1], sum;
@@ -141,8 +163,7 @@ void fnn_op_clip_norm_run(const fnn_args *args, const fnn_team *team) {
     if (team->rank > 0)
         return;
     add_blocks(partial, block_count(n), 1, &sum);
-    factor[1] = sqrt(sum);
-    factor[0] = factor[1] > args->scalar[0] ? args->scalar[0] / factor[1] : 1;
+    set_factor(args, sum, factor);
 }
 
 fnn_work fnn_op_clip_norm_work(const fnn_args *args) {
