@@ -112,8 +112,7 @@ cdef class Call:
         return tuple(made) if kind is tuple or not hasattr(kind, "_fields") else kind(*made)
 
     cdef bint fits(self, const Place *place, cnp.ndarray array) noexcept:
-        cdef int i
-        cdef int64_t label
+        cdef int64_t i, label
         cdef const int64_t *labels
         if cnp.PyArray_TYPE(array) != place.kind or cnp.PyArray_NDIM(array) != place.axes:
             return False

@@ -99,7 +99,12 @@ def test_numbers_follow_the_arrays(rng):
 
 def test_labels_are_checked_by_native_calls_too(rng):
     x = rng.normal(size=(4, 3)).astype(np.float32)
-    for options, good, bad in (({}, [0, 1, 2, 1], [0, 3, 2, 1]), ({"ignore_index": -1}, [0, -1, 2, 1], [0, -2, 2, 1])):
+    cases = (
+        ({}, [0, 1, 2, 1], [0, 3, 2, 1]),
+        ({}, [0, 1, 2, 1], [0, -(2**63), 2, 1]),
+        ({"ignore_index": -1}, [0, -1, 2, 1], [0, -2, 2, 1]),
+    )
+    for options, good, bad in cases:
         gradient = fastnn.grad(lambda x, y, o=options: F.cross_entropy(x, y, **o))
         first = gradient(x, np.array(good))
         assert natively(gradient, x, np.array(good)) and not natively(gradient, x, np.array(bad))

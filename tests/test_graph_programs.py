@@ -234,6 +234,16 @@ def test_python_ops_on_parameters_and_as_the_loss(rng):
         np.testing.assert_allclose(logical(program, p), logical(native, p), rtol=1e-11, atol=1e-15)
 
 
+def test_a_python_op_that_returns_nothing_is_refused(rng):
+    for program in fastnn.compile(lambda x: F.python_op(lambda a: None, x, name="forgetful")), fastnn.compile(
+        lambda x: F.tanh(F.python_op(lambda a: None, x, name="forgetful", shape=(2, 3)))
+    ):
+        with pytest.raises(ValueError, match="forgetful.* returned None"):
+            program(np.ones((2, 3)))
+    gradient = fastnn.grad(lambda x: F.sum(F.python_op(np.sin, x, vjp=lambda g, a: None)))
+    np.testing.assert_array_equal(gradient(np.ones((2, 3))), 0)
+
+
 def test_python_ops_say_what_they_returned(rng):
     bad = infer(lambda x: F.python_op(lambda a: a[:, :1], x, name="narrow"), (3,))
     with pytest.raises(ValueError, match=r"narrow must return shape \(4, 3\), it returned \(4, 1\)"):

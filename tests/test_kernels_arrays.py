@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from compare import same_bits
+from helpers.array_forms import misaligned
 
 from fastnn import kernels
 
@@ -386,3 +387,30 @@ def test_rows_more_than_two_billion_elements_apart(dtype, rng):
         assert same_bits(kernels.where(x, x, far), kernels.where(same, same, near))
     kernels.relu(near, out=far)
     assert same_bits(far, kernels.relu(near))
+
+
+def test_misaligned_integers_and_matrices_are_copied_before_native_code_reads_them(rng):
+    logits, labels = rng.normal(size=(6, 4)).astype("f4"), np.arange(6) % 4
+    for classes in labels, labels[:, None]:
+        codes = kernels._labels.class_labels(misaligned(classes), 6, 4)
+        assert codes.flags.aligned and codes.tolist() == labels.tolist()
+    expected = kernels.softmax_cross_entropy(logits, labels)[0]
+    assert kernels.softmax_cross_entropy(logits, misaligned(labels))[0] == expected
+    assert kernels._arrays.contiguous(misaligned(rng.normal(size=(3, 2, 3)))).flags.aligned
+
+
+@pytest.mark.parametrize("label", [2**64 - 100, 2**64 - 1, 2**63])
+def test_unsigned_labels_do_not_turn_into_ignored_ones(label):
+    labels = np.array([0, label], np.uint64)
+    for ignored in None, -100, -1:
+        with pytest.raises(IndexError, match=str(label)):
+            kernels.softmax_cross_entropy(np.zeros((2, 3), "f4"), labels, ignore_index=ignored)
+
+
+def test_concatenate_into_an_array_that_it_reads():
+    a = np.arange(12.0).reshape(6, 2)
+    expected = np.concatenate([a[2:4], a[0:2], a[4:6]])
+    assert kernels.concatenate([a[2:4], a[0:2], a[4:6]], out=a) is a
+    np.testing.assert_array_equal(a, expected)
+    with pytest.raises(ValueError, match="shape"):
+        kernels.concatenate([a[:2], a[:2]], out=a)

@@ -4,7 +4,7 @@ import numpy as np
 
 from .lower.plan import Plan
 from .passes import run_passes
-from .rules.losses import NO_IGNORE, validate_labels
+from .rules.losses import validate_labels
 from .rules.target_checks import validate_target
 
 
@@ -55,7 +55,7 @@ class Executable:
             return None
         if self._target_checks:
             return None
-        labels = {i: (classes, NO_IGNORE if ignore is None else ignore) for i, classes, ignore in self._checks}
+        labels = {i: (classes, 0 if ignore is None else ignore) for i, classes, ignore in self._checks}
         if len(labels) < len(self._checks) or segment.program.slot_count > 2:
             return None
         if max((len(t.shape) for t in (*self.inputs, *self.outputs)), default=0) > 8:

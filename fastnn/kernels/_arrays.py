@@ -32,6 +32,12 @@ _WEAK = (int, float, bool, list, tuple)  # Python's own values: no dtype of thei
 may_share_memory = getattr(np.may_share_memory, "_implementation", np.may_share_memory)
 
 
+def contiguous(array, dtype=None):
+    """The array, C-contiguous and aligned: copied where it is not."""
+    array = np.ascontiguousarray(array, dtype)
+    return array if array.flags.aligned else array.copy()
+
+
 def reals(names, *values):
     """Arrays of one native dtype: ``(arrays, dtype, code)``; code is 0 float32, 1 float64.
 

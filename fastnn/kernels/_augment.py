@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn import _native
 
-from ._arrays import FLOAT32, FLOAT64, SOURCE_CODES, finish, integer, output, reals
+from ._arrays import FLOAT32, FLOAT64, SOURCE_CODES, contiguous, finish, integer, output, reals
 from ._dropout import run_stream, signed_seed
 
 _run_op = _native.run_op
@@ -39,7 +39,7 @@ def _images(x, rows):
         x, rows = x[rows], None
     (x,), dtype, code = reals(("x",), x)
     _check_images(x.shape)
-    return np.ascontiguousarray(x), code, dtype, code, rows
+    return contiguous(x), code, dtype, code, rows
 
 
 def _per_image(name, value, images):
@@ -101,9 +101,9 @@ def resample(x, matrix, *, rows=None, field=None, waves=None, interpolation="bil
     images, (height, width) = len(x) if rows is None else len(rows), x.shape[1:3]
     if not np.isfinite(matrix).all():
         raise ValueError("matrix must be finite")
-    matrix = np.ascontiguousarray(np.broadcast_to(matrix, (images, 2, 3)))
+    matrix = contiguous(np.broadcast_to(matrix, (images, 2, 3)))
     if field is not None:
-        field = np.ascontiguousarray(field, dtype)
+        field = contiguous(field, dtype)
         if field.shape != (images, height, width, 2):
             raise ValueError(f"field has shape {field.shape}: expected {(images, height, width, 2)}")
     alpha, weights, seed, first = 0.0, None, 0, 0
@@ -235,7 +235,7 @@ def smooth(x, sigma, *, out=None):
     if x.ndim != 3:
         raise ValueError(f"x has shape {x.shape}: expected (planes, height, width)")
     weights = _window(sigma, dtype)
-    x = np.ascontiguousarray(x)
+    x = contiguous(x)
     y = output(out, x.shape, dtype, (x,), contiguous=True)
     if x.size:
         _run_op("smooth", (x, weights, y), (*x.shape, len(weights) - 1), (), code)

@@ -7,7 +7,7 @@ import numpy as np
 
 from fastnn import _native
 
-from ._arrays import FLOAT32, as_index, plain_array, rows_of
+from ._arrays import FLOAT32, as_index, contiguous, plain_array, rows_of
 
 _run_op = _native.run_op
 NO_IGNORE = -(1 << 63)
@@ -39,9 +39,14 @@ def class_labels(labels, rows, classes, ignore_index=None):
         )
     if array.shape != (rows,) and array.shape != (rows, 1):
         raise ValueError(f"labels have shape {array.shape}: expected ({rows},), one class per row")
-    codes = np.ascontiguousarray(array.reshape(rows), dtype=np.int64)
+    codes = contiguous(_no_wrap(array.reshape(rows)), np.int64)
     check_labels(codes, classes, ignore_index, array)
     return codes
+
+
+def _no_wrap(labels):
+    """Numbers beyond int64, which would turn negative, as its largest: no class either."""
+    return np.minimum(labels, np.iinfo(np.int64).max) if labels.dtype == np.uint64 else labels
 
 
 def check_labels(codes, classes, ignore_index=None, labels=None):
@@ -85,7 +90,7 @@ def check_target(target, domain, name="target", first_row=0):
         What the message counts rows from.
     """
     array = target.reshape(len(target), -1) if target.ndim > 2 else target
-    array, row = rows_of(array) if array.ndim == 2 else (np.ascontiguousarray(array), 1)
+    array, row = rows_of(array) if array.ndim == 2 else (contiguous(array), 1)
     if not array.size:
         return
     rows = len(array) if array.ndim else 1

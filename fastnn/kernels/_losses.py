@@ -9,6 +9,7 @@ from ._arrays import (
     FLOAT32,
     FLOAT64,
     READY,
+    contiguous,
     finish,
     outputs,
     plain_array,
@@ -272,7 +273,7 @@ class PointwiseRow:
             if array.ndim:
                 if array.shape != shape[-1:] or len(shape) != 2:
                     raise ValueError(f"{self.names[0]} has shape {array.shape}: expected a number or one per column")
-                per_column, values = np.ascontiguousarray(array), (1.0, *values[1:])
+                per_column, values = contiguous(array), (1.0, *values[1:])
         values = tuple(map(float, values))
         for first in values[:1] if per_column is None else per_column.tolist():
             self.check(first, *values[1:])
@@ -292,7 +293,7 @@ def _as_rows(array, rows):
     """``(array, row stride)`` read as (rows, everything else)."""
     if array.ndim == 2:
         return rows_of(array)
-    return np.ascontiguousarray(array), array.size // rows
+    return contiguous(array), array.size // rows
 
 
 def _templates(row):

@@ -30,6 +30,7 @@ class PythonOp(Rule):
             given = arrays[0] if count == 1 else tuple(arrays[:count])
             return backward(given, *arrays[count:])
 
+        run.none_is_zero = True
         attrs = {"name": f"{node.label} vjp", "forward": run, "backward": None, "tangent": None}
         outputs = [(x.shape, "real") for x in node.inputs]
         return list(graph.emit("python_op", (*full, *node.inputs), attrs, outputs).outputs)
@@ -50,6 +51,7 @@ class PythonOp(Rule):
             given = arrays[0] if count == 1 else tuple(arrays[:count])
             return tangent(given, *arrays[count:])
 
+        run.none_is_zero = True
         attrs = {"name": f"{node.label} jvp", "forward": run, "backward": None, "tangent": None}
         outputs = [(y.shape, "real") for y in node.outputs]
         return list(graph.emit("python_op", (*full, *node.inputs), attrs, outputs).outputs)
@@ -61,8 +63,11 @@ def run(node, arrays, shapes, dtype):
     results = result if isinstance(result, (tuple, list)) else (result,)
     if len(results) != len(shapes):
         raise ValueError(f"{node.label} must return {len(shapes)} arrays, it returned {len(results)}")
+    may_be_none = getattr(node.attrs["forward"], "none_is_zero", False)  # gradients and tangents
     out = []
     for value, shape in zip(results, shapes, strict=True):
+        if value is None and not may_be_none:
+            raise ValueError(f"{node.label} returned None: its forward has to return an array of shape {shape}")
         array = np.zeros(shape, dtype) if value is None else np.asarray(value, dtype, order="C")
         if array.shape != shape:
             raise ValueError(f"{node.label} must return shape {shape}, it returned {array.shape}")
