@@ -67,4 +67,8 @@ def assert_norm_within(got, exact, limit):
 def same_bits(a, b):
     """Whether two arrays hold the same bits (NaN payloads and the sign of zero included)."""
     a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    if a.dtype == np.longdouble and a.dtype != np.float64:  # six of its sixteen bytes are padding, and anything
+        return np.array_equal(a, b, equal_nan=True) and np.array_equal(np.signbit(a), np.signbit(b))
+    return a.tobytes() == b.tobytes()

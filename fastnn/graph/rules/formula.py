@@ -90,6 +90,7 @@ def _vocabulary():
         "v_exp_minus_abs": lambda x: _call("exp")(-_call("absolute")(x)),
         "v_log_factorial": _log_factorial,
         "v_inverse": lambda x: 0.0 if isinstance(x, float) and x == 0.0 else 1.0 / x,  # 0: where nothing is selected
+        "v_weighed": lambda weight, x: _call("where")(_call("equal")(weight, 0.0), 0.0, x),
         "v_if": lambda condition, a, b: a if condition else b,
         "v_log1p": _call("log1p"),
         "v_log_1_minus": lambda x: _call("log1p")(-x),
