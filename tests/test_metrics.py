@@ -250,6 +250,26 @@ def test_val_loss_of_a_sum_is_a_mean_per_row(loss, weighted, rng):
     assert found["sum"] == pytest.approx(columns * found["mean"], rel=1e-5)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(
+    ("loss", "weighted", "accumulate"),
+    [
+        (nn.MSELoss, False, 1), (nn.MSELoss, True, 2), (nn.CrossEntropyLoss, True, 1), (nn.BCEWithLogitsLoss, True, 3),
+        (lambda reduction: nn.CrossEntropyLoss([1, 2, 0.5], ignore_index=1, reduction=reduction), True, 2),
+    ],
+)  # fmt: skip
+def test_loss_and_val_loss_of_equal_rows_are_one_quantity(loss, weighted, accumulate, reduction, rng):
+    """Equal rows and weights: `loss` of the history and `val_loss` agree, whatever reduction, weights, accumulation."""
+    x = rng.normal(size=(50, 6)).astype(np.float32)
+    loss = loss(reduction=reduction)
+    y = rng.integers(0, 3, 50) if loss.target == "class" else (rng.random((50, 3)) > 0.5).astype(np.float32)
+    weight = rng.random(50) if weighted else None
+    t = Trainer(nn.Sequential(nn.Linear(6, 3), seed=1), loss, optim.SGD(lr=0.0), accumulate=accumulate)
+    held = (x, y) if weight is None else (x, y, weight)
+    history = t.fit(x, y, epochs=1, batch_size=8, sample_weight=weight, validation_data=held, progress=False)
+    assert history["loss"][0] == pytest.approx(history["val_loss"][0], rel=1e-5)
+
+
 def test_probabilities_come_from_predict_proba(rng):
     x = rng.normal(size=(20, 6)).astype(np.float32)
     t = trainer()
