@@ -136,6 +136,11 @@ def power(x: Any, exponent: float) -> Any:
     return kernels.power(_array(x), exponent)
 
 
+def abs(x: Any) -> Any:
+    """``|x|`` element by element, NumPy's ``absolute``."""
+    return absolute(x)  # noqa: F821 (from the lists)
+
+
 def _float_array(x):
     x = np.asarray(_array(x))
     return x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)
@@ -278,6 +283,17 @@ def log_softmax(x: Any, axis: Any = -1, **other: Never) -> Any:
     if tracer is not None:
         return tracer._apply("log_softmax", (x,), {"axis": axis})
     return kernels.log_softmax(_array(x), axis=axis)
+
+
+def logsumexp(x: Any, axis: Any = -1, keepdims: bool = False, **other: Never) -> Any:
+    """``log(sum(exp(x)))`` along an axis, without overflow; -inf where every element is -inf."""
+    if other:
+        raise TypeError(keywords("logsumexp", other))
+    x = x if _tracer(x) is not None else _float_array(x)
+    largest = stop_gradient(max(x, axis, keepdims=True))
+    shift = where(absolute(largest) < np.inf, largest, 0.0)  # noqa: F821 (from the lists)
+    shifted = log(sum(exp(x - shift), axis, keepdims=True)) + shift  # noqa: F821
+    return shifted if keepdims else sum(shifted, axis)
 
 
 def cross_entropy(
@@ -549,6 +565,7 @@ globals().update({name: function for name, function in _made.items() if name not
 
 __all__ = sorted(
     [
+        "abs",
         "alpha_dropout",
         "batch_norm",
         "broadcast_to",
@@ -562,6 +579,7 @@ __all__ = sorted(
         "layer_norm",
         "linear",
         "log_softmax",
+        "logsumexp",
         "matmul",
         "max",
         "mean",

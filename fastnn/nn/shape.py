@@ -1,4 +1,4 @@
-"""Layers without weights over the last axis or the shape: Flatten, Softmax, LogSoftmax."""
+"""Layers without weights over the last axis or the shape: Flatten, Softmax, LogSoftmax, GLU."""
 
 from typing import Any
 
@@ -31,3 +31,18 @@ class LogSoftmax(Module):
 
     def forward(self, x: Any) -> Any:
         return F.log_softmax(x)
+
+
+class GLU(Module):
+    """Gated linear unit: ``a * sigmoid(b)``, a and b the halves of the last axis, whose size must be even.
+
+    Notes
+    -----
+    Dauphin, Fan, Auli & Grangier 2017, "Language modeling with gated convolutional networks".
+    """
+
+    def forward(self, x: Any) -> Any:
+        size = x.shape[-1]
+        if size % 2:
+            raise ValueError(f"GLU: the last axis must be even, got {size} columns")
+        return x[..., : size // 2] * F.sigmoid(x[..., size // 2 :])
