@@ -7,6 +7,7 @@
  */
 #include "harness.h"
 
+#include "ops/gemm_plan.h"
 #include "program/program.h"
 
 enum { MOST = 8 };
@@ -68,6 +69,23 @@ static void products(int64_t rows, int64_t cols, int64_t depth) {
                          .dim = {rows, cols, depth, a_row, a_depth, b_depth, b_col, cols, 256 * (turned & 1)}};
         same_on_all_teams(FNN_OP_gemm, &args, &c, 3);
         free_array(&a), free_array(&b), free_array(&c);
+    }
+}
+
+/* Whatever a plan would like to pack, it takes no more than there is, or the least that any plan can do with. */
+static void plans_fit(void) {
+    for (int trial = 0; trial < 20000; trial++) {
+        const int64_t rows = 1 + random_below(300), cols = 1 + random_below(300), depth = 1 + random_below(600);
+        const int64_t a_turned = random_below(2), b_turned = random_below(2), gap = random_below(2) * 1024;
+        const int team = 1 + (int)random_below(4);
+        fnn_args args = {.table = table,
+                         .dim = {rows, cols, depth, a_turned ? 1 : depth + gap, a_turned ? rows + gap : 1,
+                                 b_turned ? 1 : cols + gap, b_turned ? depth + gap : 1, cols, 256 * random_below(2)}};
+        const int64_t least = fnn_gemm_least_bytes(&args) * team;
+        const int64_t most = random_below(3) ? random_below(400000) : least;
+        const fnn_gemm_plan plan = fnn_gemm_plan_for(&args, team, most, FNN_CUT_ANY);
+        const int64_t bytes = fnn_gemm_plan_bytes(&plan) * team;
+        CHECK(bytes <= most || bytes <= least, "a plan takes %ld of %ld bytes", (long)bytes, (long)most);
     }
 }
 
@@ -185,6 +203,7 @@ static void all(const fnn_table *of) {
     }
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         products(sizes[i][0], sizes[i][1], sizes[i][2]);
+    plans_fit();
     many_sizes();
 }
 
