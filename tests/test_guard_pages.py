@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs mmap and 
 
 
 def run_child(*arguments):
-    done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=900)
     last = done.stdout.strip().splitlines()[-1:]
     assert done.returncode == 0, f"exit code {done.returncode} in {last}\n{done.stderr[-2000:]}"
     assert last == ["done"]
