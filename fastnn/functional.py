@@ -259,6 +259,18 @@ def stack(arrays: Any, axis: Any = 0, **other: Never) -> Any:
     return np.stack([_array(x) for x in arrays], axis)
 
 
+def one_hot(labels: Any, num_classes: int) -> Any:
+    """1 in the column of each label, else 0: (...) becomes (..., num_classes). Without a gradient.
+
+    A label outside of 0 .. num_classes - 1, as that of a row to ignore, gives zeros.
+    """
+    if not 1 <= num_classes <= 1 << 24:  # larger integers are not exact in float32
+        raise ValueError(f"one_hot: num_classes must be from 1 to {1 << 24}, got {num_classes}")
+    labels = labels if _tracer(labels) is not None else _float_array(labels)
+    classes = np.arange(num_classes, dtype=labels.dtype if isinstance(labels, ndarray) else np.float32)
+    return equal(reshape(labels, (*labels.shape, 1)), classes)  # noqa: F821 (from the lists)
+
+
 # --- softmax and losses -----------------------------------------------------------------------------------------------
 def softmax(x: Any, axis: Any = -1, **other: Never) -> Any:
     """``exp(x) / sum(exp(x))`` along an axis."""
@@ -584,6 +596,7 @@ __all__ = sorted(
         "max",
         "mean",
         "min",
+        "one_hot",
         "power",
         "python_op",
         "reshape",

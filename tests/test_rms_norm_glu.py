@@ -1,4 +1,4 @@
-"""RMSNorm, GLU and logsumexp: PyTorch's values and gradients, their twins, and what they refuse."""
+"""RMSNorm, GLU, logsumexp and one_hot: PyTorch's values and gradients, their twins, and what they refuse."""
 
 import numpy as np
 import pytest
@@ -76,3 +76,14 @@ def test_logsumexp_of_the_ends_of_the_range():
     np.testing.assert_array_equal(F.abs(np.array([-2.0, 3.0])), [2, 3])
     with pytest.raises(TypeError, match="axis="):
         F.logsumexp(x, dim=1)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int8", "float32", "float64"])
+def test_one_hot_of_arrays_and_symbols(dtype):
+    labels = np.array([0, 2, -1, 1, 3], dtype)
+    expected = np.eye(5)[[0, 2, 4, 1, 3]] * np.array([[1], [1], [0], [1], [0]])
+    for rows in (F.one_hot(labels, 3), fastnn.compile(lambda v: F.one_hot(v, 3), labels)(labels)):
+        np.testing.assert_array_equal(rows, expected[:, :3])
+    assert F.one_hot(labels.reshape(5, 1), 3).shape == (5, 1, 3)
+    with pytest.raises(ValueError, match="num_classes"):
+        F.one_hot(labels, 0)
