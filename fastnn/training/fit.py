@@ -1,5 +1,6 @@
 """The loop of `Trainer.fit`: epochs, chunks of steps, evaluation, callbacks, and every way to end."""
 
+import math
 import time
 import warnings
 from contextlib import contextmanager
@@ -370,7 +371,8 @@ class Fit:
     def after_steps(self, losses):
         """Between two native calls: hooks, bar, and the question whether to go on."""
         if len(losses):
-            if not np.isfinite(losses).all():
+            # one batch of an iterable: NumPy on a list of one number takes microseconds
+            if not (math.isfinite(losses[0]) if len(losses) == 1 else np.isfinite(losses).all()):
                 self.saw_nan = True
                 self.reason = self.reason or ("nan" if self.nan_rule == "step" else "")
             for recorder in self.recorders:
