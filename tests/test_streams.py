@@ -79,11 +79,9 @@ def test_validation_and_evaluation_of_iterables_are_those_of_arrays():
 
 
 def test_an_iterable_without_batches_does_not_train_in_silence():
-    for empty in ([], iterate_batches(np.zeros((3, 6), "f4"), np.zeros(3, int), batch_size=4, drop_last=True)):
-        if isinstance(empty, list):
-            continue
-        with pytest.raises(ValueError, match="no batches"):
-            trainer().fit(empty, epochs=3, progress=False)
+    empty = iterate_batches(np.zeros((3, 6), "f4"), np.zeros(3, int), batch_size=4, drop_last=True)
+    with pytest.raises(ValueError, match="no batches"):
+        trainer().fit(empty, epochs=3, progress=False)
 
 
 def test_a_batch_whose_weights_are_zero_adds_nothing():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .described import Described
 from .encode import Encoder
 from .infer import python_call
 from .reading import MAX_CATEGORIES, check_policy, describe_missing, fill, known_blocks, learn
@@ -16,7 +17,7 @@ from .schema import TableSchema
 from .table import Table, _given, open_source
 
 
-class TableDataset:
+class TableDataset(Described):
     """A table on disk (or in memory) as blocks of features and targets; made by `open_dataset`.
 
     Attributes
@@ -40,14 +41,6 @@ class TableDataset:
 
     def __repr__(self) -> str:
         return f"TableDataset({self.source.label!r}, {self.schema!r})"
-
-    @property
-    def feature_names(self) -> list[str]:
-        return self.schema.feature_names
-
-    @property
-    def class_names(self) -> list[str] | None:
-        return self.schema.class_names
 
     def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         """Yield (x, y) of `block_rows` rows (the last one may be shorter) in the order of the table.
@@ -107,7 +100,7 @@ class TableDataset:
         return TableStream(self, batch_size, shuffle, seed)
 
 
-class TableStream:
+class TableStream(Described):
     """A table as batches ``(x, y)``, again in every epoch; made by `stream_table` and `TableDataset.batches`.
 
     Attributes
@@ -130,14 +123,6 @@ class TableStream:
     @property
     def schema(self) -> TableSchema:
         return self.dataset.schema
-
-    @property
-    def feature_names(self) -> list[str]:
-        return self.schema.feature_names
-
-    @property
-    def class_names(self) -> list[str] | None:
-        return self.schema.class_names
 
     @property
     def rows(self) -> int | None:

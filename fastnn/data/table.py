@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .described import Described
 from .files import check_is_file
 from .infer import python_call
 from .reading import MAX_CATEGORIES, check_policy, describe_unseen, fill, known_blocks, learn
@@ -16,7 +17,7 @@ from .source import Source
 from .text_source import TextSource
 
 
-class Table:
+class Table(Described):
     """Features and target of a table.
 
     Attributes
@@ -52,14 +53,6 @@ class Table:
         self.unseen: dict[str, dict[str, int]] = filled.unseen
         self.rows_read: int = filled.rows_read
         self.notes = notes
-
-    @property
-    def feature_names(self) -> list[str]:
-        return self.schema.feature_names
-
-    @property
-    def class_names(self) -> list[str] | None:
-        return self.schema.class_names
 
     @property
     def task(self) -> str | None:
